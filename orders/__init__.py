@@ -1,0 +1,1 @@
+"""Orders that happen once. The app holds its place in the import order; its models and services come with it."""

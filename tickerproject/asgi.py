@@ -1,0 +1,22 @@
+"""The ASGI application: HTTP to Django, WebSockets to Channels."""
+
+import os
+
+from channels.routing import ProtocolTypeRouter, URLRouter
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tickerproject.settings")
+django_application = get_asgi_application()
+
+# Only now: the routes import models, which need Django set up.
+from channels.sessions import SessionMiddlewareStack  # noqa: E402
+
+from streaming.routing import websocket_urlpatterns  # noqa: E402
+
+application = ProtocolTypeRouter(
+    {
+        "http": django_application,
+        # Who is asking, and from which Origin, is decided in accounts (principal_of_scope), not in middleware.
+        "websocket": SessionMiddlewareStack(URLRouter(websocket_urlpatterns)),
+    }
+)

@@ -1,0 +1,18 @@
+"""The Celery application. PostgreSQL is the queue of record; Celery only carries ids and may lose or repeat them."""
+
+import os
+from typing import Any
+
+from celery import Celery
+from celery.signals import setup_logging
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tickerproject.settings")
+
+app = Celery("ticker")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+
+
+@setup_logging.connect
+def _keep_our_logging(**_: Any) -> None:
+    """Celery would replace the log configuration (and with it the redaction); a receiver here stops it."""

@@ -1,0 +1,268 @@
+"""Every setting of the project, and the only place that reads the environment.
+
+Read in this order, the first one wins: the process's environment, `.env` beside this project, and the file that the
+one-machine run (`bin/run`) writes into its data folder. `.env.example` lists every name.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import environ
+from django.urls import reverse_lazy
+
+from tickerproject.logs import logging_configuration
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = environ.Env()
+environ.Env.read_env(BASE_DIR / ".env")
+DATA_DIR = Path(env.str("TICKER_DATA_DIR", default=str(BASE_DIR / ".data")))
+environ.Env.read_env(DATA_DIR / "runtime.env")
+
+# --- what kind of place this is -------------------------------------------------------------------------------------
+ENVIRONMENT = env.str("ENVIRONMENT", default="development")
+PRODUCTION = ENVIRONMENT in {"production", "staging"}
+DEBUG = env.bool("DEBUG", default=False)
+SECRET_KEY = env.str("SECRET_KEY")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[] if PRODUCTION else ["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+# Fernet keys, the newest first; never derived from SECRET_KEY, never in the database.
+CREDENTIAL_KEYS = env.list("CREDENTIAL_KEYS")
+
+# --- apps -----------------------------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "daphne",  # first: it brings the ASGI `runserver`
+    "unfold",  # before the admin, whose templates it replaces
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "channels",
+    "rest_framework",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_celery_beat",
+    "django_prometheus",
+    "accounts",
+    "market",
+    "orders",
+    "streaming",
+    "dashboard",
+    "simulator",
+    "tickerproject",
+]
+MIDDLEWARE = [
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "tickerproject.middleware.RequestIdMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "tickerproject.middleware.ContentSecurityPolicyMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
+]
+ROOT_URLCONF = "tickerproject.urls"
+ASGI_APPLICATION = "tickerproject.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- PostgreSQL -----------------------------------------------------------------------------------------------------
+DATABASES = {"default": env.db_url("DATABASE_URL", engine="django_prometheus.db.backends.postgresql")}
+DATABASES["default"]["CONN_MAX_AGE"] = 0  # the pool keeps the connections
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+DATABASES["default"]["OPTIONS"] = {
+    "connect_timeout": 3,
+    "options": "-c statement_timeout=15s -c lock_timeout=2s -c idle_in_transaction_session_timeout=10s",
+    "pool": {
+        "min_size": env.int("DATABASE_POOL_MIN", default=1),
+        "max_size": env.int("DATABASE_POOL_MAX", default=10),
+        "timeout": env.float("DATABASE_POOL_TIMEOUT_SECONDS", default=10),
+    },
+}
+
+# --- Redis (or Valkey): ticks and control on database 0, each other use on its own ------------------------------------
+REDIS_URL = env.str("REDIS_URL")
+REDIS_PREFIX = env.str("REDIS_PREFIX", default="ticker")
+
+
+def redis_database(number: int) -> str:
+    """`REDIS_URL` with another database number."""
+    base, _, query = REDIS_URL.partition("?")
+    scheme, _, rest = base.partition("://")
+    return f"{scheme}://{rest.split('/', 1)[0]}/{number}" + (f"?{query}" if query else "")
+
+
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": redis_database(1)},
+}
+CHANNEL_LAYERS = {
+    "default": {
+        # Not the default layer: that one drops messages when a consumer is slow, and dies with its Redis.
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [{"address": redis_database(2), "socket_timeout": None}], "prefix": f"{REDIS_PREFIX}-layer"},
+    },
+}
+
+# --- Celery ---------------------------------------------------------------------------------------------------------
+CELERY_BROKER_URL = redis_database(3)
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_VISIBILITY_TIMEOUT = 120
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": CELERY_VISIBILITY_TIMEOUT,
+    "socket_timeout": 5,
+    "socket_connect_timeout": 2,
+    "health_check_interval": 10,
+    "unacked_restore_throttle": 1,
+    "global_keyprefix": f"{REDIS_PREFIX}-celery:",
+}
+CELERY_TASK_DEFAULT_QUEUE = "default"
+CELERY_TASK_ROUTES = {"orders.*": {"queue": "orders"}, "market.*": {"queue": "market"}}
+CELERY_TIMEZONE = "Asia/Kolkata"
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+
+# --- people and programs ----------------------------------------------------------------------------------------------
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+]
+LOGIN_URL = reverse_lazy("accounts:login")
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = LOGIN_URL
+SESSION_COOKIE_NAME = "ticker_session"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
+SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=PRODUCTION)
+SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = PRODUCTION
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_TLS_PROXY", default=False) else None
+SECURE_REFERRER_POLICY = "no-referrer"
+X_FRAME_OPTIONS = "DENY"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024
+
+# --- REST -------------------------------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "accounts.authentication.ApiKeyAuthentication",
+        "accounts.authentication.BrowserSessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["accounts.permissions.MayRead"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PAGINATION_CLASS": "tickerproject.api.pagination.Page",
+    "DEFAULT_THROTTLE_CLASSES": ["tickerproject.api.throttling.PrincipalThrottle"],
+    "DEFAULT_THROTTLE_RATES": {"principal": env.str("API_THROTTLE_RATE", default="600/min")},
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "tickerproject.api.errors.handle",
+    "NUM_PROXIES": env.int("NUM_PROXIES", default=0),
+    "UNAUTHENTICATED_USER": None,
+    "COERCE_DECIMAL_TO_STRING": True,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "ticker",
+    "DESCRIPTION": "Market data and orders for Zerodha's Kite Connect",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["accounts.permissions.MayRead"],
+    "SERVE_AUTHENTICATION": None,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+
+# --- static files: hashed names, so that browsers may keep them for ever ------------------------------------------------
+STATIC_URL = "/static/"
+STATIC_ROOT = Path(env.str("STATIC_ROOT", default=str(DATA_DIR / "static")))
+# Without collected files (tests, `bin/run`) the apps' own folders are served as they are.
+COLLECTED = (STATIC_ROOT / "staticfiles.json").exists() or "collectstatic" in sys.argv
+WHITENOISE_USE_FINDERS = not COLLECTED
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "tickerproject.static.HashedStaticFilesStorage"
+        if COLLECTED
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}
+
+# --- language and time --------------------------------------------------------------------------------------------------
+LANGUAGE_CODE = "en-gb"
+USE_I18N = False
+USE_TZ = True
+TIME_ZONE = "Asia/Kolkata"  # what people are shown; the database stores UTC
+
+# --- market time (accounts.clock); the simulator is given the same three -------------------------------------------------
+MARKET_CLOCK = env.str("MARKET_CLOCK", default="real")
+MARKET_CLOCK_SPEED = env.float("MARKET_CLOCK_SPEED", default=1.0)
+MARKET_CLOCK_ANCHOR = env.float("MARKET_CLOCK_ANCHOR", default=0.0) or time.time()
+MARKET_DATA_DIR = BASE_DIR / "market" / "data"
+
+# --- the broker -----------------------------------------------------------------------------------------------------------
+KITE_API_ROOT = env.str("KITE_API_ROOT", default="https://api.kite.trade")
+KITE_WS_ROOT = env.str("KITE_WS_ROOT", default="wss://ws.kite.trade")
+KITE_LOGIN_ROOT = env.str("KITE_LOGIN_ROOT", default="https://kite.zerodha.com")
+KITE_TIMEOUT_SECONDS = env.float("KITE_TIMEOUT_SECONDS", default=7.0)
+
+# --- Greeks ---------------------------------------------------------------------------------------------------------------
+GREEKS_RATE = env.float("GREEKS_RATE", default=0.10)
+GREEKS_DIVIDEND_YIELD = env.float("GREEKS_DIVIDEND_YIELD", default=0.0)
+
+# --- the stream -----------------------------------------------------------------------------------------------------------
+FEED_SOURCE = env.str("FEED_SOURCE", default="live")  # live | simulated | replay
+STREAM_WINDOW_MS = env.int("STREAM_WINDOW_MS", default=100)
+STREAM_WINDOW_PACKETS = env.int("STREAM_WINDOW_PACKETS", default=1000)
+STREAM_LINK_SILENCE_SECONDS = env.float("STREAM_LINK_SILENCE_SECONDS", default=10.0)
+STREAM_CHANNELS_GROUPS = env.bool("STREAM_CHANNELS_GROUPS", default=True)
+STREAM_METRICS_PORT = env.int("STREAM_METRICS_PORT", default=0)  # 0: none
+STREAM_STALE_SECONDS = env.float("STREAM_STALE_SECONDS", default=5.0)
+
+# --- the broker's simulator (`manage.py run_simulator`) ---------------------------------------------------------------------
+SIMULATOR_HOST = env.str("SIMULATOR_HOST", default="127.0.0.1")
+SIMULATOR_PORT = env.int("SIMULATOR_PORT", default=8090)
+SIMULATOR_SEED = env.int("SIMULATOR_SEED", default=20261125)
+SIMULATOR_ROWS = env.int("SIMULATOR_ROWS", default=30_000)
+SIMULATOR_TOKEN_FLUSH = env.bool("SIMULATOR_TOKEN_FLUSH", default=True)
+SIMULATOR_REDIRECT_URL = env.str("SIMULATOR_REDIRECT_URL", default="http://127.0.0.1:8080/accounts/kite/callback/")
+
+# --- logs -------------------------------------------------------------------------------------------------------------------
+LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
+LOG_FORMAT = env.str("LOG_FORMAT", default="json")  # json | console
+LOGGING_CONFIG = "logging.config.dictConfig"
+LOGGING = logging_configuration(level=LOG_LEVEL, form=LOG_FORMAT)
+
+# --- the admin's look ---------------------------------------------------------------------------------------------------------
+UNFOLD = {
+    "SITE_TITLE": "ticker",
+    "SITE_HEADER": "ticker",
+    "SITE_URL": "/",
+    "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+    "ENVIRONMENT": "tickerproject.admin.environment_badge",
+}

@@ -1,0 +1,9 @@
+"""Static files with hashed names, ES modules' imports included."""
+
+from whitenoise.storage import CompressedManifestStaticFilesStorage
+
+
+class HashedStaticFilesStorage(CompressedManifestStaticFilesStorage):
+    """Rewrites `import … from "./x.js"` too, so that a changed module is never served beside an old one."""
+
+    support_js_module_import_aggregation = True

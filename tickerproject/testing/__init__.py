@@ -1,0 +1,1 @@
+"""What checks and tests need: an environment, and servers of their own."""
