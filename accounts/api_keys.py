@@ -1,0 +1,109 @@
+"""API keys: ``kts_<environment>_<8-character id>_<43-character secret>``, shown once, kept as a digest."""
+
+import hashlib
+import hmac
+import logging
+import re
+import secrets
+import string
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from accounts.actions import Action
+from accounts.addresses import is_in_networks
+from accounts.exceptions import NotAuthenticated, Refused
+from accounts.models import ApiKey, TradingAccount, User
+
+logger = logging.getLogger(__name__)
+
+_FORM = re.compile(r"kts_(?P<environment>[a-z]+)_(?P<key_id>[a-z0-9]{8})_[A-Za-z0-9_-]{43}")
+_ID_ALPHABET = string.ascii_lowercase + string.digits
+_QUERY_NAMES = frozenset({"api_key", "apikey", "x-api-key", "x_api_key"})
+_LAST_USE_IS_WRITTEN_EVERY = timedelta(minutes=1)
+
+
+class KeyInAddress(Refused):
+    """An API key in an address ends up in logs and histories: it is refused there even if it is good."""
+
+    code = "api_key_in_query"
+    default_message = (
+        "Send the API key in the X-API-Key header, never in the address: there it ends up in logs. Replace it."
+    )
+
+
+@transaction.atomic
+def create_api_key(
+    *,
+    owner: User,
+    label: str,
+    scopes: Iterable[Action],
+    accounts: Iterable[TradingAccount],
+    valid_for: timedelta = timedelta(days=90),
+    networks: Iterable[str] = (),
+) -> tuple[ApiKey, str]:
+    """Make a key that may do `scopes` on `accounts`, and return it with its text, which cannot be had again."""
+    if valid_for > ApiKey.LONGEST_LIFE:
+        raise Refused(f"a key may live {ApiKey.LONGEST_LIFE.days} days at most, not {valid_for.days}")
+    key_id = "".join(secrets.choice(_ID_ALPHABET) for _ in range(8))
+    text = f"kts_{settings.ENVIRONMENT}_{key_id}_{secrets.token_urlsafe(32)}"
+    now = timezone.now()
+    key = ApiKey.objects.create(
+        key_id=key_id,
+        digest=_digest(text),
+        label=label,
+        owner=owner,
+        scopes=sorted({Action(scope).value for scope in scopes}),
+        networks=list(networks),
+        created_at=now,
+        expires_at=now + valid_for,
+    )
+    key.accounts.set(accounts)
+    return key, text
+
+
+def check_api_key(text: str, *, address: str) -> ApiKey:
+    """The key that `text` is, if it may be used from `address` now.
+
+    Raises
+    ------
+    NotAuthenticated
+        Always with the same words: what is wrong with a key is told to its owner, not to whoever tries it.
+    """
+    form = _FORM.fullmatch(text)
+    now = timezone.now()
+    # An unknown id is compared as well, so that time tells nothing about which ids exist.
+    found = ApiKey.objects.select_related("owner").filter(key_id=form["key_id"] if form else "").first()
+    genuine = hmac.compare_digest(_digest(text), found.digest if found else _digest(""))
+    if found is None or form is None or not genuine or form["environment"] != settings.ENVIRONMENT:
+        raise NotAuthenticated("This API key is not valid.")
+    usable = found.revoked_at is None and found.expires_at > now and found.owner.is_active
+    if not usable or not is_in_networks(address, found.networks):
+        logger.warning("key %s of %s refused: revoked, expired or used from %s", found.key_id, found.owner, address)
+        raise NotAuthenticated("This API key is not valid.")
+    _note_use(found, now)
+    return found
+
+
+def refuse_key_in_query(parameters: Mapping[str, object]) -> None:
+    """Raise `KeyInAddress` if the query string names or holds an API key."""
+    for name, value in parameters.items():
+        if name.lower() in _QUERY_NAMES or str(value).startswith("kts_"):
+            form = _FORM.fullmatch(str(value))
+            logger.warning("an API key came in an address: id %s", form["key_id"] if form else "unknown")
+            raise KeyInAddress
+
+
+def _note_use(key: ApiKey, now: datetime) -> None:
+    if key.last_used_at is None or now - key.last_used_at > _LAST_USE_IS_WRITTEN_EVERY:
+        stale = Q(last_used_at__isnull=True) | Q(last_used_at__lt=now)
+        ApiKey.objects.filter(stale, pk=key.pk).update(last_used_at=now)
+
+
+def _digest(text: str) -> str:
+    # 256 random bits need no slow hash: there is nothing to guess.
+    return hashlib.sha256(text.encode()).hexdigest()

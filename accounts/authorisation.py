@@ -1,0 +1,61 @@
+"""The one place that decides who may do what. Every view, page and consumer asks here."""
+
+from uuid import UUID
+
+from accounts.actions import Action
+from accounts.exceptions import Denied, NotAuthenticated, NotFound
+from accounts.models import TradingAccount, TradingAccountQuerySet
+from accounts.principals import Principal, UserPrincipal
+
+
+def accounts_for(principal: Principal | None, action: Action) -> TradingAccountQuerySet:
+    """The accounts on which `principal` may do `action`. Every query about accounts starts here."""
+    accounts = TradingAccount.objects.all()
+    match principal:
+        case None:
+            return accounts.none()
+        case UserPrincipal(user):
+            return accounts.visible_to_user(user, action)
+        case _:
+            return accounts.visible_to_key(principal.key, action)
+
+
+def authorise(principal: Principal | None, action: Action, account: TradingAccount | None = None) -> None:
+    """Return if `principal` may do `action`: on `account`, or at all if none is named.
+
+    What belongs to no account (instruments, calendars, prices) is open to whoever may do `action` on at least one, and,
+    trading apart, to the service's administrators.
+
+    Raises
+    ------
+    NotAuthenticated
+        Nobody is asking.
+    NotFound
+        `account` is none of the principal's business: the same as if there were no such account.
+    Denied
+        The principal may know of it, but may not do this.
+    """
+    if principal is None:
+        raise NotAuthenticated
+    if account is not None:
+        if accounts_for(principal, action).filter(pk=account.pk).exists():
+            return
+        if not any(accounts_for(principal, other).filter(pk=account.pk).exists() for other in Action):
+            raise NotFound
+        raise Denied(f"You may not {action.value} on account {account.kite_user_id}.")
+    if accounts_for(principal, action).exists():
+        return
+    is_administrator = isinstance(principal, UserPrincipal) and principal.user.is_superuser
+    if not is_administrator or action == Action.TRADE:
+        raise Denied(f"You have no account or scope with the right to {action.value}.")
+
+
+def account_for(principal: Principal | None, action: Action, public_id: UUID) -> TradingAccount:
+    """The account with this public id, if `principal` may do `action` on it. Raises as `authorise` does."""
+    account = TradingAccount.objects.filter(public_id=public_id).select_related("app").first()
+    if account is None:
+        if principal is None:
+            raise NotAuthenticated
+        raise NotFound
+    authorise(principal, action, account)
+    return account

@@ -1,0 +1,112 @@
+"""Who is asking: a person or a program, from a request or from a socket's scope."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, cast
+from urllib.parse import parse_qsl, urlsplit
+
+from django.conf import settings
+from django.contrib.auth import get_user
+from django.contrib.auth.models import User
+from django.http import HttpRequest
+from django.http.request import validate_host
+from rest_framework.request import Request
+
+from accounts.addresses import client_address
+from accounts.api_keys import check_api_key, refuse_key_in_query
+from accounts.exceptions import Denied, NotAuthenticated
+from accounts.models import ApiKey
+
+
+@dataclass(frozen=True)
+class UserPrincipal:
+    """A person, known by a session cookie."""
+
+    user: User
+
+    @property
+    def name(self) -> str:
+        return f"user:{self.user.pk}"
+
+
+@dataclass(frozen=True)
+class ApiKeyPrincipal:
+    """A program, known by its API key. It acts within what its key and the key's owner may do."""
+
+    key: ApiKey
+
+    @property
+    def name(self) -> str:
+        return f"apikey:{self.key.key_id}"
+
+
+Principal = UserPrincipal | ApiKeyPrincipal
+
+
+def principal_of(request: HttpRequest | Request) -> Principal | None:
+    """Who sent `request`, after authentication; None if nobody we know."""
+    key = getattr(request, "auth", None)
+    if isinstance(key, ApiKey):
+        return ApiKeyPrincipal(key)
+    user = request.user
+    return UserPrincipal(user) if isinstance(user, User) and user.is_active else None
+
+
+def principal_of_scope(scope: Mapping[str, Any]) -> Principal:
+    """Who opens a WebSocket: an X-API-Key header, or the session cookie of a page of ours.
+
+    It asks the database, so a consumer calls it through `database_sync_to_async`. `scope` has passed Channels' session
+    middleware. Browsers send cookies along from any page and name that page in `Origin`: a cookie without an `Origin`,
+    or with a foreign one, is refused.
+
+    Raises
+    ------
+    NotAuthenticated, Denied, KeyInAddress
+    """
+    refuse_key_in_query(dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)))
+    keys = _header_values(scope, b"x-api-key")
+    origins = _header_values(scope, b"origin")
+    if origins and not all(_is_own_origin(origin, scope) for origin in origins):
+        raise Denied("This page's origin may not open a socket here.")
+    if keys:
+        if len(keys) > 1:
+            raise NotAuthenticated("Send one X-API-Key header, not several.")
+        return ApiKeyPrincipal(check_api_key(keys[0], address=client_address(_meta(scope))))
+    if not origins:
+        raise NotAuthenticated("Programs send an API key in the X-API-Key header; a cookie needs its page's Origin.")
+    user = _user_of_session(scope)
+    if user is None:
+        raise NotAuthenticated
+    return UserPrincipal(user)
+
+
+def _user_of_session(scope: Mapping[str, Any]) -> User | None:
+    # Django's own look-up checks the session's hash too, so that a changed password ends it; it reads `session` only.
+    user = get_user(cast(HttpRequest, SimpleNamespace(session=scope["session"])))
+    return user if isinstance(user, User) and user.is_active else None
+
+
+def _is_own_origin(origin: str, scope: Mapping[str, Any]) -> bool:
+    if origin in settings.CSRF_TRUSTED_ORIGINS:
+        return True
+    try:
+        parts = urlsplit(origin)
+        hostname = parts.hostname or ""
+    except ValueError:
+        return False
+    # The Host header alone proves nothing: a name that an attacker points at us would match itself.
+    return (
+        parts.scheme in ("http", "https")
+        and [parts.netloc] == _header_values(scope, b"host")
+        and validate_host(f"[{hostname}]" if ":" in hostname else hostname, settings.ALLOWED_HOSTS)
+    )
+
+
+def _header_values(scope: Mapping[str, Any], name: bytes) -> list[str]:
+    return [value.decode("latin-1") for header, value in scope.get("headers", ()) if header.lower() == name]
+
+
+def _meta(scope: Mapping[str, Any]) -> dict[str, str]:
+    client = scope.get("client") or ("",)
+    return {"REMOTE_ADDR": client[0], "HTTP_X_FORWARDED_FOR": ",".join(_header_values(scope, b"x-forwarded-for"))}

@@ -1,0 +1,138 @@
+"""One shape for every error: ``{"error": {"code", "message", "details", "request_id", "timestamp"}}``."""
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from django.core.exceptions import PermissionDenied
+from django.core.exceptions import ValidationError as DjangoValidationError
+from django.http import Http404, HttpRequest, HttpResponseBase, JsonResponse
+from django.utils import timezone
+from django.views import defaults
+from rest_framework import exceptions as drf
+from rest_framework.fields import get_error_detail
+from rest_framework.response import Response
+from rest_framework.views import set_rollback
+
+from accounts.exceptions import (
+    BrokerError,
+    NotSent,
+    OutcomeUnknown,
+    RateLimited,
+    Refused,
+    RequestRejected,
+    SessionExpired,
+)
+
+logger = logging.getLogger(__name__)
+
+UNEXPECTED = "Something went wrong. Name the request id to find out."
+
+_BROKER_ERRORS: dict[type[BrokerError], tuple[int, str]] = {
+    NotSent: (HTTPStatus.SERVICE_UNAVAILABLE, "broker_unreachable"),
+    SessionExpired: (HTTPStatus.SERVICE_UNAVAILABLE, "broker_session_expired"),
+    RateLimited: (HTTPStatus.SERVICE_UNAVAILABLE, "broker_rate_limited"),
+    RequestRejected: (HTTPStatus.UNPROCESSABLE_ENTITY, "broker_rejected"),
+    OutcomeUnknown: (HTTPStatus.GATEWAY_TIMEOUT, "broker_outcome_unknown"),
+}
+
+
+def handle(exc: Exception, context: Mapping[str, Any]) -> Response:
+    """REST framework's exception handler: turns whatever a view raised into the one shape.
+
+    What nobody expected is logged with its traceback; its sender learns the request id and nothing else.
+    """
+    status, code, message, details = _describe(exc)
+    set_rollback()
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.error("unexpected error in %s", type(context.get("view")).__name__, exc_info=exc)
+    return Response(body(code, message, details), status=status, headers=_headers(exc))
+
+
+def body(code: str, message: str, details: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The one shape, with the request's id and the (system) time in UTC."""
+    return {
+        "error": {
+            "code": code,
+            "message": message,
+            "details": dict(details or {}),
+            "request_id": structlog.contextvars.get_contextvars().get("request_id"),
+            "timestamp": timezone.now().isoformat(),
+        }
+    }
+
+
+def _describe(exc: Exception) -> tuple[int, str, str, Mapping[str, Any]]:
+    """Status, code, message and details of an error."""
+    match exc:
+        case Refused():
+            return exc.status_code, exc.code, str(exc), exc.details
+        case BrokerError():
+            status, code = _BROKER_ERRORS.get(type(exc), (HTTPStatus.BAD_GATEWAY, "broker_error"))
+            return status, code, str(exc), {}
+        case Http404():
+            return HTTPStatus.NOT_FOUND, "not_found", "Not found.", {}
+        case PermissionDenied():
+            return HTTPStatus.FORBIDDEN, "permission_denied", "You may not do this.", {}
+        case drf.ValidationError():
+            return exc.status_code, "invalid_input", "The input is not valid.", _by_field(exc.detail)
+        case DjangoValidationError():
+            return HTTPStatus.BAD_REQUEST, "invalid_input", "The input is not valid.", _by_field(get_error_detail(exc))
+        case drf.APIException():
+            details = {} if isinstance(exc.detail, str) else _by_field(exc.detail)
+            message = str(exc.detail if isinstance(exc.detail, str) else exc.default_detail)
+            return exc.status_code, str(exc.default_code), message, details
+    return (
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "internal_error",
+        "Something went wrong. Name the request id to find out.",
+        {},
+    )
+
+
+def _by_field(detail: Any) -> Mapping[str, Any]:
+    """Errors by field; what belongs to no field stands under `non_field_errors`."""
+    return detail if isinstance(detail, Mapping) else {"non_field_errors": detail}
+
+
+def _headers(exc: Exception) -> dict[str, str]:
+    headers = {}
+    if challenge := getattr(exc, "auth_header", None):
+        headers["WWW-Authenticate"] = str(challenge)
+    wait = getattr(exc, "wait", None) or getattr(exc, "retry_after_seconds", None)
+    if wait:
+        headers["Retry-After"] = str(max(1, round(wait)))
+    return headers
+
+
+# --- Django's own handlers (`handler400` … in the URL configuration): the same shape where a program is asking ---
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    if _is_api(request):
+        return JsonResponse(body("bad_request", "The request cannot be understood."), status=HTTPStatus.BAD_REQUEST)
+    return defaults.bad_request(request, exception)
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    if _is_api(request):
+        return JsonResponse(body("permission_denied", "You may not do this."), status=HTTPStatus.FORBIDDEN)
+    return defaults.permission_denied(request, exception)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    if _is_api(request):
+        return JsonResponse(body("not_found", "Not found."), status=HTTPStatus.NOT_FOUND)
+    return defaults.page_not_found(request, exception)
+
+
+def server_error(request: HttpRequest) -> HttpResponseBase:
+    if _is_api(request):
+        return JsonResponse(body("internal_error", UNEXPECTED), status=HTTPStatus.INTERNAL_SERVER_ERROR)
+    return defaults.server_error(request)
+
+
+def _is_api(request: HttpRequest) -> bool:
+    return request.path.startswith("/api/")
