@@ -86,7 +86,10 @@ def logging_configuration(*, level: str, form: str) -> dict[str, Any]:
     level : the least severe level that is shown.
     form : `json` for machines, `console` for people.
     """
-    quiet = {name: {"level": "WARNING"} for name in ("websockets", "httpcore", "urllib3", "aiohttp.access", "daphne", "asyncio")}
+    quiet = {
+        name: {"level": "WARNING"}
+        for name in ("websockets", "httpcore", "urllib3", "aiohttp.access", "daphne", "asyncio")
+    }
     return {
         "version": 1,
         "disable_existing_loggers": False,

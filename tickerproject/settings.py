@@ -120,7 +120,10 @@ CHANNEL_LAYERS = {
     "default": {
         # Not the default layer: that one drops messages when a consumer is slow, and dies with its Redis.
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        "CONFIG": {"hosts": [{"address": redis_database(2), "socket_timeout": None}], "prefix": f"{REDIS_PREFIX}-layer"},
+        "CONFIG": {
+            "hosts": [{"address": redis_database(2), "socket_timeout": None}],
+            "prefix": f"{REDIS_PREFIX}-layer",
+        },
     },
 }
 
@@ -154,6 +157,8 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
 ]
+# Where people reach this service: the beginning of a login link that is printed.
+WEB_ADDRESS = env.str("WEB_ADDRESS", default="http://127.0.0.1:8080")
 LOGIN_URL = reverse_lazy("accounts:login")
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = LOGIN_URL

@@ -33,7 +33,9 @@ def next_free(port: int, host: str = LOOPBACK, taken: frozenset[int] = frozenset
     for candidate in range(port, min(port + TRIES, 65536)):
         if candidate not in taken and is_free(candidate, host):
             return candidate
-    raise NoFreePort(f"no port from {port} to {port + TRIES} is free on {host}: stop what uses them or choose another with --port")
+    raise NoFreePort(
+        f"no port from {port} to {port + TRIES} is free on {host}: stop what uses them or choose another with --port"
+    )
 
 
 def any_free(host: str = LOOPBACK) -> int:

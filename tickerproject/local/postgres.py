@@ -42,7 +42,10 @@ class _Identity:
 def _identity() -> _Identity:
     if os.geteuid() != 0:
         return _Identity()
-    if shutil.which("unshare") and subprocess.run([*IN_NAMESPACE, "true"], capture_output=True, check=False).returncode == 0:
+    if (
+        shutil.which("unshare")
+        and subprocess.run([*IN_NAMESPACE, "true"], capture_output=True, check=False).returncode == 0
+    ):
         return _Identity(prefix=IN_NAMESPACE)
     for name in ("postgres", "nobody"):
         try:
@@ -86,7 +89,9 @@ class Postgres:
         self._identity = _identity()
         self._bin = _binaries()
         self._folder = folder
-        if self._identity.account is not None and not (_is_open_to_others(self._bin) and _is_open_to_others(folder.parent)):
+        if self._identity.account is not None and not (
+            _is_open_to_others(self._bin) and _is_open_to_others(folder.parent)
+        ):
             self._move_to_open_ground()
         self._data = self._folder / "data"
         self._password_file = self._folder / "password"
@@ -131,7 +136,12 @@ class Postgres:
         if self._identity.account is not None:
             for path in (self._data, self._password_file):
                 os.chown(path, self._identity.account.pw_uid, self._identity.account.pw_gid)
-        options = [f"--pgdata={self._data}", f"--username={USER}", f"--pwfile={self._password_file}", "--auth=scram-sha-256"]
+        options = [
+            f"--pgdata={self._data}",
+            f"--username={USER}",
+            f"--pwfile={self._password_file}",
+            "--auth=scram-sha-256",
+        ]
         options += ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         options += ["--data-checksums"] if self._durable else ["--no-sync"]
         done = self._run("initdb", *options)
@@ -155,7 +165,12 @@ class Postgres:
     def command(self) -> tuple[list[str], dict[str, Any]]:
         """The command that runs the server in the foreground, and arguments for `Popen`. SIGINT stops it."""
         options = ["-D", str(self._data), "-h", LOOPBACK, "-p", str(self.port), "-k", ""]
-        settings = {"max_connections": "100", "shared_buffers": "128MB", "log_min_messages": "warning", "log_checkpoints": "off"}
+        settings = {
+            "max_connections": "100",
+            "shared_buffers": "128MB",
+            "log_min_messages": "warning",
+            "log_checkpoints": "off",
+        }
         if not self._durable:
             settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
         for name, value in settings.items():
@@ -163,7 +178,10 @@ class Postgres:
         tie = [sys.executable, "-I", tied.__file__, str(int(signal.SIGINT))]
         if self._identity.account is not None and not _is_open_to_others(Path(tied.__file__)):
             tie = []
-        return [*self._identity.prefix, *tie, str(self._bin / "postgres"), *options], {"cwd": "/", **self._identity.popen}
+        return [*self._identity.prefix, *tie, str(self._bin / "postgres"), *options], {
+            "cwd": "/",
+            **self._identity.popen,
+        }
 
     def is_ready(self) -> bool:
         """Whether it takes connections now."""

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -61,7 +61,9 @@ def _start_valkey(folder: Path) -> str:
     return server.url
 
 
-def pytest_load_initial_conftests() -> None:
+# A wrapper, since pytest-django's own hook (which reads the settings) asks to be the first of the plain ones.
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests() -> Generator[None]:
     folder = Path(tempfile.mkdtemp(prefix="ticker-tests-"))
     _folders.append(folder)
     if "DATABASE_URL" not in os.environ:
@@ -69,6 +71,7 @@ def pytest_load_initial_conftests() -> None:
     if "REDIS_URL" not in os.environ:
         os.environ["REDIS_URL"] = _start_valkey(folder)
     environment.fill()
+    return (yield)
 
 
 def pytest_unconfigure() -> None:

@@ -1,0 +1,269 @@
+"""`python -m tickerproject.local`: everything on this machine, until Ctrl-C. `bin/run` calls it."""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tickerproject.local import first_price
+from tickerproject.local.console import Console
+from tickerproject.local.ports import LOOPBACK, NoFreePort, is_free, next_free
+from tickerproject.local.postgres import Postgres, PostgresUnavailable
+from tickerproject.local.state import DataFolder, DataFolderError, read_env, write_private
+from tickerproject.local.supervisor import Service, ServiceFailed, Supervisor
+from tickerproject.local.valkey import Valkey, ValkeyUnavailable
+
+PROJECT = Path(__file__).resolve().parents[2]
+WEB_PORT, SIMULATOR_PORT, POSTGRES_PORT, VALKEY_PORT = 8080, 8090, 54320, 63790
+READY_SECONDS = 90
+FIRST_PRICE_SECONDS = 30
+DEMO_KEY = "demo-api-key.env"
+
+
+def arguments(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="bin/run", description="Run the whole service on this machine, with a simulated broker. Ctrl-C stops it."
+    )
+    parser.add_argument(
+        "--port", type=int, default=WEB_PORT, help=f"of the web page and API ({WEB_PORT}; the next free one if taken)"
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=Path(os.environ.get("TICKER_DATA_DIR", PROJECT / ".data")),
+        metavar="DIR",
+        help="where everything is kept (.data)",
+    )
+    parser.add_argument(
+        "--reset", action="store_true", help="delete the data folder's contents first: database, keys, users"
+    )
+    parser.add_argument(
+        "--no-simulator", action="store_true", help="use the real broker (KITE_* in .env) instead of the simulated one"
+    )
+    parser.add_argument(
+        "--clock",
+        default="open",
+        metavar="WHEN",
+        help="the simulated market's time: open (skips closed hours), real, or a moment like 2026-11-25T09:14:30+05:30",
+    )
+    parser.add_argument("--speed", type=float, default=1.0, help="how fast the simulated market's time runs (1)")
+    parser.add_argument(
+        "--rows", type=int, default=30_000, help="instruments the simulated broker lists: 30000 to 115000"
+    )
+    return parser.parse_args(argv)
+
+
+class LocalRun:
+    """One run of everything: servers, preparation, processes, the block that says where to go."""
+
+    def __init__(self, options: argparse.Namespace, console: Console) -> None:
+        self._options = options
+        self._console = console
+        self._folder = DataFolder(options.data.resolve())
+        self._taken: set[int] = set()
+        self._supervisor = Supervisor(console, os.environ)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Start everything, then wait for `stop`; nothing started here outlives the call."""
+        self._folder.open()
+        if self._options.reset:
+            self._folder.reset()
+        starting = asyncio.create_task(self._start(), name="start")
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        try:
+            await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                await starting
+                await stopping
+        finally:
+            for task in (starting, stopping):
+                task.cancel()
+            await asyncio.gather(starting, stopping, return_exceptions=True)
+            self._console.write("")
+            await self._supervisor.stop()
+            self._console.step("everything is stopped")
+
+    def _port(self, wanted: int, what: str) -> int:
+        port = next_free(wanted, taken=frozenset(self._taken))
+        if port != wanted:
+            self._console.trouble(f"port {wanted} is taken: {what} uses {port}")
+        self._taken.add(port)
+        return port
+
+    async def _start(self) -> None:
+        options, supervisor = self._options, self._supervisor
+        web_port = self._port(options.port, "the web page")
+        environment = self._settings(web_port)
+        supervisor.environment |= environment
+        python = sys.executable
+        if not options.no_simulator:
+            # Started first: it needs no server, and the preparation logs in to it.
+            simulator = Service("simulator", [python, "manage.py", "run_simulator"])
+            supervisor.start(simulator)
+        await asyncio.gather(self._start_postgres(), self._start_valkey())
+        self._folder.write_runtime(
+            {name: supervisor.environment[name] for name in (*environment, "DATABASE_URL", "REDIS_URL")}
+        )
+        if not options.no_simulator:
+            port = int(environment["SIMULATOR_PORT"])
+            await supervisor.wait_ready(simulator, lambda: not is_free(port), READY_SECONDS)
+            self._console.step("the simulated broker is up", environment["KITE_API_ROOT"])
+        prepared = await self._prepare()
+        web = Service(
+            "web",
+            [python, "-m", "daphne", "--bind", LOOPBACK, "--port", str(web_port), "--verbosity", "0"]
+            + ["--ping-interval", "5", "--ping-timeout", "10", "--no-server-name", "tickerproject.asgi:application"],
+        )
+        supervisor.start(web)
+        supervisor.start(Service("stream", [python, "manage.py", "run_stream"]))
+        address = f"http://{LOOPBACK}:{web_port}"
+        await supervisor.wait_ready(web, lambda: not is_free(web_port), READY_SECONDS)
+        self._console.step("the web server is up", address)
+        api_key = self._api_key(prepared)
+        first = await first_price.seconds_until(address, api_key, prepared["chains"], FIRST_PRICE_SECONDS)
+        self._block(address, prepared, api_key, first)
+        celery = [python, "-m", "celery", "--app", "tickerproject", "--quiet"]
+        worker = [
+            *celery,
+            "worker",
+            "--pool",
+            "threads",
+            "--concurrency",
+            "8",
+            "--without-gossip",
+            "--without-mingle",
+            "--loglevel",
+            "INFO",
+        ]
+        supervisor.start(Service("orders", [*worker, "--queues", "orders,sync", "--hostname", "orders@%h"]))
+        supervisor.start(Service("market", [*worker, "--queues", "market,default", "--hostname", "market@%h"]))
+        supervisor.start(Service("beat", [*celery, "beat", "--loglevel", "INFO", "--pidfile", ""]))
+
+    def _settings(self, web_port: int) -> dict[str, str]:
+        values = self._folder.secrets() | {
+            "TICKER_DATA_DIR": str(self._folder.path),
+            "LOG_FORMAT": "console",
+            "PYTHONUNBUFFERED": "1",
+            "ALLOWED_HOSTS": f"localhost,{LOOPBACK},[::1]",
+            "WEB_ADDRESS": f"http://{LOOPBACK}:{web_port}",
+        }
+        if not self._options.no_simulator:
+            port = self._port(SIMULATOR_PORT, "the simulated broker")
+            root = f"{LOOPBACK}:{port}"
+            values |= {
+                "FEED_SOURCE": "simulated",
+                "KITE_API_ROOT": f"http://{root}",
+                "KITE_WS_ROOT": f"ws://{root}",
+                "KITE_LOGIN_ROOT": f"http://{root}",
+                "SIMULATOR_PORT": str(port),
+                "SIMULATOR_ROWS": str(self._options.rows),
+                # Sessions do not renew themselves yet, so the simulated broker keeps its tokens over the morning.
+                "SIMULATOR_TOKEN_FLUSH": "false",
+                "SIMULATOR_REDIRECT_URL": f"http://{LOOPBACK}:{web_port}/accounts/kite/callback/",
+                "MARKET_CLOCK": self._options.clock,
+                "MARKET_CLOCK_SPEED": str(self._options.speed),
+                "MARKET_CLOCK_ANCHOR": f"{time.time():.3f}",
+            }
+        return {
+            name: os.environ.get(name, value) if name in ("SECRET_KEY", "CREDENTIAL_KEYS") else value
+            for name, value in values.items()
+        }
+
+    async def _start_postgres(self) -> None:
+        if "DATABASE_URL" in os.environ:
+            self._console.step("PostgreSQL is the one of DATABASE_URL")
+            return
+        server = Postgres(self._folder.path / "postgres", self._port(POSTGRES_PORT, "PostgreSQL"))
+        if server.folder.parent != self._folder.path:
+            self._console.trouble(f"a parent folder is closed to PostgreSQL's account: its data is in {server.folder}")
+        await asyncio.to_thread(server.prepare)
+        command, popen = server.command()
+        service = Service("postgres", command, signal.SIGINT, popen)
+        self._supervisor.start(service)
+        await self._supervisor.wait_ready(service, server.is_ready, READY_SECONDS)
+        await asyncio.to_thread(server.create_database)
+        self._supervisor.environment["DATABASE_URL"] = server.url
+        self._console.step("PostgreSQL is up", f"{LOOPBACK}:{server.port}")
+
+    async def _start_valkey(self) -> None:
+        if "REDIS_URL" in os.environ:
+            self._console.step("Redis is the one of REDIS_URL")
+            return
+        server = Valkey(self._folder.path / "valkey", self._port(VALKEY_PORT, "Valkey"))
+        server.prepare()
+        service = Service("valkey", server.command())
+        self._supervisor.start(service)
+        await self._supervisor.wait_ready(service, server.is_ready, READY_SECONDS)
+        self._supervisor.environment["REDIS_URL"] = server.url
+        self._console.step("Valkey is up", f"{LOOPBACK}:{server.port}")
+
+    async def _prepare(self) -> dict[str, Any]:
+        flags = [] if self._options.no_simulator else ["--demo"]
+        output = await self._supervisor.run_once("prepare", [sys.executable, "manage.py", "prepare", "--json", *flags])
+        prepared: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
+        self._console.step("the database is ready", prepared["summary"])
+        return prepared
+
+    def _api_key(self, prepared: dict[str, Any]) -> str | None:
+        """The demo's key. It is shown once by the service, which keeps a hash; this run keeps it in a private file."""
+        path = self._folder.path / DEMO_KEY
+        if prepared["api_key"]:
+            write_private(path, {"API_KEY": prepared["api_key"]})
+        return read_env(path)["API_KEY"] if path.exists() else None
+
+    def _block(self, address: str, prepared: dict[str, Any], api_key: str | None, first: float | None) -> None:
+        rows = [
+            ("open", address + prepared["login_path"]),
+            ("", "(this link logs you in once; after that: " + address + "/)"),
+        ]
+        if prepared["admin_password"]:
+            rows.append(
+                ("admin", f"{prepared['admin_username']}, password {prepared['admin_password']} (shown only now)")
+            )
+        else:
+            rows.append(
+                (
+                    "admin",
+                    f"{prepared['admin_username']}; a new link: .venv/bin/python manage.py login_link {prepared['admin_username']}",
+                )
+            )
+        if api_key:
+            rows.append(("API key", api_key))
+            rows.append(("", f"curl -H 'X-API-Key: …' {address}/api/v1/subscriptions"))
+        rows.append(("data", str(self._folder.path)))
+        rows.append(("stop", "Ctrl-C"))
+        if first is None:
+            self._console.trouble("no price has arrived yet: the log below says what the stream waits for")
+            title = "ticker is running"
+        else:
+            title = f"ticker is running: first price {time.monotonic() - self._console.started:.1f} s after the start"
+        self._console.block(title, rows)
+
+
+async def run(options: argparse.Namespace, console: Console) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        await LocalRun(options, console).run(stop)
+    except (DataFolderError, NoFreePort, PostgresUnavailable, ValkeyUnavailable, ServiceFailed) as exc:
+        console.error(str(exc))
+        return 1
+    return 0
+
+
+def main() -> None:
+    os.chdir(PROJECT)
+    with contextlib.suppress(KeyboardInterrupt):
+        sys.exit(asyncio.run(run(arguments(sys.argv[1:]), Console())))
+
+
+if __name__ == "__main__":
+    main()
