@@ -20,7 +20,7 @@ environ.Env.read_env(BASE_DIR / ".env")
 DATA_DIR = Path(env.str("TICKER_DATA_DIR", default=str(BASE_DIR / ".data")))
 environ.Env.read_env(DATA_DIR / "runtime.env")
 
-# --- what kind of place this is -------------------------------------------------------------------------------------
+# --- what kind of place this is ---
 ENVIRONMENT = env.str("ENVIRONMENT", default="development")
 PRODUCTION = ENVIRONMENT in {"production", "staging"}
 DEBUG = env.bool("DEBUG", default=False)
@@ -30,7 +30,7 @@ CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 # Fernet keys, the newest first; never derived from SECRET_KEY, never in the database.
 CREDENTIAL_KEYS = env.list("CREDENTIAL_KEYS")
 
-# --- apps -----------------------------------------------------------------------------------------------------------
+# --- apps ---
 INSTALLED_APPS = [
     "daphne",  # first: it brings the ASGI `runserver`
     "unfold",  # before the admin, whose templates it replaces
@@ -87,7 +87,7 @@ TEMPLATES = [
 ]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# --- PostgreSQL -----------------------------------------------------------------------------------------------------
+# --- PostgreSQL ---
 DATABASES = {"default": env.db_url("DATABASE_URL", engine="django_prometheus.db.backends.postgresql")}
 DATABASES["default"]["CONN_MAX_AGE"] = 0  # the pool keeps the connections
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
@@ -101,7 +101,7 @@ DATABASES["default"]["OPTIONS"] = {
     },
 }
 
-# --- Redis (or Valkey): ticks and control on database 0, each other use on its own ------------------------------------
+# --- Redis (or Valkey): ticks and control on database 0, each other use on its own ---
 REDIS_URL = env.str("REDIS_URL")
 REDIS_PREFIX = env.str("REDIS_PREFIX", default="ticker")
 
@@ -127,7 +127,7 @@ CHANNEL_LAYERS = {
     },
 }
 
-# --- Celery ---------------------------------------------------------------------------------------------------------
+# --- Celery ---
 CELERY_BROKER_URL = redis_database(3)
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
@@ -151,7 +151,7 @@ CELERY_TASK_ROUTES = {"orders.*": {"queue": "orders"}, "market.*": {"queue": "ma
 CELERY_TIMEZONE = "Asia/Kolkata"
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 
-# --- people and programs ----------------------------------------------------------------------------------------------
+# --- people and programs ---
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
@@ -172,7 +172,7 @@ SECURE_REFERRER_POLICY = "no-referrer"
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024
 
-# --- REST -------------------------------------------------------------------------------------------------------------
+# --- REST ---
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "accounts.authentication.ApiKeyAuthentication",
@@ -202,7 +202,7 @@ SPECTACULAR_SETTINGS = {
     "REDOC_DIST": "SIDECAR",
 }
 
-# --- static files: hashed names, so that browsers may keep them for ever ------------------------------------------------
+# --- static files: hashed names, so that browsers may keep them for ever ---
 STATIC_URL = "/static/"
 STATIC_ROOT = Path(env.str("STATIC_ROOT", default=str(DATA_DIR / "static")))
 # Without collected files (tests, `bin/run`) the apps' own folders are served as they are.
@@ -217,29 +217,29 @@ STORAGES = {
     },
 }
 
-# --- language and time --------------------------------------------------------------------------------------------------
+# --- language and time ---
 LANGUAGE_CODE = "en-gb"
 USE_I18N = False
 USE_TZ = True
 TIME_ZONE = "Asia/Kolkata"  # what people are shown; the database stores UTC
 
-# --- market time (accounts.clock); the simulator is given the same three -------------------------------------------------
+# --- market time (accounts.clock); the simulator is given the same three ---
 MARKET_CLOCK = env.str("MARKET_CLOCK", default="real")
 MARKET_CLOCK_SPEED = env.float("MARKET_CLOCK_SPEED", default=1.0)
 MARKET_CLOCK_ANCHOR = env.float("MARKET_CLOCK_ANCHOR", default=0.0) or time.time()
 MARKET_DATA_DIR = BASE_DIR / "market" / "data"
 
-# --- the broker -----------------------------------------------------------------------------------------------------------
+# --- the broker ---
 KITE_API_ROOT = env.str("KITE_API_ROOT", default="https://api.kite.trade")
 KITE_WS_ROOT = env.str("KITE_WS_ROOT", default="wss://ws.kite.trade")
 KITE_LOGIN_ROOT = env.str("KITE_LOGIN_ROOT", default="https://kite.zerodha.com")
 KITE_TIMEOUT_SECONDS = env.float("KITE_TIMEOUT_SECONDS", default=7.0)
 
-# --- Greeks ---------------------------------------------------------------------------------------------------------------
+# --- Greeks ---
 GREEKS_RATE = env.float("GREEKS_RATE", default=0.10)
 GREEKS_DIVIDEND_YIELD = env.float("GREEKS_DIVIDEND_YIELD", default=0.0)
 
-# --- the stream -----------------------------------------------------------------------------------------------------------
+# --- the stream ---
 FEED_SOURCE = env.str("FEED_SOURCE", default="live")  # live | simulated | replay
 STREAM_WINDOW_MS = env.int("STREAM_WINDOW_MS", default=100)
 STREAM_WINDOW_PACKETS = env.int("STREAM_WINDOW_PACKETS", default=1000)
@@ -248,7 +248,7 @@ STREAM_CHANNELS_GROUPS = env.bool("STREAM_CHANNELS_GROUPS", default=True)
 STREAM_METRICS_PORT = env.int("STREAM_METRICS_PORT", default=0)  # 0: none
 STREAM_STALE_SECONDS = env.float("STREAM_STALE_SECONDS", default=5.0)
 
-# --- the broker's simulator (`manage.py run_simulator`) ---------------------------------------------------------------------
+# --- the broker's simulator (`manage.py run_simulator`) ---
 SIMULATOR_HOST = env.str("SIMULATOR_HOST", default="127.0.0.1")
 SIMULATOR_PORT = env.int("SIMULATOR_PORT", default=8090)
 SIMULATOR_SEED = env.int("SIMULATOR_SEED", default=20261125)
@@ -256,13 +256,13 @@ SIMULATOR_ROWS = env.int("SIMULATOR_ROWS", default=30_000)
 SIMULATOR_TOKEN_FLUSH = env.bool("SIMULATOR_TOKEN_FLUSH", default=True)
 SIMULATOR_REDIRECT_URL = env.str("SIMULATOR_REDIRECT_URL", default="http://127.0.0.1:8080/accounts/kite/callback/")
 
-# --- logs -------------------------------------------------------------------------------------------------------------------
+# --- logs ---
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
 LOG_FORMAT = env.str("LOG_FORMAT", default="json")  # json | console
 LOGGING_CONFIG = "logging.config.dictConfig"
 LOGGING = logging_configuration(level=LOG_LEVEL, form=LOG_FORMAT)
 
-# --- the admin's look ---------------------------------------------------------------------------------------------------------
+# --- the admin's look ---
 UNFOLD = {
     "SITE_TITLE": "ticker",
     "SITE_HEADER": "ticker",

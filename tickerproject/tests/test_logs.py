@@ -1,0 +1,83 @@
+"""No secret reaches a log line, and what people search logs for does."""
+
+import io
+import json
+import logging
+import logging.config
+
+import pytest
+import structlog
+
+from tickerproject.logs import logging_configuration, redact
+
+SECRETS = [
+    "Authorization: token simkey1:Zx81kdQQ77",
+    "wss://ws.kite.trade?api_key=abcd&access_token=Zx81kdQQ77",
+    "request_token=Zx81kdQQ77&action=login",
+    '{"access_token": "Zx81kdQQ77", "user_id": "AB1234"}',
+    "{'password': 'Zx81kdQQ77'}",
+    "checksum=Zx81kdQQ77",
+    "redis://:Zx81kdQQ77@127.0.0.1:6379/0",
+    "postgres://ticker:Zx81kdQQ77@db/ticker",
+    "X-API-Key: kts_dev_abcd1234_" + "Zx81kdQQ77" * 4 + "abc",
+    "eyJhbGciOiJSUzI1NiJ9.Zx81kdQQ77.c2ln",
+    "seed " + "Zx81kdQQ77" * 4,
+    "csrftoken=Zx81kdQQ77; ticker_session=Zx81kdQQ77",
+]
+
+
+@pytest.mark.parametrize("text", SECRETS)
+def test_a_secret_is_hidden(text: str) -> None:
+    assert "Zx81kdQQ77" not in redact(text)
+
+
+@pytest.mark.parametrize("text", ["mail asha@example.co.in now", "call +91 9876543210", "pan ABCDE1234F"])
+def test_a_persons_data_is_hidden(text: str) -> None:
+    assert "***" in redact(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "order 2511250000000123456 accepted",
+        "order 251125000012345 accepted",
+        "token 408065 ticks",
+        "NIFTY26DEC24600CE at 184.65",
+        "subscribed 1,200 of 3,000 on AB1234/1",
+        "at /srv/a-rather-long-folder-name/with-2-digits/streaming/connection.py line 12",
+    ],
+)
+def test_what_people_search_logs_for_is_kept(text: str) -> None:
+    assert redact(text) == text
+
+
+@pytest.fixture
+def sink() -> io.StringIO:
+    """What the configured handler really writes: the test is of the sink, not of the function."""
+    output = io.StringIO()
+    configuration = logging_configuration(level="DEBUG", form="json")
+    configuration["handlers"]["stdout"]["stream"] = output
+    before = logging.root.handlers[:], logging.root.level
+    logging.config.dictConfig(configuration)
+    yield output
+    logging.root.handlers[:], logging.root.level = before
+
+
+def test_a_line_of_any_logger_is_json_with_the_request_id(sink: io.StringIO) -> None:
+    with structlog.contextvars.bound_contextvars(request_id="abc12345"):
+        logging.getLogger("anything").warning("%s lost: %s", "AB1234/1", "silence")
+    line = json.loads(sink.getvalue())
+    assert line["event"] == "AB1234/1 lost: silence"
+    assert line["request_id"] == "abc12345"
+    assert line["level"] == "warning"
+
+
+def test_a_secret_in_an_exception_is_hidden_in_the_sink(sink: io.StringIO) -> None:
+    try:
+        raise ValueError("GET wss://ws.kite.trade?access_token=Zx81kdQQ77 failed")
+    except ValueError:
+        logging.getLogger("anything").exception(
+            "dial of %s", "access_token=Zx81kdQQ77", extra={"password": "Zx81kdQQ77"}
+        )
+    assert "Zx81kdQQ77" not in sink.getvalue()
+    assert "ValueError" in sink.getvalue()
