@@ -1,0 +1,143 @@
+"""The instruments of a stream process as columns: which row is whose, what it is on, and in which part it stands.
+
+Plain data without Django: whoever subscribes builds `Contract`s from wherever instruments are kept.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streaming.names import part_of
+
+CALL, PUT, FUTURE, CASH = "CE", "PE", "FUT", "EQ"
+UNKNOWN: Final = -1
+"""The slot of a token that is not subscribed, and of a spot or future that a part does not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """One instrument to stream, in the words of the broker's instrument list.
+
+    An index is its underlying's cash, with `instrument_type` "EQ" as the broker writes it. `closes_at` is the moment
+    the contract stops trading (Unix seconds, from the exchange's calendar); only options need it.
+    """
+
+    instrument_token: int
+    tradingsymbol: str
+    underlying: str
+    instrument_type: str
+    expiry: date | None = None
+    strike: float = math.nan
+    closes_at: float = math.nan
+
+    @property
+    def is_option(self) -> bool:
+        return self.instrument_type in (CALL, PUT)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One underlying's options of one expiry or, with `expiry` None, its cash and futures."""
+
+    name: str
+    underlying: str
+    expiry: date | None
+    slots: NDArray[np.intp]
+    """Its rows in display order: options by strike, call before put; cash before futures."""
+    spot: int
+    future: int
+    """The future that expires with the options or else the next one to expire after them."""
+    future_expires_too: bool
+    """Whether `future` expires on the day of the options: only then is its price their forward."""
+    expires_at: float
+
+
+class Instruments:
+    """Every subscribed instrument, one slot each, in the order of tokens. Immutable."""
+
+    def __init__(self, contracts: Iterable[Contract]) -> None:
+        """
+        Raises
+        ------
+        ValueError
+            If two contracts share a token, or an option has no strike or no expiry.
+        """
+        by_token = sorted(contracts, key=lambda contract: contract.instrument_token)
+        self.contracts: Sequence[Contract] = by_token
+        self.tokens: NDArray[np.uint32] = np.array([c.instrument_token for c in by_token], np.uint32)
+        if (np.diff(self.tokens.astype(np.int64)) == 0).any():
+            raise ValueError("two contracts have the same instrument_token")
+        for contract in by_token:
+            if contract.is_option and (contract.expiry is None or not contract.strike > 0):
+                raise ValueError(f"{contract.tradingsymbol}: an option needs an expiry and a strike above zero")
+        self.is_option: NDArray[np.bool_] = np.array([c.is_option for c in by_token], np.bool_)
+        self.is_call: NDArray[np.bool_] = np.array([c.instrument_type == CALL for c in by_token], np.bool_)
+        self.strike: NDArray[np.float64] = np.array([c.strike for c in by_token], np.float64)
+        self.parts: dict[str, Part] = _parts(by_token)
+        self.part_of_slot: list[str] = [""] * len(by_token)
+        self.part_number: NDArray[np.intp] = np.full(len(by_token), UNKNOWN, np.intp)
+        self.spot: NDArray[np.intp] = np.full(len(by_token), UNKNOWN, np.intp)
+        for number, part in enumerate(self.parts.values()):
+            self.part_number[part.slots] = number
+            self.spot[part.slots] = part.spot
+            for slot in part.slots.tolist():
+                self.part_of_slot[slot] = part.name
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def slots_of(self, tokens: NDArray[np.unsignedinteger]) -> NDArray[np.intp]:
+        """The slot of each token, `UNKNOWN` where it is not subscribed."""
+        if not len(self.tokens):
+            return np.full(len(tokens), UNKNOWN, np.intp)
+        places = np.searchsorted(self.tokens, tokens)
+        places[places == len(self.tokens)] = 0
+        return np.where(self.tokens[places] == tokens, places, UNKNOWN)
+
+    def parts_of(self, slots: NDArray[np.intp]) -> dict[str, NDArray[np.intp]]:
+        """The slots by the name of their part, each part's in display order kept as given within the part."""
+        numbers = self.part_number[slots]
+        order = np.argsort(numbers, kind="stable")
+        cuts = np.flatnonzero(np.diff(numbers[order])) + 1
+        names = list(self.parts)
+        return {names[numbers[group[0]]]: slots[group] for group in np.split(order, cuts) if group.size}
+
+
+def _parts(contracts: Sequence[Contract]) -> dict[str, Part]:
+    members: defaultdict[tuple[str, date | None], list[int]] = defaultdict(list)
+    cash: dict[str, int] = {}
+    futures: defaultdict[str, list[tuple[date, int]]] = defaultdict(list)
+    for slot, contract in enumerate(contracts):
+        members[contract.underlying, contract.expiry if contract.is_option else None].append(slot)
+        if contract.instrument_type == FUTURE and contract.expiry is not None:
+            futures[contract.underlying].append((contract.expiry, slot))
+        elif not contract.is_option:
+            cash.setdefault(contract.underlying, slot)
+
+    def place(slot: int) -> tuple[float, bool, date, str]:
+        contract = contracts[slot]
+        strike = contract.strike if contract.is_option else 0.0
+        comes_second = contract.instrument_type in (PUT, FUTURE)
+        return strike, comes_second, contract.expiry or date.min, contract.tradingsymbol
+
+    parts: dict[str, Part] = {}
+    for (underlying, expiry), slots in members.items():
+        later = min((future for future in futures[underlying] if expiry is None or future[0] >= expiry), default=None)
+        name = part_of(underlying, expiry)
+        parts[name] = Part(
+            name=name,
+            underlying=underlying,
+            expiry=expiry,
+            slots=np.array(sorted(slots, key=place), np.intp),
+            spot=cash.get(underlying, UNKNOWN),
+            future=later[1] if later else UNKNOWN,
+            future_expires_too=later is not None and later[0] == expiry,
+            expires_at=max((contracts[s].closes_at for s in slots), default=math.nan) if expiry else math.nan,
+        )
+    return parts

@@ -1,0 +1,250 @@
+"""The broker's binary frames, decoded: bytes in, columns out. No I/O, and no bytes make it raise.
+
+A frame is a 16-bit count and, for each packet, a 16-bit length and the packet; all integers are big-endian. A frame of
+one byte is a heartbeat. The length of a packet tells what it holds (Kite Connect v3 documentation, "WebSocket
+streaming").
+
+The feed is many small frames, and numpy earns its keep only on many packets. So frames are kept raw until a window
+closes, and then decoded together: joined into one buffer, their packets located in one pass, and each packet length
+read as one structured array. `tick_dicts` is for the rest: a few packets, wanted as dicts.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+DEPTH_LEVELS: Final = 5
+CURRENCY, BSE_CURRENCY, INDICES, NSE_COMMODITY = 3, 6, 9, 12
+"""Segments (the low byte of a token) whose prices have another divisor, and the one that cannot be traded."""
+
+DIVISORS: Final[NDArray[np.float64]] = np.full(256, 100.0)
+DIVISORS[CURRENCY] = 10_000_000.0
+DIVISORS[[BSE_CURRENCY, NSE_COMMODITY]] = 10_000.0
+
+LTP, INDEX_QUOTE, INDEX_FULL, QUOTE, FULL = 8, 28, 32, 44, 184
+
+# Prices are signed (a spread or a commodity may trade below zero); totals are not: a day's volume can pass 2^31.
+_LTP_FIELDS: Final = [("instrument_token", ">u4"), ("last_price", ">i4")]
+_INDEX_FIELDS: Final = [
+    *_LTP_FIELDS,
+    ("high", ">i4"),
+    ("low", ">i4"),
+    ("open", ">i4"),
+    ("close", ">i4"),
+    ("_change", ">i4"),
+]
+_QUOTE_FIELDS: Final = [
+    *_LTP_FIELDS,
+    ("last_traded_quantity", ">u4"),
+    ("average_traded_price", ">i4"),
+    ("volume_traded", ">u4"),
+    ("total_buy_quantity", ">u4"),
+    ("total_sell_quantity", ">u4"),
+    ("open", ">i4"),
+    ("high", ">i4"),
+    ("low", ">i4"),
+    ("close", ">i4"),
+]
+_DEPTH_ENTRY: Final = np.dtype([("quantity", ">i4"), ("price", ">i4"), ("orders", ">u2"), ("_padding", ">u2")])
+_FULL_FIELDS: Final = [
+    *_QUOTE_FIELDS,
+    ("last_trade_time", ">u4"),
+    ("oi", ">u4"),
+    ("oi_day_high", ">u4"),
+    ("oi_day_low", ">u4"),
+    ("exchange_timestamp", ">u4"),
+    ("depth", _DEPTH_ENTRY, (2 * DEPTH_LEVELS,)),
+]
+
+LAYOUTS: Final[dict[int, np.dtype[np.void]]] = {
+    LTP: np.dtype(_LTP_FIELDS),
+    INDEX_QUOTE: np.dtype(_INDEX_FIELDS),
+    INDEX_FULL: np.dtype([*_INDEX_FIELDS, ("exchange_timestamp", ">u4")]),
+    QUOTE: np.dtype(_QUOTE_FIELDS),
+    FULL: np.dtype(_FULL_FIELDS),
+}
+PRICES: Final = ("last_price", "average_traded_price", "open", "high", "low", "close")
+
+_PRICES_OF: Final = {length: tuple(n for n in layout.names or () if n in PRICES) for length, layout in LAYOUTS.items()}
+_TOTALS_OF: Final = {
+    length: tuple(n for n in layout.names or () if n not in PRICES and n != "depth" and not n.startswith("_"))
+    for length, layout in LAYOUTS.items()
+}
+
+# How many 16-bit words a packet and its length take, by the length as a native 16-bit read shows it: one dict look-up
+# in the locating loop both steps over a packet and proves its length legal.
+_WORDS: Final = {int.from_bytes(length.to_bytes(2, "big"), sys.byteorder): length // 2 + 1 for length in LAYOUTS}
+_EVEN_FRAME_PACKETS: Final = 16
+"""From this many packets on, asking numpy whether all lengths are equal is cheaper than stepping over them."""
+
+
+class Fault(StrEnum):
+    """What may be wrong with a frame. Counted once per frame, an unknown length once per packet."""
+
+    EMPTY = "empty"
+    UNKNOWN_LENGTH = "unknown_length"
+    TRUNCATED = "truncated"
+    BAD_COUNT = "bad_count"
+    ODD = "odd"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """All packets of one length of a window, one array per field, in order of arrival.
+
+    Prices are float64 in currency; quantities, totals and Unix times keep the integers of the wire. `change_percent` is
+    against the previous close, as the official client computes it, but nan where there is none. `depth_price`,
+    `depth_quantity` and `depth_orders` have shape (n, 10): five bids, best first, then five offers, best first.
+    """
+
+    length: int
+    sequence: NDArray[np.int64]
+    """Each packet's place in the window: blocks split what arrived in one order."""
+    columns: dict[str, NDArray[Any]]
+
+    def __len__(self) -> int:
+        return len(self.sequence)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What a window's frames held: a block per packet length met, and what was not right with them, by reason."""
+
+    blocks: tuple[Block, ...]
+    packets: int
+    heartbeats: int
+    faults: Counter[Fault]
+
+
+def decode_window(frames: Sequence[bytes]) -> Window:
+    """Decode all frames of a window at once. Never raises: what cannot be read is counted, and the rest is kept.
+
+    Prices are bit for bit those of the official client, which divides (multiplying by an inverse would differ in the
+    last bit), except below zero: the official client reads prices as unsigned.
+    """
+    faults: Counter[Fault] = Counter()
+    sound, offsets, heartbeats = _locate(frames, faults)
+    words = np.frombuffer(sound, np.uint16)
+    lengths = words[offsets].byteswap() if sys.byteorder == "little" else words[offsets]
+    blocks = []
+    for length in LAYOUTS:
+        sequence = np.flatnonzero(lengths == length)
+        if sequence.size:
+            rows = _rows(sound, words, offsets[sequence] + 1, length)
+            blocks.append(Block(length, sequence, _columns(rows, length)))
+    return Window(tuple(blocks), len(offsets), heartbeats, faults)
+
+
+def _locate(frames: Sequence[bytes], faults: Counter[Fault]) -> tuple[bytes, NDArray[np.intp], int]:
+    """One buffer of all sound packets, and where each packet's length stands in it, counted in 16-bit words."""
+    sound: list[bytes] = []
+    even: list[NDArray[np.intp]] = []
+    uneven: list[int] = []
+    base = heartbeats = 0
+    for frame in frames:
+        if len(frame) < 2:
+            if frame:
+                heartbeats += 1
+            else:
+                faults[Fault.EMPTY] += 1
+            continue
+        places = _even_places(frame)
+        if places is None:
+            mark = len(uneven)
+            if not _step_over(frame, base, uneven):
+                del uneven[mark:]
+                frame = salvage(frame, faults)
+                _step_over(frame, base, uneven)
+        else:
+            # Keep the order of arrival: what was stepped over so far comes first.
+            even += [np.array(uneven, np.intp), places + base]
+            uneven = []
+        sound.append(frame)
+        base += len(frame) >> 1
+    offsets = np.array(uneven, np.intp)
+    if even:
+        offsets = np.concatenate([*even, offsets])
+    return b"".join(sound), offsets, heartbeats
+
+
+def _even_places(frame: bytes) -> NDArray[np.intp] | None:
+    """The places of the packets of a big frame of packets of one length, without a loop; None if it is not one."""
+    count, length = frame[0] << 8 | frame[1], int.from_bytes(frame[2:4], "big")
+    if count < _EVEN_FRAME_PACKETS or length not in LAYOUTS or len(frame) != 2 + count * (length + 2):
+        return None
+    places = np.arange(count, dtype=np.intp) * (length // 2 + 1) + 1
+    return places if (np.frombuffer(frame, ">u2")[places] == length).all() else None
+
+
+def _step_over(frame: bytes, base: int, offsets: list[int]) -> bool:
+    """Append the place of every packet of a frame that starts at word `base`. False if the frame is not sound."""
+    if len(frame) & 1:
+        return False
+    words = memoryview(frame).cast("H")
+    place = 1
+    try:
+        for _ in range(frame[0] << 8 | frame[1]):
+            offsets.append(base + place)
+            place += _WORDS[words[place]]
+    except (IndexError, KeyError):
+        return False
+    return place == len(words)
+
+
+def salvage(frame: bytes, faults: Counter[Fault]) -> bytes:
+    """The good packets of a damaged frame as a sound frame, and why the others are lost."""
+    count, size, place = int.from_bytes(frame[:2], "big"), len(frame), 2
+    packets: list[bytes] = []
+    for _ in range(count):
+        if place == size:
+            faults[Fault.BAD_COUNT] += 1
+            break
+        length = int.from_bytes(frame[place : place + 2], "big")
+        end = place + 2 + length
+        if place + 2 > size or end > size:
+            faults[Fault.TRUNCATED] += 1
+            break
+        if length in LAYOUTS:
+            packets.append(frame[place:end])
+        else:
+            faults[Fault.UNKNOWN_LENGTH] += 1
+        place = end
+    else:
+        if place < size:
+            faults[Fault.ODD if size - place == 1 else Fault.BAD_COUNT] += 1
+    return len(packets).to_bytes(2, "big") + b"".join(packets)
+
+
+def _rows(sound: bytes, words: NDArray[np.uint16], places: NDArray[np.intp], length: int) -> NDArray[np.void]:
+    """The packets of one length as a structured array: a view where they stand at even distances, else one gather."""
+    layout, stride = LAYOUTS[length], length // 2 + 1
+    if len(places) == 1 or (places[-1] - places[0] == stride * (len(places) - 1) and (np.diff(places) == stride).all()):
+        return np.ndarray((len(places),), layout, sound, int(places[0]) * 2, (stride * 2,))
+    packet_at_every_word = np.lib.stride_tricks.as_strided(
+        words, (len(words) - length // 2 + 1, length // 2), (2, 2), writeable=False
+    )
+    return packet_at_every_word[places].view(layout)[:, 0]
+
+
+def _columns(rows: NDArray[np.void], length: int) -> dict[str, NDArray[Any]]:
+    """One contiguous native array per field; see `Block`."""
+    columns: dict[str, NDArray[Any]] = {name: rows[name].astype(np.uint32) for name in _TOTALS_OF[length]}
+    divisor = DIVISORS[columns["instrument_token"] & 0xFF]
+    for name in _PRICES_OF[length]:
+        columns[name] = rows[name] / divisor
+    if length != LTP:
+        close = columns["close"]
+        above = (columns["last_price"] - close) * 100
+        columns["change_percent"] = np.divide(above, close, out=np.full(len(rows), np.nan), where=close != 0)
+    if length == FULL:
+        depth = rows["depth"]
+        columns["depth_price"] = depth["price"] / divisor[:, np.newaxis]
+        columns["depth_quantity"] = depth["quantity"].astype(np.int32)
+        columns["depth_orders"] = depth["orders"].astype(np.uint16)
+    return columns

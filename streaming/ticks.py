@@ -1,0 +1,202 @@
+"""The tick table: the newest believed value of every subscribed instrument, one array per field.
+
+A window of packets is applied at once. Within a window the newest tick of an instrument wins (conflation): nothing
+queues up here however fast the feed is.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streaming.contracts import UNKNOWN, Instruments
+from streaming.packets import DEPTH_LEVELS, Block, Window
+from streaming.validation import Flag, Known, Policy, judge
+
+MISSING: Final = -1
+"""In integer columns, what nan is in the others: never received."""
+
+_PRICES: Final = ("last_price", "change_percent", "average_traded_price", "open", "high", "low", "close")
+_TOTALS: Final = (
+    "last_traded_quantity",
+    "volume_traded",
+    "total_buy_quantity",
+    "total_sell_quantity",
+    "oi",
+    "oi_day_high",
+    "oi_day_low",
+    "last_trade_time",
+    "exchange_timestamp",
+    "previous_oi",
+    "previous_oi_day",
+)
+_DEPTH: Final = {"depth_price": np.float64, "depth_quantity": np.int64, "depth_orders": np.int64}
+_TIMES: Final = ("last_trade_time", "exchange_timestamp")
+_IST_SECONDS: Final = 19_800
+_DAY_SECONDS: Final = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What a window changed: the slots with a new value, ascending, and how many ticks went which way."""
+
+    slots: NDArray[np.intp]
+    accepted: int
+    conflated: int
+    """Accepted, but not the newest of their instrument in the window."""
+    counts: Counter[str]
+    """Dropped and flagged ticks by `validation.Reason`."""
+
+
+class TickTable:
+    """One row (a slot of `instruments`) per instrument and one array per field, which callers read and do not write.
+
+    Integers that never came are `MISSING`, prices nan; a time of zero, which the broker sends for "never", is `MISSING`
+    too. `received_at` is on the monotonic clock, `received_wall` in Unix seconds. `previous_oi` is the open interest at
+    the end of the day before, where it is known: the wire does not carry it, but until something trades it is today's.
+    """
+
+    def __init__(self, instruments: Instruments, policy: Policy | None = None) -> None:
+        self._policy = policy or Policy()
+        self._bands = self._policy.bands()
+        self._packets = 0
+        self._allocate(instruments)
+
+    def __len__(self) -> int:
+        return len(self.instruments)
+
+    def _allocate(self, instruments: Instruments) -> None:
+        size = len(instruments)
+        self.instruments = instruments
+        self.columns: dict[str, NDArray[Any]] = {name: np.full(size, np.nan) for name in _PRICES}
+        self.columns |= {name: np.full(size, MISSING, np.int64) for name in _TOTALS}
+        for name, kind in _DEPTH.items():
+            missing = np.nan if kind is np.float64 else MISSING
+            self.columns[name] = np.full((size, 2 * DEPTH_LEVELS), missing, kind)
+        self.columns["received_at"] = np.full(size, np.nan)
+        self.columns["received_wall"] = np.full(size, np.nan)
+        self.columns["flags"] = np.zeros(size, np.uint8)
+        # The place of a row's last tick in the whole stream of packets, to order ticks of different packet lengths.
+        self.columns["arrival"] = np.full(size, MISSING, np.int64)
+
+    def __getitem__(self, field: str) -> NDArray[Any]:
+        return self.columns[field]
+
+    def replace_instruments(self, instruments: Instruments) -> None:
+        """Follow a change of subscriptions. Instruments that stay keep their values; new ones start empty."""
+        before, columns = self.instruments, self.columns
+        self._allocate(instruments)
+        old = before.slots_of(instruments.tokens)
+        stays = old != UNKNOWN
+        for name, values in columns.items():
+            self.columns[name][stays] = values[old[stays]]
+
+    def set_previous_oi(self, tokens: NDArray[np.unsignedinteger], oi: NDArray[np.int64], day_of: float) -> None:
+        """Tell the open interest at the end of the day before the IST day that holds `day_of` (Unix seconds)."""
+        slots = self.instruments.slots_of(tokens)
+        subscribed = slots != UNKNOWN
+        self.columns["previous_oi"][slots[subscribed]] = oi[subscribed]
+        self.columns["previous_oi_day"][slots[subscribed]] = _ist_day(day_of)
+
+    def apply(self, window: Window, *, received_at: float, received_wall: float, market_time: float) -> Applied:
+        """Check the window's ticks and keep the newest good one of each instrument.
+
+        Parameters
+        ----------
+        window : the decoded frames.
+        received_at, received_wall : when they were received, monotonic and Unix seconds.
+        market_time : the market's clock, Unix seconds: a tick from its future is not believed.
+        """
+        counts: Counter[str] = Counter()
+        changed: list[NDArray[np.intp]] = []
+        accepted = winners = 0
+        for block in window.blocks:
+            slots = self.instruments.slots_of(block.columns["instrument_token"])
+            verdict = judge(
+                block.columns,
+                self._known(slots),
+                bands=self._bands,
+                latest_time=market_time + self._policy.future_tolerance_seconds,
+            )
+            counts += verdict.counts
+            rows = self._newest(block, slots, verdict.keep)
+            self._write(block, rows, slots[rows], verdict.flags[rows])
+            accepted += int(np.count_nonzero(verdict.keep))
+            winners += len(rows)
+            changed.append(slots[rows])
+        self._packets += window.packets
+        dirty = np.unique(np.concatenate(changed)) if changed else np.empty(0, np.intp)
+        self.columns["received_at"][dirty] = received_at
+        self.columns["received_wall"][dirty] = received_wall
+        return Applied(dirty, accepted, accepted - winners, counts)
+
+    def _known(self, slots: NDArray[np.intp]) -> Known:
+        """What the checks compare with. A token that is not subscribed gets row 0's: it is dropped all the same."""
+        subscribed = slots != UNKNOWN
+        if not len(self):
+            nothing = np.full(len(slots), np.nan)
+            never = np.full(len(slots), MISSING, np.int64)
+            return Known(subscribed, subscribed, nothing, nothing, never, never)
+        rows = np.where(subscribed, slots, 0)
+        instruments = self.instruments
+        spots = instruments.spot[rows]
+        spot_price = np.where(spots != UNKNOWN, self.columns["last_price"][spots], np.nan)
+        spot_price[spot_price == 0] = np.nan
+        return Known(
+            subscribed=subscribed,
+            is_option=instruments.is_option[rows],
+            price_bound=np.where(instruments.is_call[rows], spot_price, instruments.strike[rows]),
+            close=self.columns["close"][rows],
+            exchange_timestamp=self.columns["exchange_timestamp"][rows],
+            volume_traded=self.columns["volume_traded"][rows],
+        )
+
+    def _newest(self, block: Block, slots: NDArray[np.intp], keep: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """The row of each instrument's newest kept tick; none where a later tick of another length is in already.
+
+        Of two lengths in one window the later packet wins whole. Both come only in the instant a mode changes.
+        """
+        rows = np.flatnonzero(keep)
+        if not rows.size:
+            return rows
+        keys = [slots[rows]]
+        keys[:0] = [
+            block.columns[name][rows] for name in ("volume_traded", "exchange_timestamp") if name in block.columns
+        ]
+        ordered = rows[np.lexsort(keys)]  # stable: ties stay in order of arrival
+        owners = slots[ordered]
+        newest: NDArray[np.intp] = ordered[np.append(owners[1:] != owners[:-1], True)]
+        is_last: NDArray[np.bool_] = self._packets + block.sequence[newest] > self.columns["arrival"][slots[newest]]
+        return newest[is_last]
+
+    def _write(self, block: Block, rows: NDArray[np.intp], slots: NDArray[np.intp], flags: NDArray[np.uint8]) -> None:
+        columns = self.columns
+        for name, values in block.columns.items():
+            if name != "instrument_token":
+                columns[name][slots] = values[rows]
+        for name in _TIMES:
+            if name in block.columns:
+                times = columns[name][slots]
+                columns[name][slots] = np.where(times == 0, MISSING, times)
+        if "depth_price" not in block.columns:
+            flags |= columns["flags"][slots] & np.uint8(Flag.CROSSED)  # the book is still the one seen before
+        columns["flags"][slots] = flags
+        columns["arrival"][slots] = self._packets + block.sequence[rows]
+        if "oi" in block.columns:
+            self._follow_previous_oi(slots)
+
+    def _follow_previous_oi(self, slots: NDArray[np.intp]) -> None:
+        """Before an instrument's first trade of the day its open interest is still the day before's."""
+        columns = self.columns
+        day = _ist_day(columns["exchange_timestamp"][slots])
+        untraded = columns["volume_traded"][slots] == 0
+        of_today = columns["previous_oi_day"][slots] == day
+        previous = np.where(of_today, columns["previous_oi"][slots], MISSING)
+        columns["previous_oi"][slots] = np.where(untraded, columns["oi"][slots], previous)
+        columns["previous_oi_day"][slots] = day
+
+
+def _ist_day(timestamp: Any) -> Any:
+    return (timestamp + _IST_SECONDS) // _DAY_SECONDS
