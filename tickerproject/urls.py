@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
-from tickerproject import health
+from tickerproject import health, metrics
 
 
 def _there(module: str) -> bool:  # TODO lead: goes when every app has its urls
@@ -20,7 +20,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
-    path("", include("django_prometheus.urls")),
+    path("metrics", metrics.metrics, name="metrics"),
     *(path("api/v1/", include(f"{app}.urls")) for app in ("market", "streaming") if _there(f"{app}.urls")),
     *(path("", include(f"{app}.urls")) for app in ("accounts", "dashboard") if _there(f"{app}.urls")),
 ]

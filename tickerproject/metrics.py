@@ -1,0 +1,28 @@
+"""`/metrics`: this process's figures in Prometheus' text form."""
+
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.http import require_safe
+from django_prometheus.exports import ExportToDjangoView
+
+from accounts.actions import Action
+from accounts.authorisation import authorise
+from accounts.exceptions import Denied, NotAuthenticated
+from accounts.principals import principal_of
+
+LOOPBACK = {"127.0.0.1", "::1"}
+
+
+@require_safe
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Open to this machine's own Prometheus, else to whoever may read.
+
+    A request that came through a proxy carries its header and is asked for its rights, wherever the proxy runs.
+    """
+    is_local = request.META.get("REMOTE_ADDR") in LOOPBACK and "HTTP_X_FORWARDED_FOR" not in request.META
+    if not is_local:
+        try:
+            authorise(principal_of(request), Action.READ)
+        except (NotAuthenticated, Denied):
+            return HttpResponse("metrics are for this machine and for those who may read\n", status=403, content_type="text/plain")
+    response: HttpResponse = ExportToDjangoView(request)
+    return response
