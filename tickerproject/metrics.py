@@ -23,6 +23,8 @@ def metrics(request: HttpRequest) -> HttpResponse:
         try:
             authorise(principal_of(request), Action.READ)
         except (NotAuthenticated, Denied):
-            return HttpResponse("metrics are for this machine and for those who may read\n", status=403, content_type="text/plain")
+            return HttpResponse(
+                "metrics are for this machine and for those who may read\n", status=403, content_type="text/plain"
+            )
     response: HttpResponse = ExportToDjangoView(request)
     return response

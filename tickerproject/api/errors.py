@@ -87,7 +87,7 @@ def _describe(exc: Exception) -> tuple[int, str, str, Mapping[str, Any]]:
     return (
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "internal_error",
-        "Something went wrong. Name the request id to find out.",
+        UNEXPECTED,
         {},
     )
 

@@ -24,13 +24,14 @@ class Page(LimitOffsetPagination):
         return _number(request, self.offset_query_param, 0, smallest=0, largest=LARGEST_OFFSET)
 
     def get_paginated_response(self, data: Any) -> Response:
+        total, offset = self.count or 0, self.offset or 0  # set by now; the stubs cannot know
         return Response(
             {
                 "items": data,
-                "total": self.count,
+                "total": total,
                 "limit": self.limit,
-                "offset": self.offset,
-                "has_more": self.offset + len(data) < self.count,
+                "offset": offset,
+                "has_more": offset + len(data) < total,
             }
         )
 

@@ -4,6 +4,7 @@ It is loaded with `-p` because pytest-django reads the settings before any conft
 `DATABASE_URL` and `REDIS_URL` of the caller are used instead where they are set.
 """
 
+import atexit
 import os
 import shutil
 import signal
@@ -75,6 +76,11 @@ def pytest_load_initial_conftests() -> Generator[None]:
 
 
 def pytest_unconfigure() -> None:
+    _stop_servers()
+
+
+@atexit.register  # for a run that ends before pytest is configured
+def _stop_servers() -> None:
     for process, how in _running:
         process.send_signal(how)
     for process, _ in _running:
@@ -86,3 +92,4 @@ def pytest_unconfigure() -> None:
     _running.clear()
     for folder in _folders:
         shutil.rmtree(folder, ignore_errors=True)
+    _folders.clear()
