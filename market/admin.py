@@ -1,0 +1,128 @@
+"""The market in the admin: instruments and imports to look at, sessions to correct."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.forms import ModelForm
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin
+from unfold.decorators import display
+
+from market import calendar
+from market.models import Instrument, InstrumentImport, TradingSession
+
+
+class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
+    """Rows that only the service writes."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Instrument)
+class InstrumentAdmin(ReadOnlyAdmin):
+    list_display = [
+        "tradingsymbol",
+        "exchange",
+        "name",
+        "instrument_type",
+        "expiry",
+        "strike",
+        "lot_size",
+        "tick_size",
+        "instrument_token",
+        "listed",
+    ]
+    list_filter = ["is_active", "exchange", "instrument_type", "segment"]
+    search_fields = ["tradingsymbol", "name", "=instrument_token"]
+    search_help_text = "Words of the symbol or name, or a whole instrument token"
+    show_full_result_count = False  # counting 115,000 rows twice would tell nobody anything
+    list_per_page = 50
+    date_hierarchy = "expiry"
+    fieldsets = [
+        ("Identity", {"fields": [("exchange", "tradingsymbol"), ("instrument_token", "exchange_token"), "segment"]}),
+        ("Terms", {"fields": [("name", "instrument_type"), ("expiry", "strike"), ("lot_size", "tick_size")]}),
+        ("In the broker's dump", {"fields": ["is_active", ("first_seen", "last_seen")]}),
+    ]
+
+    @display(description="Listed", label={"listed": "success", "retired": "warning"}, ordering="is_active")  # type: ignore[untyped-decorator]
+    def listed(self, instrument: Instrument) -> str:
+        return "listed" if instrument.is_active else "retired"
+
+
+@admin.register(InstrumentImport)
+class InstrumentImportAdmin(ReadOnlyAdmin):
+    list_display = ["started_at", "result", "account", "rows", "added", "changed", "retired", "rejected", "took"]
+    list_filter = ["outcome", "account"]
+    fieldsets = [
+        (None, {"fields": [("started_at", "took"), ("outcome", "reason"), ("account", "source")]}),
+        ("Rows", {"fields": [("rows", "added", "changed", "retired"), "rejected", "rejected_rows"]}),
+    ]
+    readonly_fields = ["took", "rejected_rows"]
+
+    @display(
+        description="Outcome",
+        ordering="outcome",
+        label={"running": "info", "completed": "success", "refused": "warning", "failed": "danger"},
+    )  # type: ignore[untyped-decorator]
+    def result(self, report: InstrumentImport) -> str:
+        return report.outcome
+
+    @admin.display(description="Duration", ordering="duration_seconds")
+    def took(self, report: InstrumentImport) -> str:
+        return f"{report.duration_seconds:.1f} s"
+
+    @admin.display(description="The first rejected rows")
+    def rejected_rows(self, report: InstrumentImport) -> str:
+        return "\n".join(f"line {problem['line']}: {problem['reason']}" for problem in report.problems) or "none"
+
+
+@admin.register(TradingSession)
+class TradingSessionAdmin(ModelAdmin):  # type: ignore[misc]
+    list_display = ["date", "weekday", "exchange", "segment", "sort", "hours", "verified", "set_by_hand", "source"]
+    list_filter = ["exchange", "segment", "kind", "verified", "set_by_hand"]
+    search_fields = ["source"]
+    date_hierarchy = "date"
+    ordering = ["-date", "exchange"]
+    list_per_page = 50
+    actions = ["mark_verified"]
+    readonly_fields = ["set_by_hand"]
+    fieldsets = [
+        (None, {"fields": [("exchange", "segment"), ("date", "kind"), ("opens_at", "closes_at")]}),
+        ("Where this is known from", {"fields": ["source", "verified", "set_by_hand"]}),
+    ]
+
+    def save_model(self, request: HttpRequest, obj: TradingSession, form: "ModelForm[Any]", change: bool) -> None:
+        obj.set_by_hand = True
+        super().save_model(request, obj, form, change)
+
+    @admin.action(description="Mark as checked against the exchange's own list")
+    def mark_verified(self, request: HttpRequest, sessions: QuerySet[TradingSession]) -> None:
+        marked = sessions.update(verified=True, set_by_hand=True)
+        calendar.forget()
+        self.message_user(request, f"{marked} sessions marked as checked.", messages.SUCCESS)
+
+    @admin.display(description="Day")
+    def weekday(self, session: TradingSession) -> str:
+        return f"{session.date:%A}"
+
+    @admin.display(description="Hours (IST)")
+    def hours(self, session: TradingSession) -> str:
+        if session.opens_at is None or session.closes_at is None:
+            return "closed"
+        return f"{session.opens_at:%H:%M} to {session.closes_at:%H:%M}"
+
+    @display(
+        description="Kind",
+        ordering="kind",
+        label={"regular": "success", "holiday": "danger", "special": "warning", "evening_only": "info"},
+    )  # type: ignore[untyped-decorator]
+    def sort(self, session: TradingSession) -> str:
+        return session.kind

@@ -1,0 +1,73 @@
+"""What the market's REST interface reads and says."""
+
+from decimal import Decimal
+from typing import Any
+
+from rest_framework import serializers
+
+from accounts.serializers import StrictSerializer
+from market.models import Instrument, InstrumentQuerySet
+from market.underlyings import canonical_name
+
+
+class PlainDecimalField(serializers.DecimalField):
+    """A decimal without the zeros that only show how many places the column has: ``24500``, not ``24500.0000``."""
+
+    def to_representation(self, value: Any) -> Any:
+        return f"{Decimal(value).normalize():f}"
+
+
+class InstrumentSerializer(serializers.ModelSerializer[Instrument]):
+    strike = PlainDecimalField(max_digits=14, decimal_places=4, help_text="0 unless an option")
+    tick_size = PlainDecimalField(max_digits=14, decimal_places=4)
+
+    class Meta:
+        model = Instrument
+        fields = [
+            "exchange",
+            "tradingsymbol",
+            "instrument_token",
+            "exchange_token",
+            "name",
+            "expiry",
+            "strike",
+            "tick_size",
+            "lot_size",
+            "instrument_type",
+            "segment",
+            "is_active",
+            "first_seen",
+            "last_seen",
+        ]
+        read_only_fields = fields
+
+
+class InstrumentFilter(StrictSerializer):
+    """The query of the instrument list. Filters narrow each other; retired instruments are asked for by name."""
+
+    q = serializers.CharField(required=False, max_length=100, help_text="Words of the symbol or name: `nifty 24500 ce`")
+    exchange = serializers.RegexField(r"\A[A-Z]{2,16}\Z", required=False)
+    segment = serializers.CharField(required=False, max_length=16)
+    instrument_type = serializers.ChoiceField(choices=["EQ", "FUT", "CE", "PE"], required=False)
+    name = serializers.CharField(required=False, max_length=128, help_text="The underlying's name; `NIFTY 50` is understood")
+    expiry = serializers.DateField(required=False)
+    expiry_from = serializers.DateField(required=False)
+    expiry_to = serializers.DateField(required=False)
+    strike = serializers.DecimalField(max_digits=14, decimal_places=4, required=False)
+    instrument_token = serializers.IntegerField(min_value=1, max_value=2**32 - 1, required=False)
+    is_active = serializers.BooleanField(default=True)
+
+    def apply(self, instruments: InstrumentQuerySet) -> InstrumentQuerySet:
+        """Those of `instruments` that the (validated) query asks for."""
+        wanted: dict[str, Any] = dict(self.validated_data)
+        text = wanted.pop("q", "")
+        if "name" in wanted:
+            wanted["name"] = canonical_name(wanted["name"])
+        lookups = {"expiry_from": "expiry__gte", "expiry_to": "expiry__lte"}
+        return instruments.filter(**{lookups.get(name, name): value for name, value in wanted.items()}).search(text)
+
+
+class ExpiriesSerializer(serializers.Serializer[Any]):
+    underlying = serializers.CharField(help_text="The name that contracts use")
+    spot = InstrumentSerializer(allow_null=True, help_text="The instrument whose price is the spot")
+    expiries = serializers.ListField(child=serializers.DateField(), help_text="Nearest first; none before today")

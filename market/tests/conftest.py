@@ -1,0 +1,26 @@
+"""Fixtures of the market's tests."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+from market import calendar
+from market.calendar import Calendar
+from market.hours import plan_days, read_exceptions, read_regular_hours
+
+
+@pytest.fixture(autouse=True)
+def _no_calendar_from_another_test() -> Iterator[None]:
+    calendar.forget()
+    yield
+    calendar.forget()
+
+
+@pytest.fixture(scope="session")
+def project_calendar() -> Calendar:
+    """What the project's own files say, without a database."""
+    folder = Path(settings.MARKET_DATA_DIR)
+    regular = read_regular_hours(folder / "regular_hours.csv")
+    return Calendar(plan_days(regular, read_exceptions(folder / "session_exceptions.csv")), regular)

@@ -1,0 +1,68 @@
+"""The market over HTTP: instruments, and the expiries of an option chain."""
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import mixins, viewsets
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts import clock
+from accounts.exceptions import NotFound
+from accounts.permissions import MayRead
+from market.models import Instrument
+from market.serializers import ExpiriesSerializer, InstrumentFilter, InstrumentSerializer
+from market.underlyings import canonical_name
+
+PAGING = ("limit", "offset")
+
+
+class InstrumentViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Instrument]):
+    """What can be traded."""
+
+    permission_classes = [MayRead]
+    serializer_class = InstrumentSerializer
+    queryset = Instrument.objects.all()
+    lookup_field = "symbol"
+    lookup_value_regex = r"[A-Z]{2,16}:[^/]{1,64}"
+
+    def filter_queryset(self, queryset: Any) -> Any:
+        asked = {name: value for name, value in self.request.query_params.items() if name not in PAGING}
+        form = InstrumentFilter(data=asked)
+        form.is_valid(raise_exception=True)
+        return form.apply(queryset)
+
+    @extend_schema(parameters=[InstrumentFilter])
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Instruments, filtered, in the order of their symbols."""
+        return super().list(request, *args, **kwargs)
+
+    @extend_schema(parameters=[OpenApiParameter("symbol", str, OpenApiParameter.PATH, description="`NSE:NIFTY 50`")])
+    def retrieve(self, request: Request, symbol: str) -> Response:
+        """One instrument by `exchange:tradingsymbol`, retired ones too."""
+        try:
+            instrument = Instrument.objects.by_symbol(symbol)
+        except Instrument.DoesNotExist:
+            raise NotFound(f"There is no instrument {symbol}.") from None
+        return Response(self.get_serializer(instrument).data)
+
+
+class OptionChainViewSet(viewsets.GenericViewSet[Instrument]):
+    """Option chains by underlying."""
+
+    permission_classes = [MayRead]
+    serializer_class = ExpiriesSerializer
+    queryset = Instrument.objects.all()
+    lookup_field = "underlying"
+    lookup_value_regex = r"[^/]{1,64}"
+
+    @extend_schema(parameters=[OpenApiParameter("underlying", str, OpenApiParameter.PATH, description="`NIFTY`")])
+    def retrieve(self, request: Request, underlying: str) -> Response:
+        """The expiries of an underlying's options that have not passed."""
+        name = canonical_name(underlying)
+        expiries = Instrument.objects.expiries(name, since=clock.today())
+        if not expiries:
+            raise NotFound(f"There are no options on {name}.")
+        exchange = Instrument.objects.options(name).values_list("exchange", flat=True).first() or ""
+        spot = Instrument.objects.underlying_of(name, exchange=exchange)
+        return Response(self.get_serializer({"underlying": name, "spot": spot, "expiries": expiries}).data)
