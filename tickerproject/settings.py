@@ -8,10 +8,13 @@ import sys
 import time
 from pathlib import Path
 
+import django_stubs_ext
 import environ
 from django.urls import reverse_lazy
 
 from tickerproject.logs import logging_configuration
+
+django_stubs_ext.monkeypatch()  # before any app is imported
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
