@@ -1,0 +1,1 @@
+"""Broker sockets, the tick pipeline, subscriptions, and WebSocket clients."""

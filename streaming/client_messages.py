@@ -1,0 +1,211 @@
+"""What clients of `/ws/ticks/` may say, and the small answers. Pure: text in, values out; raises `BadMessage`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Protocol, Self
+
+import orjson
+
+from market.underlyings import canonical_name
+from streaming.names import part_of, underlying_part
+
+LARGEST_TOKEN = 2**32 - 1
+_LONGEST_ID = 64
+_LONGEST_NAME = 64
+
+
+class BadMessage(Exception):
+    """A message that is answered with an error frame. The connection stays, unless malformed ones repeat."""
+
+    def __init__(
+        self, code: str, message: str, details: Mapping[str, Any] | None = None, request_id: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.details = dict(details or {})
+        self.request_id = request_id
+
+    @property
+    def is_malformed(self) -> bool:
+        """Whether no client that follows the protocol would send it."""
+        return self.code in {"bad_message", "frame_too_large", "bad_acknowledgement"}
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """An underlying's options of one expiry; without an expiry, its cash and futures only."""
+
+    underlying: str
+    expiry: date | None
+
+    @property
+    def part(self) -> str:
+        return part_of(self.underlying, self.expiry)
+
+    def as_json(self) -> dict[str, Any]:
+        return {"underlying": self.underlying, "expiry": self.expiry.isoformat() if self.expiry else None}
+
+
+class Directory(Protocol):
+    """What is streamed."""
+
+    part_of_token: Mapping[int, str]
+    parts: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """What was asked for and is not streamed."""
+
+    code: str
+    message: str
+    details: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Topics:
+    id: str | None
+    chains: frozenset[Chain] = frozenset()
+    tokens: frozenset[int] = frozenset()
+
+    @property
+    def size(self) -> int:
+        """How many subscriptions this is."""
+        return len(self.chains) + len(self.tokens)
+
+
+class Unsubscribe(_Topics):
+    """Stop these."""
+
+
+class Subscribe(_Topics):
+    """Send these; also: everything that a client asked for so far."""
+
+    @classmethod
+    def nothing(cls) -> Self:
+        return cls(None)
+
+    def plus(self, more: _Topics) -> "Subscribe":
+        return Subscribe(None, self.chains | more.chains, self.tokens | more.tokens)
+
+    def minus(self, less: _Topics) -> "Subscribe":
+        return Subscribe(None, self.chains - less.chains, self.tokens - less.tokens)
+
+    def parts_in(self, directory: Directory) -> set[str]:
+        """The parts that hold what is asked for, and those of their underlyings."""
+        parts = {chain.part for chain in self.chains if chain.part in directory.parts}
+        parts |= {directory.part_of_token[token] for token in self.tokens if token in directory.part_of_token}
+        return parts | ({underlying_part(part) for part in parts} & directory.parts)
+
+    def unknown_in(self, directory: Directory) -> Unknown | None:
+        """What of this is not streamed; None if all of it is."""
+        chains = [chain for chain in self.chains if chain.part not in directory.parts]
+        if chains:
+            names = ", ".join(sorted(f"{c.underlying} {c.expiry or 'underlying'}" for c in chains))
+            return Unknown(
+                "unknown_chain",
+                f"Not streamed: {names}. Subscribe its instruments first.",
+                {"chains": [chain.as_json() for chain in chains]},
+            )
+        tokens = sorted(self.tokens - directory.part_of_token.keys())
+        if tokens:
+            return Unknown("unknown_token", f"{len(tokens)} of the tokens are not streamed.", {"tokens": tokens[:100]})
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """The client has taken this frame, and all before it."""
+
+    frame: int
+
+
+def as_text(event: Mapping[str, Any], largest: int) -> str:
+    """The text of an ASGI receive event. Raises BadMessage for a binary frame and for one that is too large."""
+    text = event.get("text")
+    if text is None:
+        raise BadMessage("bad_message", "Frames must be text.")
+    if len(text) > largest or len(text.encode()) > largest:
+        raise BadMessage("frame_too_large", f"A frame may have {largest} bytes.", {"limit": largest})
+    return str(text)
+
+
+def read_client_message(text: str) -> Subscribe | Unsubscribe | Ack:
+    """What the client said. Raises BadMessage if that is not in the protocol."""
+    try:
+        message = orjson.loads(text)
+    except ValueError:  # also NaN, Infinity, lone surrogates, and nesting without end
+        raise BadMessage("bad_message", "Frames must be JSON.") from None
+    if not isinstance(message, dict):
+        raise BadMessage("bad_message", "Frames must be JSON objects.")
+    request_id = _request_id(message)
+    match message.get("type"):
+        case "ack":
+            _only(message, {"type", "frame"}, request_id)
+            return Ack(_whole(message.get("frame"), "frame", request_id))
+        case "subscribe":
+            return Subscribe(request_id, *_topics(message, request_id))
+        case "unsubscribe":
+            return Unsubscribe(request_id, *_topics(message, request_id))
+    raise BadMessage("bad_message", "`type` must be subscribe, unsubscribe or ack.", request_id=request_id)
+
+
+def error_frame(request_id: str | None, code: str, message: str, details: Mapping[str, Any] | None = None) -> str:
+    """An error in the protocol's form."""
+    body = {"type": "error", "id": request_id, "code": code, "message": message, "details": dict(details or {})}
+    return orjson.dumps(body).decode()
+
+
+def ack_frame(request_id: str | None, parts: list[str]) -> str:
+    """The answer to a subscription: everything that the client is sent from now on."""
+    return orjson.dumps({"type": "ack", "id": request_id, "parts": parts}).decode()
+
+
+def status_frame(feed_state: str) -> str:
+    """News about the feed itself."""
+    return orjson.dumps({"type": "status", "feed_state": feed_state}).decode()
+
+
+def _request_id(message: dict[str, Any]) -> str | None:
+    request_id = message.get("id")
+    if request_id is not None and not (isinstance(request_id, str) and len(request_id) <= _LONGEST_ID):
+        raise BadMessage("bad_message", f"`id` must be a string of at most {_LONGEST_ID} characters.")
+    return request_id
+
+
+def _topics(message: dict[str, Any], request_id: str | None) -> tuple[frozenset[Chain], frozenset[int]]:
+    _only(message, {"type", "id", "chains", "tokens"}, request_id)
+    chains, tokens = message.get("chains", []), message.get("tokens", [])
+    if not isinstance(chains, list) or not isinstance(tokens, list):
+        raise BadMessage("bad_message", "`chains` and `tokens` must be lists.", request_id=request_id)
+    if not chains and not tokens:
+        raise BadMessage("bad_message", "Name `chains` or `tokens`.", request_id=request_id)
+    return (
+        frozenset(_chain(chain, request_id) for chain in chains),
+        frozenset(_whole(token, "tokens", request_id) for token in tokens),
+    )
+
+
+def _chain(chain: Any, request_id: str | None) -> Chain:
+    if not isinstance(chain, dict) or not isinstance(chain.get("underlying"), str):
+        raise BadMessage("bad_message", "A chain is {underlying, expiry}.", request_id=request_id)
+    _only(chain, {"underlying", "expiry"}, request_id)
+    name, expiry = chain["underlying"], chain.get("expiry")
+    if not 0 < len(name) <= _LONGEST_NAME:
+        raise BadMessage("bad_message", "`underlying` must be a name.", request_id=request_id)
+    try:
+        return Chain(canonical_name(name), None if expiry is None else date.fromisoformat(expiry))
+    except (TypeError, ValueError):
+        raise BadMessage("bad_message", "`expiry` must be a date as YYYY-MM-DD.", request_id=request_id) from None
+
+
+def _whole(value: Any, name: str, request_id: str | None) -> int:
+    if type(value) is not int or not 0 < value <= LARGEST_TOKEN:
+        raise BadMessage("bad_message", f"`{name}` must be whole numbers from 1.", request_id=request_id)
+    return value
+
+
+def _only(message: dict[str, Any], known: set[str], request_id: str | None) -> None:
+    if unknown := message.keys() - known:
+        raise BadMessage("bad_message", "Unknown fields.", {"fields": sorted(unknown)[:10]}, request_id)

@@ -1,0 +1,76 @@
+"""What is streamed because somebody asked for it. What follows from that (underlyings) is computed, never stored."""
+
+from datetime import date
+from typing import Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from accounts.models import TradingAccount
+from market.models import Instrument
+
+
+class SubscriptionQuerySet(models.QuerySet["Subscription"]):
+    """The questions that are asked of subscriptions."""
+
+    def active(self) -> Self:
+        return self.filter(status=Subscription.Status.ACTIVE)
+
+    def streamable_on(self, day: date) -> Self:
+        """Active subscriptions whose instrument is listed and has not expired on `day` (IST)."""
+        living = Q(instrument__expiry__isnull=True) | Q(instrument__expiry__gte=day)
+        return self.active().filter(living, instrument__is_active=True)
+
+    def of_token(self, instrument_token: int) -> Self:
+        """The subscription to the token's bearer, the newest first: tokens are recycled, rows of old bearers stay."""
+        return self.filter(instrument__instrument_token=instrument_token).order_by(
+            "-instrument__is_active", "-instrument__first_seen", "-pk"
+        )
+
+
+class Subscription(models.Model):
+    """One instrument that is to be streamed. Giving it up makes it inactive: the row and its history stay."""
+
+    class Mode(models.TextChoices):
+        LTP = "ltp", "LTP"
+        QUOTE = "quote", "Quote"
+        FULL = "full", "Full"
+
+    class Status(models.TextChoices):
+        ACTIVE = "active", "Active"
+        INACTIVE = "inactive", "Inactive"
+
+    instrument = models.OneToOneField(Instrument, on_delete=models.CASCADE, related_name="subscription")
+    requested_mode = models.CharField(max_length=5, choices=Mode, default=Mode.FULL)
+    status = models.CharField(max_length=8, choices=Status, default=Status.ACTIVE)
+    account = models.ForeignKey(
+        TradingAccount,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="subscriptions",
+        help_text="Stream through this account only; empty: any account with room.",
+    )
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="subscriptions"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = SubscriptionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["instrument__exchange", "instrument__tradingsymbol"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(requested_mode__in=["ltp", "quote", "full"]), name="streaming_subscription_mode"
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=["active", "inactive"]), name="streaming_subscription_status"
+            ),
+        ]
+        indexes = [models.Index(fields=["updated_at"], name="streaming_subscription_changed")]
+
+    def __str__(self) -> str:
+        return f"{self.instrument} ({self.requested_mode}, {self.status})"

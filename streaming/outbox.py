@@ -1,0 +1,162 @@
+"""What one WebSocket client has yet to be sent, and when it may be. Pure: knows no socket and no Redis.
+
+A client acknowledges frames, and at most two are on their way. What comes meanwhile is conflated: one update of a
+part waits as it is, after a second one the part's newest blob will be sent instead. So what waits is bounded by the
+number of parts, and a slow client sees fewer, newer values, with a count of what it did not see.
+"""
+
+import re
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+# The head of a part line, as `snapshots` writes it: the names before these hold no quotes that are not theirs.
+_HEAD = re.compile(rb'"part":"([^"]+)".{1,400}?"epoch":(\d+),"seq":(\d+)')
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One part's encoded line, and its place in the part's history. `text` is JSON, decoded once for all clients."""
+
+    part: str
+    version: tuple[int, int]  # (epoch, seq)
+    text: str
+
+
+def read_line(data: bytes) -> Line | None:
+    """The line in `data`, or None if it does not begin like one; its columns are not looked at."""
+    head = _HEAD.search(data, 0, 1024)
+    if head is None:
+        return None
+    part, epoch, seq = head.groups()
+    return Line(part.decode(), (int(epoch), int(seq)), data.decode())
+
+
+class FrameKind(StrEnum):
+    SNAPSHOT = "snapshot"
+    UPDATE = "update"
+
+
+@dataclass(frozen=True, slots=True)
+class Pacing:
+    """When frames may go out, in seconds."""
+
+    min_interval: float = 0.05
+    unacknowledged: int = 2
+    never_acknowledged_interval: float = 1.0
+    acknowledgement_timeout: float = 10.0
+
+
+class Outbox:
+    """Filled by the hub, emptied by the client's sender. Times are monotonic seconds, handed in."""
+
+    def __init__(self, pacing: Pacing = Pacing()) -> None:
+        self.parts: set[str] = set()
+        self.skipped = 0
+        self.frame = 0
+        self._pacing = pacing
+        self._new: set[str] = set()  # subscribed, and not sent yet: these get a snapshot
+        self._waiting: dict[str, Line | None] = {}  # None: the newest blob is to be sent
+        self._sent: dict[str, tuple[int, int]] = {}
+        self._in_flight: deque[tuple[int, float]] = deque()
+        self._acknowledges = False
+        self._last_sent = float("-inf")
+
+    @property
+    def has_news(self) -> bool:
+        return bool(self._waiting)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing may be sent before an acknowledgement."""
+        return self._acknowledges and len(self._in_flight) >= self._pacing.unacknowledged
+
+    @property
+    def pending_bytes(self) -> int:
+        return sum(len(line.text) for line in self._waiting.values() if line is not None)
+
+    def follow(self, parts: Iterable[str]) -> None:
+        """Make these the client's parts. Each one that is new is sent whole first."""
+        wanted = set(parts)
+        for gone in self.parts - wanted:
+            self._waiting.pop(gone, None)
+            self._sent.pop(gone, None)
+        self._new = (self._new & wanted) | (wanted - self.parts)
+        self._waiting |= dict.fromkeys(wanted - self.parts)
+        self.parts = wanted
+
+    def offer(self, line: Line) -> None:
+        """An update came. One older than what the client has is ignored, a second unsent one is conflated."""
+        part = line.part
+        if line.version <= self._sent.get(part, (-1, -1)):
+            return
+        if part in self._waiting:
+            self._waiting[part] = None
+            self.skipped += 1
+        else:
+            self._waiting[part] = None if part in self._new else line
+
+    def resync(self) -> None:
+        """Updates may have been lost on the way here: send every part whole, if it is newer than what was sent."""
+        self._waiting |= dict.fromkeys(self.parts)
+
+    def put_back(self, parts: Iterable[str]) -> None:
+        """These could not be read: they are still to be sent whole."""
+        self._waiting |= dict.fromkeys(self.parts.intersection(parts))
+
+    def take(self) -> tuple[FrameKind, list[Line], list[str]]:
+        """What goes into the next frame: lines to send as they are, and parts whose blob is to be read for it.
+
+        New parts go first, in a snapshot of their own.
+        """
+        if self._new & self._waiting.keys():
+            fresh = sorted(self._new & self._waiting.keys())
+            for part in fresh:
+                del self._waiting[part]
+            return FrameKind.SNAPSHOT, [], fresh
+        waiting, self._waiting = self._waiting, {}
+        lines = [line for line in waiting.values() if line is not None]
+        return FrameKind.UPDATE, lines, [part for part, line in waiting.items() if line is None]
+
+    def frame_of(self, kind: FrameKind, lines: Iterable[Line], now: float) -> str | None:
+        """The text of the next frame, counted as sent at `now`; None if the client has all of it already."""
+        fresh = [
+            line for line in lines if line.part in self.parts and line.version > self._sent.get(line.part, (-1, -1))
+        ]
+        if not fresh:
+            return None
+        for line in fresh:
+            self._sent[line.part] = line.version
+            self._new.discard(line.part)
+        self.frame += 1
+        self._in_flight.append((self.frame, now))
+        if not self._acknowledges:
+            while len(self._in_flight) > self._pacing.unacknowledged:
+                self._in_flight.popleft()
+        self._last_sent = now
+        skipped, self.skipped = self.skipped, 0
+        body = ",".join(line.text for line in fresh)
+        return f'{{"type":"{kind}","frame":{self.frame},"skipped":{skipped},"parts":[{body}]}}'
+
+    def acknowledge(self, frame: int) -> None:
+        """The client has taken this frame and all before it."""
+        if frame > self.frame:
+            raise ValueError(f"frame {frame} has not been sent")
+        self._acknowledges = True
+        while self._in_flight and self._in_flight[0][0] <= frame:
+            self._in_flight.popleft()
+
+    def may_send_at(self) -> float:
+        """From when on the next frame may go out; infinity until a frame is acknowledged."""
+        if self.is_full:
+            return float("inf")
+        if self._acknowledges or self.frame == 0:
+            return self._last_sent + self._pacing.min_interval
+        return self._last_sent + self._pacing.never_acknowledged_interval
+
+    def overdue_at(self) -> float:
+        """When the client counts as gone: it has acknowledged before, and no longer does."""
+        if not self._acknowledges or not self._in_flight:
+            return float("inf")
+        return self._in_flight[0][1] + self._pacing.acknowledgement_timeout

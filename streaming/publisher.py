@@ -1,0 +1,210 @@
+"""Batches to Redis: one pipelined write per flush, one PUBLISH per channel, and no tick ever waits for it.
+
+Up to four batches queue; a fifth merges the oldest into the next. Encoded lines cannot be added up, so a part that is
+in both is then sent whole, from the newer blob. The same debt (*owed* parts) is how a failed write and an outage are
+made good: when Redis is back, every part goes out once in full.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import redis.asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from streaming import metrics
+from streaming.breaker import Breaker, BreakerState
+from streaming.names import RedisNames, group_of
+
+logger = logging.getLogger(__name__)
+
+QUEUE_BATCHES = 4
+WRITE_SECONDS = 0.2
+# Longer than a night and a weekend of a closed market; what a reader makes of an old value follows from its times.
+BLOB_TTL_SECONDS = 7 * 24 * 3600
+_BREAKER_LEVELS = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class PartPayload:
+    """One part in one flush: the line with its changed rows, and the blob with all of them. Both are encoded JSON."""
+
+    update: bytes
+    blob: bytes
+
+    def whole(self) -> "PartPayload":
+        """The same, with all rows also on the channel."""
+        return PartPayload(self.blob, self.blob)
+
+
+Batch = Mapping[str, PartPayload]
+
+
+class ChannelLayer(Protocol):
+    """The part of a Channels layer that the publisher uses."""
+
+    async def group_send(self, group: str, message: dict[str, object]) -> None: ...
+
+
+def hot_path_client(url: str, *, timeout_seconds: float = WRITE_SECONDS) -> "redis.Redis":
+    """A client that fails at once instead of retrying: the next flush is the retry."""
+    return redis.Redis.from_url(
+        url,
+        socket_timeout=timeout_seconds,
+        socket_connect_timeout=timeout_seconds,
+        retry=Retry(NoBackoff(), 0),
+        health_check_interval=0,
+    )
+
+
+def merge(older: Batch, newer: Batch) -> Batch:
+    """Both as one batch: a part in both is sent whole, since its older changes are only in the newer blob."""
+    merged = dict(older)
+    for part, payload in newer.items():
+        merged[part] = payload.whole() if part in older else payload
+    return merged
+
+
+class Publisher:
+    """Writes batches in its own task; `put` never waits."""
+
+    def __init__(
+        self,
+        client: "redis.Redis",
+        names: RedisNames,
+        *,
+        layer: ChannelLayer | None = None,
+        breaker: Breaker | None = None,
+        write_seconds: float = WRITE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.breaker = breaker or Breaker()
+        self.dropped = 0
+        self.failures = 0
+        self._client = client
+        self._names = names
+        self._layer = layer
+        self._write_seconds = write_seconds
+        self._clock = clock
+        self._queue: deque[Batch] = deque()
+        self._ready = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._latest: dict[str, PartPayload] = {}  # the newest of every part: what an outage leaves owed
+        self._owed: set[str] = set()
+        self._layer_failing = False
+
+    @property
+    def pending_bytes(self) -> int:
+        """Encoded bytes that wait to be written."""
+        return sum(len(payload.update) + len(payload.blob) for batch in self._queue for payload in batch.values())
+
+    def put(self, batch: Batch) -> None:
+        """Queue a batch. Never waits: the fifth one merges the oldest two."""
+        self._latest.update(batch)
+        if len(self._queue) == QUEUE_BATCHES:
+            oldest, second = self._queue.popleft(), self._queue.popleft()
+            self._queue.appendleft(merge(oldest, second))
+            metrics.BATCHES_MERGED.inc()
+        self._queue.append(batch)
+        self._idle.clear()
+        self._ready.set()
+
+    def settle(self) -> None:
+        """Pay what is owed even if no tick comes any more (Redis came back after the close)."""
+        if self._owed and not self._queue:
+            self.put({})
+
+    def forget(self, parts: Iterable[str]) -> None:
+        """Parts that are no longer streamed owe nothing."""
+        for part in parts:
+            self._latest.pop(part, None)
+            self._owed.discard(part)
+
+    async def drained(self) -> None:
+        """Wait until nothing is queued."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Write batches as they come, until cancelled."""
+        while True:
+            await self._ready.wait()
+            batch = self._queue.popleft()
+            if not self._queue:
+                self._ready.clear()
+            await self._deliver(batch)
+            if not self._queue:
+                self._idle.set()
+
+    async def _deliver(self, batch: Batch) -> None:
+        allowed = self.breaker.allows()
+        if not allowed:
+            self.dropped += 1
+            self._owed = set(self._latest)
+            metrics.CIRCUIT_OPEN_DROPS.inc()
+        elif await self._write(self._with_debts(batch)):
+            if self.breaker.state is not BreakerState.CLOSED:
+                logger.info("Redis is back: every part was sent in full")
+            self.breaker.succeeded()
+        else:
+            self._fail()
+        metrics.BREAKER_STATE.labels("redis").set(_BREAKER_LEVELS[self.breaker.state])
+
+    def _with_debts(self, batch: Batch) -> Batch:
+        """The batch, with every part that readers may have missed sent whole."""
+        return {**batch, **{part: self._latest[part].whole() for part in self._owed}} if self._owed else batch
+
+    def _fail(self) -> None:
+        was_open = self.breaker.state is BreakerState.OPEN
+        self.breaker.failed()
+        self.failures += 1
+        metrics.PUBLISH_FAILURES.inc()
+        # A Redis that failed may come back empty, so the debt is every part, not only those of this batch.
+        self._owed = set(self._latest)
+        if self.breaker.state is BreakerState.OPEN and not was_open:
+            logger.warning("Redis fails: batches are dropped until it answers; sockets and Greeks go on")
+
+    async def _write(self, batch: Batch) -> bool:
+        began = self._clock()
+        messages: dict[str, list[bytes]] = {}
+        pipeline = self._client.pipeline(transaction=False)
+        for part, payload in batch.items():
+            # Blobs first: who reads one because of a message must find one that is at least as new.
+            pipeline.set(self._names.blob(part), payload.blob, ex=BLOB_TTL_SECONDS)
+            messages.setdefault(self._names.channel(part), []).append(payload.update)
+        for channel, lines in messages.items():
+            pipeline.publish(channel, b"\n".join(lines))
+        try:
+            await pipeline.execute()
+        except (RedisError, OSError, TimeoutError) as exc:
+            logger.debug("a batch was not written: %s", exc)
+            return False
+        self._owed.difference_update(batch)
+        metrics.PUBLISH_SECONDS.observe(self._clock() - began)
+        metrics.PUBLISHED_BATCHES.inc()
+        metrics.PUBLISHED_MESSAGES.inc(len(messages))
+        if self._layer is not None:
+            await self._tell_groups(self._layer, batch)
+        return True
+
+    async def _tell_groups(self, layer: ChannelLayer, batch: Batch) -> None:
+        """Each underlying's lines once, as one bytes value, for consumers that people write themselves."""
+        groups: dict[str, list[bytes]] = {}
+        for part, payload in batch.items():
+            groups.setdefault(group_of(part), []).append(payload.update)
+        try:
+            async with asyncio.timeout(self._write_seconds):
+                for group, lines in groups.items():
+                    await layer.group_send(group, {"type": "ticks.batch", "data": b"\n".join(lines)})
+        except (RedisError, OSError, TimeoutError) as exc:
+            if not self._layer_failing:
+                logger.warning("the channel layer does not take ticks: %s", exc or "timed out")
+            self._layer_failing = True
+        else:
+            self._layer_failing = False

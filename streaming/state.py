@@ -1,0 +1,70 @@
+"""What a stream process says about itself: one JSON value with a time to live. No key, no stream.
+
+`/health`, the hub and the pages read it; nobody infers life from a socket's state.
+"""
+
+from typing import TypedDict
+
+import orjson
+import redis
+import redis.asyncio as aioredis
+
+from streaming.names import RedisNames
+
+STATE_TTL_SECONDS = 10
+STATE_EVERY_SECONDS = 1.0
+
+
+class AccountState(TypedDict):
+    status: str  # of its connections, the worst: open, connecting, waiting, awaiting_token, idle, closed
+    subscriptions: int
+    last_tick_at: float | None  # unix seconds
+
+
+class SocketState(TypedDict):
+    name: str
+    state: str
+    desired: int
+    subscribed: int
+    reconnects: int
+    last_tick_at: float | None
+
+
+class StreamState(TypedDict):
+    """One process. Times are unix seconds of system time."""
+
+    process: str
+    running: bool
+    source: str  # live | simulated | replay
+    epoch: int
+    started_at: float
+    written_at: float
+    active_subscriptions: int
+    active_accounts: int
+    accounts: dict[str, AccountState]
+    sockets: list[SocketState]
+    overflow: dict[str, str]
+    counters: dict[str, int]
+    lag_seconds: float
+    publisher: str  # the breaker: closed, half_open, open
+
+
+def encode(state: StreamState) -> bytes:
+    return orjson.dumps(state)
+
+
+async def write_state(client: "aioredis.Redis", names: RedisNames, state: StreamState) -> None:
+    """Replace the process's state; it vanishes by itself when the process no longer writes."""
+    await client.set(names.state(state["process"]), encode(state), ex=STATE_TTL_SECONDS)
+
+
+async def erase_state(client: "aioredis.Redis", names: RedisNames, process: str) -> None:
+    """A clean stop is visible at once."""
+    await client.delete(names.state(process))
+
+
+def read_states(client: "redis.Redis", names: RedisNames) -> list[StreamState]:
+    """The states of all living stream processes, for `/health` and pages."""
+    keys = list(client.scan_iter(match=names.states, count=1000))
+    values = client.mget(keys) if keys else []
+    return [orjson.loads(value) for value in values if value]
