@@ -100,11 +100,11 @@ def _registry() -> RegistryHealth:
     if known is not None:
         return known
     count = Instrument.objects.filter(is_active=True).count()
-    newest = InstrumentImport.objects.order_by("-pk").first()
+    newest = InstrumentImport.objects.filter(outcome=InstrumentImport.Outcome.COMPLETED).first()
     found = RegistryHealth(
         status="ok" if count else "degraded",
         cached_instruments=count,
-        last_refresh=newest.finished_at.isoformat() if newest and newest.finished_at else None,
+        last_refresh=newest.started_at.isoformat() if newest else None,
     )
     try:
         caches["default"].set("health:registry", found, REGISTRY_CACHE_SECONDS)

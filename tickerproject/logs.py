@@ -12,14 +12,14 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 HIDDEN = "***"
-_NAMED_SECRET = (
+_NAMED_FIELD = (
     r"access_token|request_token|refresh_token|public_token|api_secret|checksum|enctoken|password|twofa_value|totp(?:_seed)?"
     r"|secret(?:_key)?|authorization|x-api-key|cookie|sessionid|ticker_session|csrftoken"
 )
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?i)\b(authorization['\"]?\s*[:=]\s*['\"]?)(?:bearer|token|basic)?\s*[^\s,;'\"}]+"), rf"\1{HIDDEN}"),
     (re.compile(r"(?i)\b(token\s+)[a-z0-9]{4,}:[A-Za-z0-9]{4,}"), rf"\1{HIDDEN}"),
-    (re.compile(rf"(?i)\b({_NAMED_SECRET})((?:\\?['\"])?\s*[:=]\s*(?:\\?['\"])?)[^\s,;&'\"}}\\]+"), rf"\1\2{HIDDEN}"),
+    (re.compile(rf"(?i)\b({_NAMED_FIELD})((?:\\?['\"])?\s*[:=]\s*(?:\\?['\"])?)[^\s,;&'\"}}\\]+"), rf"\1\2{HIDDEN}"),
     (re.compile(r"\bkts_[a-z]+_[A-Za-z0-9]{4,12}_[A-Za-z0-9_-]{16,}"), HIDDEN),
     (re.compile(r"\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"), HIDDEN),
     (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@/]+@"), rf"\1{HIDDEN}@"),
@@ -45,7 +45,7 @@ def _redact_event(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     for field, value in event.items():
         if field in _KEPT_FIELDS or isinstance(value, (bool, int, float, type(None))):
             continue
-        if re.fullmatch(rf"(?i){_NAMED_SECRET}", field):
+        if re.fullmatch(rf"(?i){_NAMED_FIELD}", field):
             event[field] = HIDDEN
         else:
             event[field] = redact(value if isinstance(value, str) else repr(value))

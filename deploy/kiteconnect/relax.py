@@ -55,8 +55,10 @@ def _download(folder: Path) -> Path:
     requirement = folder / "requirement.txt"
     requirement.write_text(f"{NAME}=={VERSION} --hash=sha256:{SHA256}\n")
     subprocess.run(
-        [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        + ["--only-binary=:all:", "--require-hashes", "--dest", str(folder), "--requirement", str(requirement)],
+        [
+            *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"),
+            *("--only-binary=:all:", "--require-hashes", "--dest", str(folder), "--requirement", str(requirement)),
+        ],
         check=True,
     )
     return next(folder.glob("*.whl"))

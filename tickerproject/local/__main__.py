@@ -115,11 +115,10 @@ class LocalRun:
             await supervisor.wait_ready(simulator, lambda: not is_free(port), READY_SECONDS)
             self._console.step("the simulated broker is up", environment["KITE_API_ROOT"])
         prepared = await self._prepare()
-        web = Service(
-            "web",
-            [python, "-m", "daphne", "--bind", LOOPBACK, "--port", str(web_port), "--verbosity", "0"]
-            + ["--ping-interval", "5", "--ping-timeout", "10", "--no-server-name", "tickerproject.asgi:application"],
-        )
+        server = [python, "-m", "daphne", "--bind", LOOPBACK, "--port", str(web_port), "--verbosity", "0"]
+        # Daphne has no back-pressure: its pings end a browser that stopped reading.
+        server += ["--ping-interval", "5", "--ping-timeout", "10", "--no-server-name"]
+        web = Service("web", [*server, "tickerproject.asgi:application"])
         supervisor.start(web)
         supervisor.start(Service("stream", [python, "manage.py", "run_stream"]))
         address = f"http://{LOOPBACK}:{web_port}"

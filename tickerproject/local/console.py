@@ -62,7 +62,10 @@ class Console:
         label = max(len(name) for name, _ in rows)
         plain = [f"{name:<{label}}  {value}" for name, value in rows]
         inner = max(len(line) for line in [*plain, title]) + 2
-        frame = lambda text: self.paint(text, "32")  # noqa: E731
+
+        def frame(text: str) -> str:
+            return self.paint(text, "32")
+
         self.write("")
         self.write(frame("╭" + "─" * inner + "╮"))
         self.write(frame("│") + f" {self.paint(title, '1')}{' ' * (inner - len(title) - 1)}" + frame("│"))

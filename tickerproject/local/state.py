@@ -48,7 +48,7 @@ class DataFolder:
             owner = lock.read().strip() or "another process"
             lock.close()
             raise DataFolderError(
-                f"{self.path} is in use by process {owner}: stop it (Ctrl-C there), or choose another folder with --data DIR"
+                f"{self.path} is in use by process {owner}: stop it (Ctrl-C there), or choose another with --data DIR"
             ) from None
         lock.truncate(0)
         lock.write(str(os.getpid()))

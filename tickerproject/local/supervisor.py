@@ -47,7 +47,7 @@ class Supervisor:
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._keepers: dict[str, asyncio.Task[None]] = {}
         self._services: list[Service] = []
-        self._stopping = False
+        self._stop_asked = asyncio.Event()
         self._last_line: dict[str, str] = {}
 
     def start(self, service: Service) -> None:
@@ -81,7 +81,8 @@ class Supervisor:
         """
         process = await self._spawn(Service(name, command), stderr=asyncio.subprocess.PIPE)
         self._processes[name] = process
-        assert process.stdout is not None and process.stderr is not None  # noqa: S101
+        assert process.stdout is not None  # noqa: S101
+        assert process.stderr is not None  # noqa: S101
         output, _ = await asyncio.gather(process.stdout.read(), self._show(name, COLOURS[-1], process.stderr))
         code = await process.wait()
         del self._processes[name]
@@ -92,7 +93,7 @@ class Supervisor:
 
     async def stop(self) -> None:
         """Stop everything, the last started first, and wait until it is gone."""
-        self._stopping = True
+        self._stop_asked.set()
         for service in reversed(self._services):
             await self._stop_one(service.name, service.stop_signal)
         for name in list(self._processes):
@@ -133,14 +134,14 @@ class Supervisor:
 
     async def _keep(self, service: Service, colour: int) -> None:
         delay = FIRST_DELAY_SECONDS
-        while not self._stopping:
+        while not self._stop_asked.is_set():
             started = time.monotonic()
             process = await self._spawn(service)
             self._processes[service.name] = process
             assert process.stdout is not None  # noqa: S101
             await self._show(service.name, colour, process.stdout)
             code = await process.wait()
-            if self._stopping:
+            if self._stop_asked.is_set():
                 return
             if time.monotonic() - started > STEADY_SECONDS:
                 delay = FIRST_DELAY_SECONDS

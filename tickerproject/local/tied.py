@@ -21,7 +21,7 @@ def main() -> None:
             sys.exit(0)  # the starter died before the wish was made
     # A background job of a shell that is not interactive ignores SIGINT, and PostgreSQL is stopped by it.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    os.execvp(command[0], command)
+    os.execvp(command[0], command)  # noqa: S606
 
 
 if __name__ == "__main__":

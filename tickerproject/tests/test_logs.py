@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import logging.config
+from collections.abc import Iterator
 
 import pytest
 import structlog
@@ -52,7 +53,7 @@ def test_what_people_search_logs_for_is_kept(text: str) -> None:
 
 
 @pytest.fixture
-def sink() -> io.StringIO:
+def sink() -> Iterator[io.StringIO]:
     """What the configured handler really writes: the test is of the sink, not of the function."""
     output = io.StringIO()
     configuration = logging_configuration(level="DEBUG", form="json")

@@ -21,7 +21,7 @@ from tickerproject.local.supervisor import Service, ServiceFailed, Supervisor
 
 async def until(condition: Callable[[], bool], seconds: float = 15) -> None:
     async with asyncio.timeout(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110  (what is waited for is another process's output)
             await asyncio.sleep(0.01)
 
 
@@ -56,7 +56,7 @@ def test_the_data_folder_and_its_secrets_are_private_and_stay(tmp_path: Path) ->
 def test_a_second_run_on_the_same_folder_is_refused_with_the_owner(tmp_path: Path) -> None:
     first = DataFolder(tmp_path)
     first.open()
-    with pytest.raises(DataFolderError, match=f"process {os.getpid()}.*--data"):
+    with pytest.raises(DataFolderError, match=rf"process {os.getpid()}.*--data"):
         DataFolder(tmp_path).open()
 
 
@@ -112,7 +112,12 @@ async def test_a_process_that_dies_is_started_again_and_the_reason_shown(
 
 
 async def test_only_the_leader_is_told_to_stop(supervisor: Supervisor, output: io.StringIO) -> None:
-    child = "import signal, time; signal.signal(15, lambda *_: print('child told', flush=True)); print('child up', flush=True); time.sleep(60)"
+    child = """
+import signal, time
+signal.signal(15, lambda *_: print('child told', flush=True))
+print('child up', flush=True)
+time.sleep(60)
+"""
     leader = f"""
 import signal, subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-u", "-c", {child!r}])
@@ -127,7 +132,7 @@ time.sleep(60)
 
 
 async def test_a_command_that_fails_tells_its_output(supervisor: Supervisor) -> None:
-    with pytest.raises(ServiceFailed, match="(?s)code 2.*what went wrong"):
+    with pytest.raises(ServiceFailed, match=r"(?s)code 2.*what went wrong"):
         await supervisor.run_once("once", _python("print('what went wrong'); raise SystemExit(2)"))
 
 
@@ -137,20 +142,25 @@ async def test_a_process_that_never_gets_ready_is_named_with_its_last_line(
     service = Service("slow", _python("print('waiting for godot'); import time; time.sleep(60)"))
     supervisor.start(service)
     await until(lambda: "godot" in output.getvalue())
-    with pytest.raises(ServiceFailed, match="slow was not ready.*waiting for godot"):
+    with pytest.raises(ServiceFailed, match=r"slow was not ready.*waiting for godot"):
         await supervisor.wait_ready(service, lambda: False, 0.1)
     await supervisor.stop()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal is Linux's")
 def test_no_process_outlives_a_killed_supervisor(tmp_path: Path) -> None:
+    sleeper_code = f"""
+import os, pathlib, time
+pathlib.Path({str(tmp_path / "pid")!r}).write_text(str(os.getpid()))
+time.sleep(60)
+"""
     code = f"""
 import asyncio, os, sys
 from tickerproject.local.console import Console
 from tickerproject.local.supervisor import Service, Supervisor
 async def main():
     supervisor = Supervisor(Console(colours=False), os.environ)
-    supervisor.start(Service("sleeper", [sys.executable, "-c", "import os, pathlib, time; pathlib.Path({str(tmp_path / "pid")!r}).write_text(str(os.getpid())); time.sleep(60)"]))
+    supervisor.start(Service("sleeper", [sys.executable, "-c", {sleeper_code!r}]))
     await asyncio.sleep(60)
 asyncio.run(main())
 """

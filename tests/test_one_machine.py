@@ -1,0 +1,204 @@
+"""`bin/run` as a new user meets it: the real processes, from nothing, in a folder of their own.
+
+One run serves all tests of this module, since it is the dearest thing the suite does.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.cookiejar import CookieJar
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from websockets.sync.client import connect
+
+from greeks import black76
+from tickerproject.local.ports import any_free
+from tickerproject.local.state import read_env
+
+ROOT = Path(__file__).resolve().parents[1]
+START_SECONDS = 120
+pytestmark = pytest.mark.processes
+
+
+@dataclass
+class Run:
+    process: "subprocess.Popen[bytes]"
+    folder: Path
+    port: int
+    log: Path
+
+    @property
+    def text(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def api_key(self) -> str:
+        return read_env(self.folder / "demo-api-key.env")["API_KEY"]
+
+    def get(self, path: str) -> Any:
+        request = urllib.request.Request(self.address + path, headers={"X-API-Key": self.api_key})
+        with urllib.request.urlopen(request, timeout=15) as response:
+            return json.load(response)
+
+    def wait_for(self, pattern: str, seconds: float = START_SECONDS) -> "re.Match[str]":
+        deadline = time.monotonic() + seconds
+        while not (found := re.search(pattern, self.text)):
+            assert self.process.poll() is None, f"bin/run ended:\n{self.text[-3000:]}"
+            assert time.monotonic() < deadline, f"{pattern!r} never came:\n{self.text[-3000:]}"
+            time.sleep(0.05)
+        return found
+
+
+def start(folder: Path, log: Path, *options: str) -> Run:
+    port = any_free()
+    outside = {
+        "DATABASE_URL",
+        "REDIS_URL",
+        "TICKER_DATA_DIR",
+        "SECRET_KEY",
+        "CREDENTIAL_KEYS",
+        "MARKET_CLOCK",
+        "FEED_SOURCE",
+        "ENVIRONMENT",
+    }
+    environment = {name: value for name, value in os.environ.items() if name not in outside}
+    command = [sys.executable, "-m", "tickerproject.local", "--port", str(port), "--data", str(folder), *options]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=output, stderr=output, start_new_session=True
+        )
+    return Run(process, folder, port, log)
+
+
+def stop(run: Run, how: signal.Signals = signal.SIGINT) -> None:
+    if run.process.poll() is None:
+        run.process.send_signal(how)
+    run.process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    folder = tmp_path_factory.mktemp("run")
+    # A fixed open moment: the test must not depend on today, nor on the hour.
+    started = start(folder / "data", folder / "log", "--clock", "2026-11-25T10:42:00+05:30")
+    try:
+        started.wait_for("ticker is running")
+        started.wait_for("beat +│")
+        yield started
+    finally:
+        stop(started)
+
+
+def test_the_block_tells_where_to_go_and_when_the_first_price_came(run: Run) -> None:
+    assert re.search(r"first price \d+\.\d s after the start", run.text)
+    assert f"{run.address}/login/link/" in run.text
+    assert "password" in run.text
+    assert run.api_key in run.text
+
+
+def test_the_link_logs_in_once(run: Run) -> None:
+    link = run.wait_for(rf"{run.address}/login/link/\S+").group()
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
+    with browser.open(link, timeout=15) as page:
+        assert "NIFTY" in page.read().decode()
+    stranger = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
+    try:
+        with stranger.open(link, timeout=15) as page:
+            assert "/login" in page.url or "used" in page.read().decode()
+    except urllib.error.HTTPError as refused:
+        assert refused.code in {400, 403, 404, 410}
+
+
+def test_health_is_ok_and_in_its_documented_shape(run: Run) -> None:
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            body = run.get("/health")
+            break
+        except urllib.error.HTTPError as unwell:
+            assert time.monotonic() < deadline, unwell.read()
+            time.sleep(0.2)
+    assert body["status"] == "ok"
+    assert body["ticker"]["running"] is True
+    assert body["ticker"]["accounts"]["AB1234"]["status"] == "open"
+    assert body["dependencies"]["instrument_registry"]["cached_instruments"] >= 30_000
+
+
+def _chain(run: Run) -> dict[str, Any]:
+    """The first full part line of a chain, over the WebSocket."""
+    expiry = run.get("/api/v1/option-chains/NIFTY")["expiries"][0]
+    expiry = expiry["expiry"] if isinstance(expiry, dict) else expiry
+    with connect(
+        f"ws://127.0.0.1:{run.port}/ws/ticks/", additional_headers={"X-API-Key": run.api_key}, max_size=2**24
+    ) as socket:
+        socket.send(json.dumps({"type": "subscribe", "id": "1", "chains": [{"underlying": "NIFTY", "expiry": expiry}]}))
+        for text in socket:
+            message = json.loads(text)
+            if "frame" in message:
+                socket.send(json.dumps({"type": "ack", "frame": message["frame"]}))
+            for part in message.get("parts", []):
+                if isinstance(part, dict) and part["expiry"] == expiry and part["kind"] == "snapshot":
+                    return part
+    raise AssertionError("the socket closed before a snapshot came")
+
+
+def test_a_received_snapshots_greeks_equal_a_direct_calculation_from_its_own_inputs(run: Run) -> None:
+    part = _chain(run)
+    pricing, columns = part["pricing"], part["columns"]
+    assert pricing["model"] == "black-76"
+    checked = 0
+    for row, volatility in enumerate(columns["implied_volatility"]):
+        if volatility is None:
+            continue
+        greeks = black76.greeks(
+            pricing["underlying_price"],
+            columns["strike"][row],
+            pricing["time_to_expiry"],
+            pricing["rate"],
+            volatility,
+            columns["is_call"][row],
+        )
+        assert columns["delta"][row] == pytest.approx(float(greeks.delta), abs=2e-4)
+        assert columns["theta_per_day"][row] == pytest.approx(float(greeks.theta_per_day), rel=2e-3, abs=0.02)
+        checked += 1
+    assert checked > 50
+
+
+def test_a_process_that_is_killed_comes_back(run: Run) -> None:
+    parent = psutil.Process(run.process.pid)
+    stream = next(child for child in parent.children(recursive=True) if "run_stream" in child.cmdline())
+    stream.kill()
+    run.wait_for("stream was ended by SIGKILL; starting it again")
+    deadline = time.monotonic() + 60
+    while _chain(run)["epoch"] < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def test_a_second_run_on_the_same_folder_says_so_in_one_line(run: Run, tmp_path: Path) -> None:
+    second = start(run.folder, tmp_path / "log")
+    assert second.process.wait(30) == 1
+    assert re.fullmatch(r"✗ .* is in use by process \d+: .*--data DIR\n+", second.text.lstrip())
+
+
+def test_stopping_leaves_no_process_and_a_second_start_is_quick(run: Run) -> None:
+    children = psutil.Process(run.process.pid).children(recursive=True)
+    stop(run)
+    assert run.process.returncode == 0
+    assert [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE] == []
+    assert "everything is stopped" in run.text
