@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
@@ -17,7 +18,7 @@ from django.utils import timezone
 from accounts.actions import Action
 from accounts.addresses import is_in_networks
 from accounts.exceptions import NotAuthenticated, Refused
-from accounts.models import ApiKey, TradingAccount, User
+from accounts.models import ApiKey, TradingAccount
 
 logger = logging.getLogger(__name__)
 

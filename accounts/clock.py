@@ -30,7 +30,7 @@ from django.core.exceptions import ImproperlyConfigured
 IST = timezone(timedelta(hours=5, minutes=30), "IST")
 
 REFERENCE_MARKET = ("NFO", "derivatives")
-_ANY_DAY_HAS_A_SESSION_WITHIN = 31
+LONGEST_BREAK_DAYS = 31  # the exchange has never been closed for nearly as long
 _process_start = time.time()
 
 Row = TypeVar("Row")
@@ -84,20 +84,17 @@ class ReferenceSessions:
             return ()
         return tuple((r.opens_at, r.closes_at) for r in self.regular if r.valid_from <= day <= r.valid_to)
 
-    def after(self, moment: float) -> Iterator[Interval]:
-        """Sessions that end after `moment` (unix seconds), without end."""
-        day = datetime.fromtimestamp(moment, IST).date()
-        idle_days = 0
-        while True:
-            sessions = [session for session in self.on(day) if session.closes > moment]
-            yield from sessions
-            idle_days = 0 if sessions else idle_days + 1
-            if idle_days > _ANY_DAY_HAS_A_SESSION_WITHIN:
-                raise ImproperlyConfigured(
-                    f"no session of {'/'.join(REFERENCE_MARKET)} in the {idle_days} days to {day}, so "
-                    "MARKET_CLOCK=open cannot tell the time: regular_hours.csv does not cover them"
-                )
-            day += timedelta(days=1)
+    def ending_after(self, moment: float) -> Interval:
+        """The first session that ends after `moment` (unix seconds): the running one, else the next."""
+        first_day = datetime.fromtimestamp(moment, IST).date()
+        for day in (first_day + timedelta(days=n) for n in range(LONGEST_BREAK_DAYS)):
+            for session in self.on(day):
+                if session.closes > moment:
+                    return session
+        raise ImproperlyConfigured(
+            f"no session of {'/'.join(REFERENCE_MARKET)} in the {LONGEST_BREAK_DAYS} days from {first_day}, so "
+            "MARKET_CLOCK=open cannot tell the time: regular_hours.csv does not cover them"
+        )
 
 
 class OpenHoursClock:
@@ -106,8 +103,8 @@ class OpenHoursClock:
     def __init__(self, sessions: ReferenceSessions, anchor: float, speed: float) -> None:
         self.anchor = anchor
         self.speed = speed
-        self._upcoming = sessions.after(anchor)
-        first = next(self._upcoming)
+        self._sessions = sessions
+        first = sessions.ending_after(anchor)
         # Sessions reached so far: when each starts in market time, and how much open time had passed by then.
         self._starts = [max(first.opens, anchor)]
         self._ends = [first.closes]
@@ -130,7 +127,7 @@ class OpenHoursClock:
 
     def _extend(self) -> None:
         elapsed = self._reaches()
-        session = next(self._upcoming)
+        session = self._sessions.ending_after(self._ends[-1])
         self._starts.append(session.opens)
         self._ends.append(session.closes)
         self._elapsed.append(elapsed)

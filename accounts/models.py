@@ -9,7 +9,7 @@ from typing import Self
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.contrib.postgres.fields import ArrayField
-from django.core.validators import RegexValidator
+from django.core.validators import RegexValidator, URLValidator
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -17,16 +17,26 @@ from django.utils import timezone
 from accounts.actions import Action
 from accounts.addresses import validate_network
 
+web_address = URLValidator(["http", "https"])
+
 
 class KiteApp(models.Model):
     """An app registered with the broker's developer console. Sockets, data budget and postbacks belong to it."""
 
     api_key = models.CharField(max_length=64, unique=True)
     label = models.CharField(max_length=100)
-    redirect_url = models.URLField(
-        blank=True, help_text="Where the broker's login page returns to, as registered there."
+    redirect_url = models.CharField(
+        max_length=200,
+        blank=True,
+        validators=[web_address],
+        help_text="Where the broker's login page returns to, as registered there.",
     )
-    postback_url = models.URLField(blank=True, help_text="Where the broker reports order updates, as registered there.")
+    postback_url = models.CharField(
+        max_length=200,
+        blank=True,
+        validators=[web_address],
+        help_text="Where the broker reports order updates, as registered there.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -26,7 +26,8 @@ class StrictSerializer(serializers.Serializer[Any]):
 class AccountRightsSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField(source="public_id")
     kite_user_id = serializers.CharField()
-    label = serializers.CharField()
+    # the stubs take `label` for the field's own attribute of that name
+    label = serializers.CharField()  # type: ignore[assignment]
     actions = serializers.ListField(child=serializers.ChoiceField(choices=Action.choices))
 
 

@@ -1,0 +1,300 @@
+"""Accounts in the admin. Secrets can be written here, and are shown nowhere: not even that one is long or short."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group, User
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from unfold.admin import ModelAdmin, TabularInline
+from unfold.decorators import display
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.widgets import UnfoldAdminPasswordWidget
+
+from accounts import clock
+from accounts.actions import Action
+from accounts.api_keys import create_api_key
+from accounts.credentials import Kind, has_secret, store_secret
+from accounts.models import ApiKey, BrokerCredential, BrokerSession, Grant, KiteApp, LoginLink, TradingAccount
+
+if TYPE_CHECKING:  # generic for the type checker only
+    AnyModelForm = forms.ModelForm[Any]
+else:
+    AnyModelForm = forms.ModelForm
+
+AUTOMATED_LOGIN_WARNING = (
+    "The broker asks that a person logs in each morning. With both secrets stored, this service types them into the "
+    "broker's login form instead: that may stop working any day, may break the rules your account is under, and "
+    "whoever holds this server and its CREDENTIAL_KEYS can then log in as you."
+)
+TOKEN_COLOURS = {"logged in": "success", "expired": "warning", "logged out": "danger", "never logged in": "danger"}
+
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def badge(description: str, colours: dict[str, str]) -> Callable[[Method], Method]:
+    """A column whose words are shown as badges, by word in the colours of Unfold, which has no types itself."""
+    return cast(Callable[[Method], Method], display(description=description, label=colours))
+
+
+class SecretsForm(AnyModelForm):
+    """A form with write-only fields for the holder's secrets; an empty one leaves what is stored as it is."""
+
+    secret_kinds: dict[str, Kind]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, kind in self.secret_kinds.items():
+            stored = self.instance.pk is not None and has_secret(self.instance, kind)
+            self.fields[name].help_text = "Stored; leave empty to keep it." if stored else "Not stored."
+
+    def store_secrets(self) -> None:
+        for name, kind in self.secret_kinds.items():
+            if secret := self.cleaned_data.get(name):
+                store_secret(self.instance, kind, secret)
+
+
+def _secret_field(label: str) -> forms.CharField:
+    return forms.CharField(
+        label=label, required=False, max_length=500, widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "off"})
+    )
+
+
+class KiteAppForm(SecretsForm):
+    api_secret = _secret_field("API secret")
+    secret_kinds = {"api_secret": Kind.API_SECRET}
+
+    class Meta:
+        model = KiteApp
+        fields = ["label", "api_key", "redirect_url", "postback_url"]
+
+
+class TradingAccountForm(SecretsForm):
+    password = _secret_field("Kite password")
+    totp_seed = _secret_field("TOTP seed")
+    secret_kinds = {"password": Kind.PASSWORD, "totp_seed": Kind.TOTP_SEED}
+
+    class Meta:
+        model = TradingAccount
+        fields = [
+            "label",
+            "kite_user_id",
+            "app",
+            "owner",
+            "is_data",
+            "is_trading",
+            "priority",
+            "state",
+            "monogram_colour",
+        ]
+
+
+class HoldsSecrets(ModelAdmin):  # type: ignore[misc]
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        form.store_secrets()
+
+
+@admin.register(KiteApp)
+class KiteAppAdmin(HoldsSecrets):
+    form = KiteAppForm
+    list_display = ["label", "shown_api_key", "accounts_of"]
+    search_fields = ["label"]
+
+    @admin.display(description="API key")
+    def shown_api_key(self, app: KiteApp) -> str:
+        return f"…{app.api_key[-4:]}"
+
+    @admin.display(description="accounts")
+    def accounts_of(self, app: KiteApp) -> str:
+        return ", ".join(app.accounts.values_list("kite_user_id", flat=True)) or "–"
+
+
+@admin.register(TradingAccount)
+class TradingAccountAdmin(HoldsSecrets):
+    form = TradingAccountForm
+    list_display = [
+        "label",
+        "kite_user_id",
+        "owner",
+        "token_state",
+        "state_badge",
+        "is_data",
+        "is_trading",
+        "priority",
+        "log_in",
+    ]
+    list_filter = ["state", "is_data", "is_trading", "app"]
+    list_select_related = ["owner", "session"]
+    search_fields = ["label", "kite_user_id"]
+    readonly_fields = ["public_id", "log_in"]
+    actions = ["disable", "enable"]
+    fieldsets = [
+        (None, {"fields": [*TradingAccountForm.Meta.fields, "public_id", "log_in"]}),
+        (
+            "Automated login (optional)",
+            {
+                "fields": ["password", "totp_seed"],
+                "description": AUTOMATED_LOGIN_WARNING,
+            },
+        ),
+    ]
+
+    @badge("token", TOKEN_COLOURS)
+    def token_state(self, account: TradingAccount) -> str:
+        session = getattr(account, "session", None)
+        if session is None:
+            return str(BrokerSession.Status.NONE.label)
+        if session.status == BrokerSession.Status.ACTIVE and not session.is_live(clock.now()):
+            return "expired"
+        return str(session.get_status_display())
+
+    @badge("state", {"enabled": "success", "disabled": "danger"})
+    def state_badge(self, account: TradingAccount) -> str:
+        return account.state
+
+    @admin.display(description="Kite login")
+    def log_in(self, account: TradingAccount) -> str:
+        return format_html('<a href="{}">Log in</a>', reverse("accounts:kite-login", args=[account.public_id]))
+
+    @admin.action(description="Disable")
+    def disable(self, request: HttpRequest, accounts: QuerySet[TradingAccount]) -> None:
+        accounts.update(state=TradingAccount.State.DISABLED)
+
+    @admin.action(description="Enable")
+    def enable(self, request: HttpRequest, accounts: QuerySet[TradingAccount]) -> None:
+        accounts.update(state=TradingAccount.State.ENABLED)
+
+
+class ReadOnly(ModelAdmin):  # type: ignore[misc]
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(BrokerCredential)
+class BrokerCredentialAdmin(ReadOnly):
+    """Which secrets there are, of what age and under which key; never what they are."""
+
+    list_display = ["holder", "kind", "key_id", "version", "updated_at"]
+    list_filter = ["kind", "key_id"]
+    list_select_related = ["account", "app"]
+    fields = ["account", "app", "kind", "key_id", "version", "updated_at"]
+
+
+@admin.register(BrokerSession)
+class BrokerSessionAdmin(ReadOnly):
+    list_display = ["account", "status_badge", "token_version", "logged_in_at", "expires_at"]
+    list_select_related = ["account"]
+
+    @badge("status", {"active": "success", "ended": "danger", "none": "warning"})
+    def status_badge(self, session: BrokerSession) -> tuple[str, str]:
+        return session.status, session.get_status_display()
+
+
+class ApiKeyForm(AnyModelForm):
+    scopes = forms.MultipleChoiceField(choices=Action.choices, widget=forms.CheckboxSelectMultiple)
+
+    class Meta:
+        model = ApiKey
+        fields = ["label", "owner", "scopes", "accounts", "networks", "expires_at"]
+
+    def clean_expires_at(self) -> datetime:
+        expires_at: datetime = self.cleaned_data["expires_at"]
+        if not timezone.now() < expires_at <= timezone.now() + ApiKey.LONGEST_LIFE:
+            raise forms.ValidationError(f"A key ends within the next {ApiKey.LONGEST_LIFE.days} days.")
+        return expires_at
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
+    form = ApiKeyForm
+    list_display = ["label", "key_id", "owner", "state_badge", "shown_scopes", "expires_at", "last_used_at"]
+    list_filter = ["owner"]
+    list_select_related = ["owner"]
+    readonly_fields = ["key_id", "created_at", "last_used_at", "revoked_at"]
+    filter_horizontal = ["accounts"]
+    actions = ["revoke"]
+
+    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
+        if change:
+            super().save_model(request, obj, form, change)
+            return
+        made, text = create_api_key(
+            owner=obj.owner,
+            label=obj.label,
+            scopes=[Action(scope) for scope in obj.scopes],
+            accounts=[],  # the form's own list follows with the related fields
+            networks=obj.networks,
+            valid_for=obj.expires_at - timezone.now(),
+        )
+        obj.pk = made.pk
+        obj.refresh_from_db()
+        messages.warning(request, f"The key is {text}. Copy it now: it is not shown again.")
+
+    @badge("state", {"usable": "success", "expired": "warning", "revoked": "danger"})
+    def state_badge(self, key: ApiKey) -> str:
+        if key.revoked_at is not None:
+            return "revoked"
+        return "usable" if key.expires_at > timezone.now() else "expired"
+
+    @admin.display(description="scopes")
+    def shown_scopes(self, key: ApiKey) -> str:
+        return ", ".join(key.scopes)
+
+    @admin.action(description="Revoke")
+    def revoke(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> None:
+        keys.filter(revoked_at__isnull=True).update(revoked_at=timezone.now())
+
+
+@admin.register(Grant)
+class GrantAdmin(ModelAdmin):  # type: ignore[misc]
+    list_display = ["principal", "action", "account", "created_at"]
+    list_filter = ["action", "account"]
+    list_select_related = ["user", "api_key", "account"]
+
+    @admin.display(description="principal")
+    def principal(self, grant: Grant) -> str:
+        return str(grant.user or grant.api_key)
+
+
+@admin.register(LoginLink)
+class LoginLinkAdmin(ReadOnly):
+    list_display = ["user", "created_at", "expires_at", "used_at"]
+    list_select_related = ["user"]
+    fields = ["user", "created_at", "expires_at", "used_at"]
+
+
+# Django's own admin of people, in the look of the others.
+admin.site.unregister(User)
+admin.site.unregister(Group)
+
+
+class GrantInline(TabularInline):  # type: ignore[misc]
+    model = Grant
+    fields = ["account", "action"]
+    extra = 0
+
+
+@admin.register(User)
+class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc, type-arg]
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+    inlines = [GrantInline]
+
+
+@admin.register(Group)
+class GroupAdmin(DjangoGroupAdmin, ModelAdmin):  # type: ignore[misc]
+    pass

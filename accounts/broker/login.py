@@ -1,0 +1,100 @@
+"""Three ways to a token of the day, all ending in `accounts.sessions.store_session`.
+
+The usual one is a person at the broker's own login page. The automated one types password and TOTP code into that
+page's form: the broker discourages it and may change the form any day, so it takes an account that has opted in by
+having both secrets stored.
+"""
+
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
+
+import pyotp
+import requests
+from django.conf import settings
+
+from accounts.broker.client import anonymous_client
+from accounts.broker.responses import data_of_response, error_of_transport
+from accounts.credentials import read_secret
+from accounts.exceptions import LoginFailed, RequestRejected
+from accounts.models import BrokerCredential, BrokerSession, TradingAccount
+from accounts.sessions import store_session
+
+LONGEST_REDIRECT_CHAIN = 6
+
+
+def login_page_address(account: TradingAccount, *, state: str) -> str:
+    """Where a person logs in at the broker. The page sends them back to the app's address, with `state`."""
+    query = {"v": "3", "api_key": account.app.api_key, "redirect_params": urlencode({"state": state})}
+    return f"{settings.KITE_LOGIN_ROOT}/connect/login?{urlencode(query)}"
+
+
+def exchange_request_token(account: TradingAccount, request_token: str) -> BrokerSession:
+    """Turn a request token (single use, good for minutes) into the account's session.
+
+    Raises
+    ------
+    BrokerError, CredentialError, SessionMismatch
+    """
+    secret = read_secret(account.app, BrokerCredential.Kind.API_SECRET)
+    return store_session(account, anonymous_client(account).generate_session(request_token, secret))
+
+
+def log_in_automatically(account: TradingAccount) -> BrokerSession:
+    """Log in with the stored password and TOTP seed. It is never repeated by itself: some tries lock the account.
+
+    Raises
+    ------
+    LoginFailed
+        If the form does not lead to a request token; log in through the link then.
+    BrokerError, CredentialError, SessionMismatch
+    """
+    password = read_secret(account, BrokerCredential.Kind.PASSWORD)
+    seed = read_secret(account, BrokerCredential.Kind.TOTP_SEED)
+    return exchange_request_token(account, _request_token(account, password, seed))
+
+
+def _request_token(account: TradingAccount, password: str, seed: str) -> str:
+    with requests.Session() as browser:
+        first = _submit(browser, "/api/login", {"user_id": account.kite_user_id, "password": password})
+        second = {
+            "user_id": account.kite_user_id,
+            "request_id": first["request_id"],
+            "twofa_type": first.get("twofa_type", "totp"),
+            "twofa_value": pyotp.TOTP(seed).now(),
+        }
+        _submit(browser, "/api/twofa", second)
+        address = f"{settings.KITE_LOGIN_ROOT}/connect/login?{urlencode({'v': '3', 'api_key': account.app.api_key})}"
+        for _ in range(LONGEST_REDIRECT_CHAIN):
+            target = _redirect_target(browser, address)
+            if token := parse_qs(urlsplit(target).query).get("request_token"):
+                return token[0]  # read, not fetched: it is the address of our own callback
+            address = target
+    raise LoginFailed("the broker's login led nowhere; is the app's consent given? Log in through the link once")
+
+
+def _submit(browser: requests.Session, path: str, form: dict[str, str]) -> dict[str, Any]:
+    try:
+        response = browser.post(
+            settings.KITE_LOGIN_ROOT + path, data=form, allow_redirects=False, timeout=settings.KITE_TIMEOUT_SECONDS
+        )
+    except requests.RequestException as exc:
+        raise error_of_transport(exc) from None
+    try:
+        data = data_of_response(response.status_code, response.text)
+    except RequestRejected as exc:
+        raise LoginFailed(f"the broker's login refused {path}: {exc}") from exc
+    if not isinstance(data, dict):
+        raise LoginFailed(f"the broker's login form has changed: {path} answered no object; log in through the link")
+    return data
+
+
+def _redirect_target(browser: requests.Session, address: str) -> str:
+    if urlsplit(address).netloc != urlsplit(settings.KITE_LOGIN_ROOT).netloc:
+        raise LoginFailed(f"the broker's login led to {urlsplit(address).netloc} without a request token")
+    try:
+        response = browser.get(address, allow_redirects=False, timeout=settings.KITE_TIMEOUT_SECONDS)
+    except requests.RequestException as exc:
+        raise error_of_transport(exc) from None
+    if not response.is_redirect:
+        raise LoginFailed(f"the broker's login page answered {response.status_code} instead of going on; use the link")
+    return urljoin(address, response.headers["Location"])

@@ -1,0 +1,38 @@
+"""People, accounts and keys that the tests of this app share."""
+
+import pytest
+from django.contrib.auth.models import User
+
+from accounts.models import KiteApp, TradingAccount
+
+
+@pytest.fixture
+def app(db: None) -> KiteApp:
+    return KiteApp.objects.create(api_key="appkey1", label="Test app")
+
+
+@pytest.fixture
+def asha(db: None) -> User:
+    return User.objects.create_user("asha", password="correct horse battery")
+
+
+@pytest.fixture
+def ravi(db: None) -> User:
+    return User.objects.create_user("ravi", password="correct horse battery")
+
+
+@pytest.fixture
+def administrator(db: None) -> User:
+    return User.objects.create_superuser("root", password="correct horse battery")
+
+
+@pytest.fixture
+def account(app: KiteApp, asha: User) -> TradingAccount:
+    """Asha's account."""
+    return TradingAccount.objects.create(kite_user_id="AB1234", label="Asha Rao", app=app, owner=asha)
+
+
+@pytest.fixture
+def other_account(app: KiteApp, ravi: User) -> TradingAccount:
+    """Ravi's account."""
+    return TradingAccount.objects.create(kite_user_id="CD5678", label="Ravi", app=app, owner=ravi)

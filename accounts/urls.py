@@ -1,0 +1,15 @@
+from django.urls import path
+
+from accounts import views
+
+app_name = "accounts"
+
+urlpatterns = [
+    # open: this is where people become known
+    path("login/", views.LogIn.as_view(), name="login"),
+    path("login/link/<str:token>/", views.log_in_by_link, name="login-link"),
+    path("logout/", views.LogOut.as_view(), name="logout"),
+    path("accounts/kite/login/<uuid:public_id>/", views.start_kite_login, name="kite-login"),
+    path("accounts/kite/callback/", views.kite_callback, name="kite-callback"),
+    path("api/v1/me", views.Me.as_view(), name="me"),
+]

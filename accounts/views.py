@@ -1,0 +1,137 @@
+"""Logging in to this service, logging accounts in at the broker, and what a principal may do."""
+
+import logging
+from http import HTTPStatus
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib.auth import login
+from django.contrib.auth.views import LoginView, LogoutView
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.shortcuts import render, resolve_url
+from django.utils.decorators import method_decorator
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET
+from drf_spectacular.utils import extend_schema
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.actions import Action
+from accounts.authorisation import account_for, accounts_for
+from accounts.broker.login import exchange_request_token, login_page_address
+from accounts.exceptions import BrokerError, CredentialError, NotFound, SessionMismatch
+from accounts.login_states import finish_state, start_state
+from accounts.models import LoginLink, TradingAccount
+from accounts.permissions import page_view
+from accounts.principals import ApiKeyPrincipal, Principal, principal_of
+from accounts.serializers import MeSerializer
+
+logger = logging.getLogger(__name__)
+
+MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
+
+
+@method_decorator(never_cache, name="dispatch")
+class LogIn(LoginView):
+    template_name = "accounts/login.html"
+    redirect_authenticated_user = True
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(**kwargs) | {"feed_source": settings.FEED_SOURCE}
+
+
+class LogOut(LogoutView):
+    """POST only, as Django has it: a link on a foreign page cannot log anybody out."""
+
+
+@require_GET
+@never_cache
+def log_in_by_link(request: HttpRequest, token: str) -> HttpResponseBase:
+    """Log in whom the link was made for, once. Link previews ask with HEAD first, which uses nothing up."""
+    user = LoginLink.objects.redeem(token)
+    if user is None:
+        message = "This link was used before, or is too old. Ask for a new one, or log in with your password."
+        return _message(request, message, HTTPStatus.GONE)
+    login(request, user, backend=MODEL_BACKEND)
+    return HttpResponseRedirect(resolve_url(settings.LOGIN_REDIRECT_URL))
+
+
+@require_GET
+@never_cache
+@page_view(Action.ADMIN)
+def start_kite_login(request: HttpRequest, public_id: UUID) -> HttpResponseBase:
+    """Send the person to the broker's own login page."""
+    account = account_for(principal_of(request), Action.ADMIN, public_id)
+    return HttpResponseRedirect(login_page_address(account, state=start_state(request.session, account.public_id)))
+
+
+@require_GET
+@never_cache
+@page_view(Action.ADMIN)
+def kite_callback(request: HttpRequest) -> HttpResponseBase:
+    """Where the broker's login page returns to. Without a `state` known here, nothing happens."""
+    account_id = finish_state(request.session, request.GET.get("state", ""))
+    if account_id is None:
+        return _message(
+            request, "This login was not started here, or is too old. Start it again.", HTTPStatus.BAD_REQUEST
+        )
+    account = account_for(principal_of(request), Action.ADMIN, account_id)
+    request_token = request.GET.get("request_token", "")
+    if request.GET.get("status") != "success" or not request_token:
+        return _message(request, f"The broker did not log {account} in. Start again.", HTTPStatus.BAD_REQUEST)
+    try:
+        exchange_request_token(account, request_token)
+    except (BrokerError, CredentialError, SessionMismatch) as exc:
+        logger.warning("login of %s failed: %s", account, exc)
+        return _message(request, f"{account} is not logged in: {exc}", HTTPStatus.BAD_GATEWAY)
+    return HttpResponseRedirect(resolve_url(settings.LOGIN_REDIRECT_URL))
+
+
+class IsKnown(BasePermission):
+    """Whoever has logged in or sent a good key may ask who they are, with or without any rights."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        return principal_of(request) is not None
+
+
+class Me(APIView):
+    permission_classes = [IsKnown]
+
+    @extend_schema(responses=MeSerializer, operation_id="me")
+    def get(self, request: Request) -> Response:
+        """Who is asking, and what they may do on which account."""
+        principal = principal_of(request)
+        if principal is None:  # the permission has seen to it
+            raise NotFound
+        return Response(MeSerializer(_me(principal)).data)
+
+
+def _me(principal: Principal) -> dict[str, object]:
+    actions_of: dict[TradingAccount, list[Action]] = {}
+    for action in Action:
+        for account in accounts_for(principal, action):
+            actions_of.setdefault(account, []).append(action)
+    is_key = isinstance(principal, ApiKeyPrincipal)
+    return {
+        "kind": "api_key" if is_key else "user",
+        "name": principal.key.label if isinstance(principal, ApiKeyPrincipal) else principal.user.get_username(),
+        "scopes": principal.key.scopes if isinstance(principal, ApiKeyPrincipal) else list(Action),
+        "accounts": [
+            {
+                "public_id": account.public_id,
+                "kite_user_id": account.kite_user_id,
+                "label": account.label,
+                "actions": actions,
+            }
+            for account, actions in actions_of.items()
+        ],
+    }
+
+
+def _message(request: HttpRequest, message: str, status: int) -> HttpResponse:
+    return render(
+        request, "accounts/message.html", {"message": message, "feed_source": settings.FEED_SOURCE}, status=status
+    )
