@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.contrib.auth.models import User
 
+from accounts.models import KiteApp, TradingAccount
 from market import calendar
 from market.calendar import Calendar
 from market.hours import plan_days, read_exceptions, read_regular_hours
@@ -24,3 +26,11 @@ def project_calendar() -> Calendar:
     folder = Path(settings.MARKET_DATA_DIR)
     regular = read_regular_hours(folder / "regular_hours.csv")
     return Calendar(plan_days(regular, read_exceptions(folder / "session_exceptions.csv")), regular)
+
+
+@pytest.fixture
+def account(db: None) -> TradingAccount:
+    """An account that may feed market data, with its owner."""
+    owner = User.objects.create_user("asha", password="correct horse battery")
+    app = KiteApp.objects.create(api_key="appkey1", label="Test app")
+    return TradingAccount.objects.create(kite_user_id="AB1234", label="Asha Rao", app=app, owner=owner)

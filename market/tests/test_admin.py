@@ -1,0 +1,61 @@
+"""The market's pages in the admin."""
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from market.instruments import import_instruments
+from market.models import Instrument, InstrumentImport, TradingSession
+from market.tests.dumps import Row, dump, index, option, stock
+
+pytestmark = pytest.mark.django_db
+
+HOLIDAY = {"exchange": "NFO", "segment": "derivatives", "date": "2026-11-24", "kind": "holiday"}
+
+
+@pytest.fixture
+def rows() -> None:
+    import_instruments([dump([index(), stock(), option(), Row("TCS", "x")])])
+    TradingSession.objects.create(**HOLIDAY)
+    TradingSession.objects.create(**HOLIDAY | {"date": "2026-11-25", "kind": "regular", "opens_at": "09:15", "closes_at": "15:40"})
+
+
+@pytest.mark.parametrize("model", ["instrument", "instrumentimport", "tradingsession"])
+def test_every_list_and_page_opens(admin_client: Client, rows: None, model: str) -> None:
+    models = {"instrument": Instrument, "instrumentimport": InstrumentImport, "tradingsession": TradingSession}
+    row = models[model]._default_manager.first()
+    assert row is not None
+    assert admin_client.get(reverse(f"admin:market_{model}_changelist")).status_code == 200
+    assert admin_client.get(reverse(f"admin:market_{model}_change", args=[row.pk])).status_code == 200
+
+
+@pytest.mark.parametrize("text", ["nifty", "408065", "99999999999999999999999", "M&M"])
+def test_instruments_can_be_searched_by_word_or_token(admin_client: Client, rows: None, text: str) -> None:
+    assert admin_client.get(reverse("admin:market_instrument_changelist"), {"q": text}).status_code == 200
+
+
+def test_instruments_come_from_the_broker_only(admin_client: Client, rows: None) -> None:
+    assert admin_client.get(reverse("admin:market_instrument_add")).status_code == 403
+    assert admin_client.post(reverse("admin:market_instrument_change", args=[Instrument.objects.first().pk])).status_code == 403
+
+
+def test_a_day_corrected_by_a_person_is_marked_so(admin_client: Client, rows: None) -> None:
+    session = TradingSession.objects.get(date="2026-11-24")
+    form = HOLIDAY | {"kind": "special", "opens_at": "18:00", "closes_at": "19:00", "source": "circular", "verified": "on"}
+    admin_client.post(reverse("admin:market_tradingsession_change", args=[session.pk]), form)
+
+    session.refresh_from_db()
+    assert (session.kind, session.set_by_hand) == ("special", True)
+
+
+def test_a_day_that_closes_before_it_opens_is_refused(admin_client: Client, rows: None) -> None:
+    session = TradingSession.objects.get(date="2026-11-24")
+    form = HOLIDAY | {"kind": "special", "opens_at": "19:00", "closes_at": "18:00"}
+    answer = admin_client.post(reverse("admin:market_tradingsession_change", args=[session.pk]), form)
+    assert "A holiday has no hours; any other day opens before it closes." in answer.content.decode()
+
+
+def test_days_can_be_marked_as_checked(admin_client: Client, rows: None) -> None:
+    chosen = {"action": "mark_verified", "_selected_action": [row.pk for row in TradingSession.objects.all()]}
+    admin_client.post(reverse("admin:market_tradingsession_changelist"), chosen)
+    assert set(TradingSession.objects.values_list("verified", "set_by_hand")) == {(True, True)}
