@@ -50,6 +50,8 @@ class Part:
     expiry: date | None
     slots: NDArray[np.intp]
     """Its rows in display order: options by strike, call before put; cash before futures."""
+    pairs: NDArray[np.intp]
+    """The (call, put) slots of every strike that has both, shape (n, 2)."""
     spot: int
     future: int
     """The future that expires with the options or else the next one to expire after them."""
@@ -135,9 +137,17 @@ def _parts(contracts: Sequence[Contract]) -> dict[str, Part]:
             underlying=underlying,
             expiry=expiry,
             slots=np.array(sorted(slots, key=place), np.intp),
+            pairs=_pairs(contracts, slots),
             spot=cash.get(underlying, UNKNOWN),
             future=later[1] if later else UNKNOWN,
             future_expires_too=later is not None and later[0] == expiry,
             expires_at=max((contracts[s].closes_at for s in slots), default=math.nan) if expiry else math.nan,
         )
     return parts
+
+
+def _pairs(contracts: Sequence[Contract], slots: Iterable[int]) -> NDArray[np.intp]:
+    calls = {contracts[slot].strike: slot for slot in slots if contracts[slot].instrument_type == CALL}
+    puts = {contracts[slot].strike: slot for slot in slots if contracts[slot].instrument_type == PUT}
+    both = [(calls[strike], puts[strike]) for strike in sorted(calls.keys() & puts.keys())]
+    return np.array(both, np.intp).reshape(-1, 2)

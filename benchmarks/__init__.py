@@ -1,0 +1,1 @@
+"""How fast this is, against a named peer in the same run: `python -m benchmarks NAME [--json]`."""

@@ -1,0 +1,285 @@
+"""From the tick table to implied volatilities and Greeks: which price stands for an option, which for its underlying.
+
+By default options are priced by Black-76 on the forward that put–call parity implies, so that a strike's call and put
+have one implied volatility. The future that expires with them is the first fallback, Black–Scholes–Merton on the spot
+the last. All options of all parts asked for are priced in one call per model.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from greeks import black76, black_scholes
+from greeks.expiry import years_between
+from greeks.implied_volatility import Reason as Unsolved
+from greeks.kernel import Greeks
+from greeks.parity import LEAST_PAIRS
+from streaming.contracts import UNKNOWN, Part
+from streaming.packets import DEPTH_LEVELS
+from streaming.ticks import MISSING, TickTable
+from streaming.validation import Flag
+
+Floats = NDArray[np.float64]
+Slots = NDArray[np.intp]
+
+PARITY_STRIKES: Final = 5
+"""How many strikes, the nearest to the money, the forward is the median of."""
+FARTHEST_FORWARD: Final = 0.2
+"""A forward this far (a fraction) from the spot is no forward: the book is broken."""
+
+
+class Model(StrEnum):
+    BLACK_76 = "black-76"
+    BLACK_SCHOLES_MERTON = "black-scholes-merton"
+
+
+class UnderlyingSource(StrEnum):
+    """What an option is priced on. The spot goes with Black–Scholes–Merton, the others with Black-76."""
+
+    PARITY_FORWARD = "parity-forward"
+    FUTURE = "future"
+    SPOT = "spot"
+
+
+SOURCES: Final = tuple(UnderlyingSource)
+_ORDERS: Final = {
+    chosen: (first, *(other for other in range(len(SOURCES)) if other != first)) for first, chosen in enumerate(SOURCES)
+}
+
+
+class GreeksReason(IntEnum):
+    """Why a row has no Greeks; lower case on the wire, where a row that has them says null."""
+
+    OK = Unsolved.OK
+    BELOW_INTRINSIC = Unsolved.BELOW_INTRINSIC
+    ABOVE_BOUND = Unsolved.ABOVE_BOUND
+    NO_TIME_VALUE = Unsolved.NO_TIME_VALUE
+    BAD_INPUT = Unsolved.BAD_INPUT
+    STALE = 5
+    """The only price is a trade long before the underlying's."""
+    UNTRADED = 6
+    CROSSED = 7
+    NEGATIVE_PRICE = 8
+    NO_PRICE = 9
+    NO_UNDERLYING = 10
+
+
+@dataclass(frozen=True, slots=True)
+class PricingSettings:
+    """How options are priced: on the chosen source or, where it has no price, on the first other one that has."""
+
+    rate: float = 0.10
+    dividend_yield: float = 0.0
+    underlying_source: UnderlyingSource = UnderlyingSource.PARITY_FORWARD
+    source_of_underlying: Mapping[str, UnderlyingSource] = field(default_factory=dict)
+    widest_spread: float = 0.5
+    """As a fraction of the middle: a wider book says nothing…"""
+    always_narrow: float = 0.25
+    """…unless it is this narrow in currency, as the book of an option worth a few ticks is."""
+    oldest_trade_seconds: float = 300.0
+    """How long before the underlying's last time a trade may lie and still be taken for the option's price."""
+
+    def order_of(self, underlying: str) -> tuple[int, ...]:
+        """In which order the sources are tried, as indices into `SOURCES`."""
+        return _ORDERS[self.source_of_underlying.get(underlying, self.underlying_source)]
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Now, on both clocks: market time in Unix seconds, and the monotonic clock that ages are measured on."""
+
+    market_time: float
+    monotonic: float
+
+
+@dataclass(frozen=True, slots=True)
+class PartPricings:
+    """What the options of each part are priced with: arrays aligned with the parts asked for; nan where unknown."""
+
+    source: NDArray[np.intp]
+    """Index into `SOURCES`."""
+    underlying_price: Floats
+    underlying_age_seconds: Floats
+    underlying_time: Floats
+    """The exchange's time of the underlying (market time where it has none), Unix seconds."""
+    spot: Floats
+    future: Floats
+    time_to_expiry: Floats
+
+    @property
+    def on_spot(self) -> NDArray[np.bool_]:
+        """Where the model is Black–Scholes–Merton."""
+        return np.asarray(self.source == SOURCES.index(UnderlyingSource.SPOT))
+
+
+@dataclass(frozen=True, slots=True)
+class PricedOptions:
+    """Rows of options, aligned: what each is priced at, and what follows from it (nan with a `GreeksReason`)."""
+
+    price: Floats
+    implied_volatility: Floats
+    greeks: Greeks
+    reason: NDArray[np.int8]
+
+
+def option_prices(table: TickTable, slots: Slots, settings: PricingSettings) -> tuple[Floats, NDArray[np.bool_]]:
+    """What each option is worth: the middle of a good book, else its last trade; and where it is the book's."""
+    middle = _middles(table, slots, settings)
+    from_book = np.isfinite(middle)
+    return np.where(from_book, middle, table["last_price"][slots]), from_book
+
+
+def _middles(table: TickTable, slots: Slots, settings: PricingSettings) -> Floats:
+    """The middle of each book; nan where one side is missing or they are crossed or too far apart."""
+    bid = table["depth_price"][slots, 0]
+    ask = table["depth_price"][slots, DEPTH_LEVELS]
+    middle = (bid + ask) / 2
+    spread = ask - bid
+    good = (
+        (bid > 0) & (spread >= 0) & ((spread <= settings.widest_spread * middle) | (spread <= settings.always_narrow))
+    )
+    return np.where(good, middle, np.nan)
+
+
+def price_parts(table: TickTable, parts: Sequence[Part], moment: Moment, settings: PricingSettings) -> PartPricings:
+    """What the options of each part are to be priced with at this moment."""
+    years = years_between(moment.market_time, [part.expires_at for part in parts])
+    forward, quoted_at = _parity_forwards(table, parts, years, settings)
+    spots, futures = _Linked(table, [part.spot for part in parts]), _Linked(table, [part.future for part in parts])
+    forward[np.abs(forward - spots.price) > FARTHEST_FORWARD * spots.price] = np.nan
+    expires_too = np.array([part.future_expires_too for part in parts], np.bool_)
+    price = np.stack([forward, np.where(expires_too, futures.price, np.nan), spots.price])
+    received_at = np.stack([quoted_at, futures.received_at, spots.received_at])
+
+    wanted = np.array([settings.order_of(part.underlying) for part in parts], np.intp).reshape(-1, len(SOURCES)).T
+    every = np.arange(len(parts))
+    source = wanted[np.argmax(np.isfinite(price[wanted, every]), axis=0), every]
+    latest = np.maximum(spots.exchange_timestamp, futures.exchange_timestamp)
+    return PartPricings(
+        source=source,
+        underlying_price=price[source, every],
+        underlying_age_seconds=moment.monotonic - received_at[source, every],
+        underlying_time=np.where(latest == MISSING, moment.market_time, latest),
+        spot=spots.price,
+        future=futures.price,
+        time_to_expiry=years,
+    )
+
+
+class _Linked:
+    """The spots or the futures of some parts: what may feed calculations, nan or `MISSING` where there is nothing."""
+
+    def __init__(self, table: TickTable, linked: list[int]) -> None:
+        slots = np.array(linked, np.intp)
+        exists = slots != UNKNOWN
+        usable = exists & (table["flags"][slots] == 0)
+        self.price: Floats = np.where(usable, table["last_price"][slots], np.nan)
+        self.received_at: Floats = np.where(exists, table["received_at"][slots], np.nan)
+        self.exchange_timestamp: NDArray[np.int64] = np.where(exists, table["exchange_timestamp"][slots], MISSING)
+
+
+def _parity_forwards(
+    table: TickTable, parts: Sequence[Part], years: Floats, settings: PricingSettings
+) -> tuple[Floats, Floats]:
+    """Each part's forward by put–call parity, F = K + (C - P)·e^(rT), and when the oldest quote in it was received.
+
+    The median over the strikes where call and put are worth most nearly the same: those are the nearest to the money,
+    where books are narrowest and discounting matters least. Only good books count; nan with fewer than three. It is
+    `greeks.parity` for every part at once: called part by part that would take longer than all the pricing.
+    """
+    pairs = [part.pairs for part in parts]
+    number = np.repeat(np.arange(len(parts)), [len(of_part) for of_part in pairs])
+    calls, puts = np.concatenate(pairs).T if pairs else np.empty((2, 0), np.intp)
+    ok = (table["flags"][calls] == 0) & (table["flags"][puts] == 0)
+    difference = _middles(table, calls, settings) - _middles(table, puts, settings)
+    usable = np.flatnonzero(ok & np.isfinite(difference))
+    # Of each part the first few in order of |C - P|: nearest to the money first.
+    order = usable[np.lexsort((np.abs(difference[usable]), number[usable]))]
+    counts = np.bincount(number[order], minlength=len(parts))
+    rank = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    nearest = order[rank < PARITY_STRIKES]
+    of_part, rank = number[nearest], rank[rank < PARITY_STRIKES]
+
+    forwards = np.full((len(parts), PARITY_STRIKES), np.inf)
+    growth = np.exp(settings.rate * years)
+    forwards[of_part, rank] = table.instruments.strike[calls[nearest]] + difference[nearest] * growth[of_part]
+    quoted_at = np.full(len(parts), np.inf)
+    received_at = table["received_at"]
+    np.minimum.at(quoted_at, of_part, np.minimum(received_at[calls[nearest]], received_at[puts[nearest]]))
+    medians = _medians(forwards, np.minimum(counts, PARITY_STRIKES))
+    enough = counts >= LEAST_PAIRS
+    return np.where(enough, medians, np.nan), np.where(enough, quoted_at, np.nan)
+
+
+def _medians(rows: Floats, counts: NDArray[np.intp]) -> Floats:
+    """The median of the `counts` finite values of each row, the others being infinite."""
+    ascending = np.sort(rows, axis=1)
+    every = np.arange(len(rows))
+    low = ascending[every, np.maximum(counts - 1, 0) // 2]
+    high = ascending[every, np.minimum(counts // 2, rows.shape[1] - 1)]
+    return np.asarray((low + high) / 2)
+
+
+def price_options(
+    table: TickTable, slots: Slots, of_part: NDArray[np.intp], pricings: PartPricings, settings: PricingSettings
+) -> PricedOptions:
+    """Implied volatilities and Greeks of options of any parts; `of_part` tells each row's place in `pricings`."""
+    price, from_book = option_prices(table, slots, settings)
+    underlying = pricings.underlying_price[of_part]
+    years = pricings.time_to_expiry[of_part]
+    on_spot = pricings.on_spot[of_part]
+    traded_long_ago = _traded_long_before(table, slots, pricings.underlying_time[of_part], settings)
+    reason = _unpriceable(table, slots, price, underlying, ~from_book & traded_long_ago)
+    volatility = np.full(len(slots), np.nan)
+    greeks = Greeks(*np.full((len(Greeks._fields), len(slots)), np.nan))
+    strike, is_call = table.instruments.strike[slots], table.instruments.is_call[slots]
+    carry = settings.dividend_yield
+    for model in Model:
+        rows = np.flatnonzero((reason == GreeksReason.OK) & (on_spot == (model is Model.BLACK_SCHOLES_MERTON)))
+        if not rows.size:
+            continue
+        terms = underlying[rows], strike[rows], years[rows], settings.rate
+        if model is Model.BLACK_76:
+            solved = black76.implied_volatility(price[rows], *terms, is_call[rows])
+            found = black76.greeks(*terms, solved.volatility, is_call[rows])
+        else:
+            solved = black_scholes.implied_volatility(price[rows], *terms, is_call[rows], carry)
+            found = black_scholes.greeks(*terms, solved.volatility, is_call[rows], carry)
+        volatility[rows] = solved.volatility
+        reason[rows] = solved.reason
+        for into, values in zip(greeks, found, strict=True):
+            into[rows] = values
+    return PricedOptions(price, volatility, greeks, reason)
+
+
+def _traded_long_before(
+    table: TickTable, slots: Slots, underlying_time: Floats, settings: PricingSettings
+) -> NDArray[np.bool_]:
+    """Options last traded so long before the underlying that the price says nothing about now.
+
+    Measured against the underlying's own last time, not the clock: after the close both stand still, and still agree.
+    """
+    traded_at = table["last_trade_time"][slots]
+    long_ago: NDArray[np.bool_] = underlying_time - traded_at > settings.oldest_trade_seconds
+    long_ago &= traded_at != MISSING
+    return long_ago
+
+
+def _unpriceable(
+    table: TickTable, slots: Slots, price: Floats, underlying: Floats, stale: NDArray[np.bool_]
+) -> NDArray[np.int8]:
+    """Why an option is not even tried, as `GreeksReason`; the last that applies."""
+    flags = table["flags"][slots]
+    reason = np.zeros(len(slots), np.int8)
+    reason[stale] = GreeksReason.STALE
+    reason[~(underlying > 0)] = GreeksReason.NO_UNDERLYING
+    reason[~(price > 0)] = GreeksReason.NO_PRICE
+    if flags.any():
+        reason[(flags & Flag.UNTRADED) != 0] = GreeksReason.UNTRADED
+        reason[(flags & Flag.CROSSED) != 0] = GreeksReason.CROSSED
+        reason[(flags & Flag.NEGATIVE_PRICE) != 0] = GreeksReason.NEGATIVE_PRICE
+    return reason
