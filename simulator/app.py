@@ -1,0 +1,73 @@
+"""The simulator as one aiohttp application, and how to run it."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from simulator import feed
+from simulator.broker import BROKER, Broker
+from simulator.clock import Clock
+from simulator.options import InvalidOptions, SimulatorOptions
+from simulator.rest import history, instruments, login, quotes, session, user
+from simulator.rest.envelope import envelope
+
+_SHUTDOWN_SECONDS = 2.0
+
+
+def build_app(
+    options: SimulatorOptions, clock: Clock | None = None, system_clock: Callable[[], float] = time.time
+) -> web.Application:
+    """REST and WebSocket of one simulated broker. Raises InvalidOptions.
+
+    `clock` replaces the market clock that the options describe, `system_clock` the machine's.
+    """
+    app = web.Application(middlewares=[envelope])
+    app[BROKER] = Broker(options, clock, system_clock)
+    for part in (feed, session, login, user, quotes, history, instruments):
+        part.setup(app)
+    return app
+
+
+@dataclass(frozen=True, slots=True)
+class Simulator:
+    """A simulator that is listening."""
+
+    broker: Broker
+    host: str
+    port: int
+    _runner: web.AppRunner
+
+    @property
+    def http_root(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def websocket_root(self) -> str:
+        return f"ws://{self.host}:{self.port}"
+
+
+async def start(
+    options: SimulatorOptions, clock: Clock | None = None, system_clock: Callable[[], float] = time.time
+) -> Simulator:
+    """Listen in the running event loop. Raises InvalidOptions, also when the port is taken."""
+    app = await asyncio.to_thread(build_app, options, clock, system_clock)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, options.host, options.port)
+        await site.start()
+    except OSError as exc:
+        await runner.cleanup()
+        raise InvalidOptions(
+            f"cannot listen on {options.host}:{options.port} ({exc.strerror}); choose another SIMULATOR_PORT, or 0"
+        ) from exc
+    port: int = runner.addresses[0][1]
+    return Simulator(app[BROKER], options.host, port, runner)
+
+
+async def stop(simulator: Simulator) -> None:
+    """Close every connection and the port."""
+    await simulator._runner.cleanup()

@@ -1,0 +1,271 @@
+"""The WebSocket: who listens to what, and what they are sent."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import time
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from aiohttp import WSMsgType, web
+
+from simulator.broker import BROKER, Broker
+from simulator.clock import IST
+from simulator.logins import Access
+from simulator.market import Market
+from simulator.packets import HEARTBEAT, MODES, NOT_SUBSCRIBED, QUOTE, encode_frame
+
+logger = logging.getLogger(__name__)
+
+CONNECTIONS_PER_KEY = 3
+TOKENS_PER_CONNECTION = 3_000
+HEARTBEAT_SECONDS = 2.0  # clients give a link up after 5 s of silence
+_TOKEN_CHECK_SECONDS = 1.0
+
+
+class InvalidMessage(ValueError):
+    """A client's text message that cannot be carried out; the text goes back to the client."""
+
+
+class Connection:
+    """One socket: its subscriptions, and which of them have news.
+
+    News are rows, not packets: whoever reads slowly gets the newest packet of each instrument, and nothing piles up.
+    """
+
+    def __init__(self, websocket: web.WebSocketResponse, access: Access, market: Market) -> None:
+        self.websocket = websocket
+        self.access = access
+        self._modes_by_token: dict[int, int] = {}
+        self._wake = asyncio.Event()
+        self.follow(market)
+
+    def follow(self, market: Market) -> None:
+        """Watch this market from now on; subscriptions stay, tokens that it does not have are silent."""
+        self._market = market
+        rows = market.universe.row_of_token
+        self._modes = np.zeros(len(market.packets), dtype=np.uint8)
+        self._news = np.zeros(len(market.packets), dtype=bool)
+        for token, mode in self._modes_by_token.items():
+            if (row := rows.get(token)) is not None:
+                self._modes[row] = mode
+                self._news[row] = True
+
+    def changed(self, rows: np.ndarray[Any, np.dtype[np.int64]]) -> None:
+        self._news[rows] = True
+        self._wake.set()
+
+    def handle(self, text: str) -> None:
+        """Carry out one message of the client. Raises InvalidMessage."""
+        action, value = _parse(text)
+        if action == "subscribe":
+            # Who subscribes again, as clients do after a reconnect, keeps the mode already set.
+            self._set_modes({token: self._modes_by_token.get(token, QUOTE) for token in _tokens(value)})
+        elif action == "unsubscribe":
+            self._unsubscribe(_tokens(value))
+        elif action == "mode":
+            if not isinstance(value, list) or len(value) != 2 or value[0] not in MODES:
+                raise InvalidMessage("Invalid mode; use ltp, quote or full")
+            self._set_modes(dict.fromkeys(_tokens(value[1]), MODES[value[0]]))
+        else:
+            raise InvalidMessage(f"Invalid action {action!r}")
+
+    def _set_modes(self, wanted: dict[int, int]) -> None:
+        rows = self._market.universe.row_of_token
+        refused = 0
+        for token, mode in wanted.items():
+            if (row := rows.get(token)) is None:
+                continue
+            if token not in self._modes_by_token and len(self._modes_by_token) >= TOKENS_PER_CONNECTION:
+                refused += 1
+                continue
+            self._modes_by_token[token] = mode
+            self._modes[row] = mode
+            self._news[row] = True  # the current state follows at once
+        self._wake.set()
+        if refused:
+            raise InvalidMessage(
+                f"Subscription limit of {TOKENS_PER_CONNECTION} instruments exceeded: {refused} not subscribed"
+            )
+
+    def _unsubscribe(self, tokens: Iterable[int]) -> None:
+        rows = self._market.universe.row_of_token
+        for token in tokens:
+            if self._modes_by_token.pop(token, None) is not None and (row := rows.get(token)) is not None:
+                self._modes[row] = NOT_SUBSCRIBED
+
+    def take_frame(self) -> bytes | None:
+        """The next binary frame, or None when nothing subscribed has changed."""
+        self._wake.clear()
+        rows = np.flatnonzero(self._news & (self._modes != NOT_SUBSCRIBED))
+        self._news[:] = False
+        if not len(rows):
+            return None
+        return encode_frame(self._market.packets, rows, self._modes, self._market.is_index)
+
+    async def send_forever(self) -> None:
+        """Send news as they come, and a heartbeat when none came for a while."""
+        sent_at = time.monotonic()
+        while True:
+            frame = self.take_frame()
+            if frame is None and time.monotonic() - sent_at >= HEARTBEAT_SECONDS:
+                frame = HEARTBEAT
+            if frame is not None:
+                await self.websocket.send_bytes(frame)
+                sent_at = time.monotonic()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(sent_at + HEARTBEAT_SECONDS - time.monotonic(), 0)):
+                    await self._wake.wait()
+
+
+class Feed:
+    """All sockets of all apps, and the loop that moves the market."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self.connections: set[Connection] = set()
+        self._claimed: dict[str, int] = {}  # sockets per api key, counted before the handshake ends
+        self._closing: set[asyncio.Task[Any]] = set()
+        broker.logins.on_end = self._token_ended
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """`GET /` with an upgrade: refuse with 403 or 429, or serve until either side closes."""
+        api_key = request.query.get("api_key", "")
+        access = self._broker.logins.access(api_key, request.query.get("access_token", ""))
+        if access is None or not access.app.market_data:
+            return web.Response(status=403, text="Forbidden")
+        if self._claimed.get(api_key, 0) >= CONNECTIONS_PER_KEY:
+            return web.Response(status=429, text="Too many connections")
+        self._claimed[api_key] = self._claimed.get(api_key, 0) + 1
+        try:
+            return await self._serve(request, access)
+        finally:
+            self._claimed[api_key] -= 1
+
+    async def _serve(self, request: web.Request, access: Access) -> web.WebSocketResponse:
+        # Pings are answered, but none are sent: an unasked pong would make the official client hang up.
+        websocket = web.WebSocketResponse(compress=False, max_msg_size=1 << 20)
+        await websocket.prepare(request)
+        connection = Connection(websocket, access, self._broker.market)
+        for greeting in self._greetings():
+            await websocket.send_str(greeting)
+        self.connections.add(connection)
+        sender = asyncio.create_task(connection.send_forever(), name=f"feed of {access.app.api_key}")
+        try:
+            async for message in websocket:
+                if message.type is not WSMsgType.TEXT:
+                    continue
+                try:
+                    connection.handle(message.data)
+                except InvalidMessage as exc:
+                    await websocket.send_str(json.dumps({"type": "error", "data": str(exc)}))
+        finally:
+            self.connections.discard(connection)
+            sender.cancel()
+            with contextlib.suppress(asyncio.CancelledError, ConnectionError):
+                await sender
+        return websocket
+
+    def _greetings(self) -> tuple[str, str]:
+        market = self._broker.market
+        now = datetime.fromtimestamp(self._broker.clock.timestamp(), IST)
+        data = {"count": len(market.packets), "etag": f'W/"{market.day:%Y%m%d}-{market.seed}"'}
+        return (
+            json.dumps({"type": "instruments_meta", "data": data}),
+            json.dumps({"type": "app_code", "timestamp": now.isoformat(timespec="seconds")}),
+        )
+
+    async def run(self) -> None:
+        """Move the market and tell the connections, until cancelled."""
+        interval = self._broker.options.frame_ms / 1000
+        due = token_check = time.monotonic()
+        while True:
+            self._advance()
+            if time.monotonic() >= token_check:
+                token_check += _TOKEN_CHECK_SECONDS
+                self._close_dead_tokens()
+                await self._change_day()
+            due = max(due + interval, time.monotonic())
+            await asyncio.sleep(due - time.monotonic())
+
+    def _advance(self) -> None:
+        changed = self._broker.market.advance(self._broker.clock.timestamp())
+        if len(changed):
+            for connection in self.connections:
+                connection.changed(changed)
+
+    async def _change_day(self) -> None:
+        if not self._broker.is_new_day():
+            return
+        market = await asyncio.to_thread(self._broker.open_market)
+        logger.info("new trading day %s: %d instruments", market.day, len(market.packets))
+        self._broker.market = market
+        for connection in self.connections:
+            connection.follow(market)
+
+    def _token_ended(self, access_token: str) -> None:
+        if self._broker.options.rules.dead_token_closes_feed:
+            for connection in [c for c in self.connections if c.access.token == access_token]:
+                self._close(connection)
+
+    def _close_dead_tokens(self) -> None:
+        for token in {c.access.token: c.access for c in self.connections}.values():
+            if self._broker.logins.access(token.app.api_key, token.token) is None:
+                self._token_ended(token.token)
+
+    def _close(self, connection: Connection) -> None:
+        closing = asyncio.create_task(connection.websocket.close(code=1000, message=b"token ended"), name="close")
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+    async def close(self) -> None:
+        """Say goodbye to everybody."""
+        await asyncio.gather(*(c.websocket.close(code=1001) for c in list(self.connections)), return_exceptions=True)
+
+
+FEED = web.AppKey("feed", Feed)
+
+
+async def serve_feed(request: web.Request) -> web.StreamResponse:
+    """Path `/`: the WebSocket, and nothing else."""
+    if request.headers.get("Upgrade", "").lower() != "websocket":
+        raise web.HTTPNotFound
+    return await request.app[FEED].handle(request)
+
+
+def setup(app: web.Application) -> None:
+    """Route the WebSocket and run its loop for as long as the app runs."""
+    feed = app[FEED] = Feed(app[BROKER])
+
+    async def run_feed(_: web.Application) -> Any:
+        task = asyncio.create_task(feed.run(), name="market")
+        yield
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    async def close_feed(_: web.Application) -> None:
+        await feed.close()
+
+    app.cleanup_ctx.append(run_feed)
+    app.on_shutdown.append(close_feed)
+    app.router.add_get("/", serve_feed)
+
+
+def _parse(text: str) -> tuple[str, Any]:
+    try:
+        message = json.loads(text)
+    except ValueError:
+        raise InvalidMessage("Invalid message: not JSON") from None
+    if not isinstance(message, dict) or not isinstance(message.get("a"), str):
+        raise InvalidMessage('Invalid message: expected {"a": …, "v": …}')
+    return message["a"], message.get("v")
+
+
+def _tokens(value: object) -> list[int]:
+    if not isinstance(value, list) or not all(isinstance(token, int) for token in value):
+        raise InvalidMessage("Invalid instrument tokens: expected a list of integers")
+    return value
