@@ -42,7 +42,7 @@ class FrameKind(StrEnum):
 class Pacing:
     """When frames may go out, in seconds."""
 
-    min_interval: float = 0.05
+    min_interval: float = 0.08
     unacknowledged: int = 2
     never_acknowledged_interval: float = 1.0
     acknowledgement_timeout: float = 10.0

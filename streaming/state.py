@@ -36,10 +36,12 @@ class StreamState(TypedDict):
     process: str
     running: bool
     source: str  # live | simulated | replay
+    feed_state: str  # live | stale: whether prices come, as far as they should at this hour
     epoch: int
     started_at: float
     written_at: float
-    active_subscriptions: int
+    active_subscriptions: int  # instruments to stream, derived ones included
+    derived_subscriptions: int
     active_accounts: int
     accounts: dict[str, AccountState]
     sockets: list[SocketState]

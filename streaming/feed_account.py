@@ -1,0 +1,74 @@
+"""Which account feeds the stream, and its access token as it is at this moment."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from channels.db import database_sync_to_async
+from django.db import Error as DatabaseError
+
+from accounts.exceptions import CredentialError, SessionExpired
+from accounts.models import TradingAccount
+from accounts.sessions import access_token
+from streaming.connection import AccessToken
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class FeedAccount:
+    """An account that carries the stream."""
+
+    pk: int
+    name: str  # the broker's user id
+
+
+def choose_account() -> FeedAccount | None:
+    """The preferred account that may feed market data; None if there is none. Its login may come later."""
+    account = TradingAccount.objects.for_data().first()
+    return FeedAccount(account.pk, account.kite_user_id) if account else None
+
+
+def read_token(account: FeedAccount) -> AccessToken | None:
+    """The account's key and token of the day; None while it is logged out or what is stored cannot be opened."""
+    row = TradingAccount.objects.select_related("app").get(pk=account.pk)
+    try:
+        return AccessToken(row.app.api_key, access_token(row))
+    except SessionExpired:
+        return None
+    except CredentialError as exc:
+        logger.error("%s: %s", account.name, exc)
+        return None
+
+
+class StoredTokens:
+    """The token as the database has it. `nudge` is set when the control channel announces a new one."""
+
+    def __init__(self, account: FeedAccount, *, look_seconds: float = LOOK_SECONDS) -> None:
+        self.nudge = asyncio.Event()
+        self._account = account
+        self._look_seconds = look_seconds
+        self._last: AccessToken | None = None
+
+    async def current(self) -> AccessToken | None:
+        """What is stored now; the last one known while the database does not answer."""
+        try:
+            self._last = await database_sync_to_async(read_token)(self._account)
+        except DatabaseError as exc:
+            logger.warning("%s: the token could not be read: %s", self._account.name, exc)
+        return self._last
+
+    async def changed(self, since: AccessToken | None) -> AccessToken:
+        """Wait for a token other than `since`: looked for at each nudge, and every few seconds."""
+        while True:
+            self.nudge.clear()
+            token = await self.current()
+            if token is not None and token != since:
+                return token
+            try:
+                async with asyncio.timeout(self._look_seconds):
+                    await self.nudge.wait()
+            except TimeoutError:
+                pass

@@ -1,0 +1,94 @@
+"""`manage.py run_stream`: the broker's ticks to Redis, until it is told to stop."""
+
+import asyncio
+import signal
+from typing import Any
+
+import psycopg
+import uvloop
+from channels.db import database_sync_to_async
+from channels.layers import get_channel_layer
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from prometheus_client import REGISTRY, start_http_server
+
+from accounts import clock
+from streaming.connection import Dial, Timing, kite_dial
+from streaming.desired import next_epoch
+from streaming.exceptions import AnotherStreamRuns
+from streaming.guard import SingleProcess
+from streaming.metrics import STREAM_REGISTRY
+from streaming.names import RedisNames
+from streaming.pipeline import TickPipeline
+from streaming.pricing import PricingSettings
+from streaming.supervisor import StreamOptions, StreamProcess
+
+
+class Command(BaseCommand):
+    help = "Stream ticks from the broker: decode, check, price and publish them. One process per database."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        timing = Timing(silence=settings.STREAM_LINK_SILENCE_SECONDS)
+        try:
+            dial = kite_dial(settings.KITE_WS_ROOT, timing)
+        except ValueError as exc:
+            raise CommandError(str(exc)) from None
+        if settings.FEED_SOURCE == "live" and not settings.KITE_WS_ROOT.startswith("wss://"):
+            raise CommandError(
+                "KITE_WS_ROOT must begin with wss:// when FEED_SOURCE is live: the address holds the token"
+            )
+        if settings.STREAM_METRICS_PORT:
+            _serve_metrics(settings.STREAM_METRICS_PORT)
+        stream_options = StreamOptions(
+            redis_url=settings.REDIS_URL,
+            names=RedisNames(settings.REDIS_PREFIX),
+            source=settings.FEED_SOURCE,
+            window=settings.STREAM_WINDOW_MS / 1000,
+            window_packets=settings.STREAM_WINDOW_PACKETS,
+            stale=settings.STREAM_STALE_SECONDS,
+            timing=timing,
+        )
+        try:
+            uvloop.run(self._run(stream_options, dial))
+        except AnotherStreamRuns as exc:
+            raise CommandError(str(exc)) from None
+        except psycopg.OperationalError as exc:
+            raise CommandError(f"PostgreSQL does not answer: {exc}") from None
+
+    async def _run(self, stream_options: StreamOptions, dial: Dial) -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        guard = SingleProcess(settings.DATABASES["default"])
+        await guard.take()
+        try:
+            pipeline = TickPipeline(
+                source=stream_options.source,
+                epoch=await database_sync_to_async(next_epoch)(),
+                market_time=lambda: clock.now().timestamp(),
+                pricing=PricingSettings(rate=settings.GREEKS_RATE, dividend_yield=settings.GREEKS_DIVIDEND_YIELD),
+            )
+            process = StreamProcess(
+                stream_options,
+                dial=dial,
+                pipeline=pipeline,
+                guard=guard,
+                layer=get_channel_layer() if settings.STREAM_CHANNELS_GROUPS else None,
+            )
+            await process.run(stop)
+        except ExceptionGroup as failed:
+            taken_over = failed.subgroup(AnotherStreamRuns)
+            if taken_over is None:
+                raise
+            raise AnotherStreamRuns("another run_stream took over while PostgreSQL was away; this one ends") from None
+        finally:
+            await guard.release()
+
+
+def _serve_metrics(port: int) -> None:
+    REGISTRY.register(STREAM_REGISTRY)
+    try:
+        start_http_server(port, addr="127.0.0.1")
+    except OSError as exc:
+        raise CommandError(f"STREAM_METRICS_PORT {port} cannot be used: {exc}") from None

@@ -1,0 +1,110 @@
+"""Frames in, batches out: decode, check, price and encode one window. Pure computation, on the event loop, no I/O."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from streaming.contracts import Contract, Instruments
+from streaming.packets import decode_window
+from streaming.pricing import Moment, PricingSettings
+from streaming.publisher import Batch, PartPayload
+from streaming.snapshots import PartEncoder, Stamp
+from streaming.ticks import TickTable
+from streaming.validation import Policy
+
+# What every line says of the feed: whether prices come, as far as they should at this hour.
+LIVE, STALE = "live", "stale"
+
+
+@dataclass(frozen=True, slots=True)
+class Flushed:
+    """What became of one window."""
+
+    batch: Batch
+    packets: int
+    heartbeats: int
+    faults: Counter[str]
+    rejected: Counter[str]
+    decode_seconds: float
+    encode_seconds: float
+
+
+@dataclass(slots=True)
+class TickPipeline:
+    """The tick table of a process and the encoder that reads it.
+
+    Parameters
+    ----------
+    source : live, simulated or replay; written on every line
+    epoch : greater than that of any process before; with `seq` it orders the lines of a part
+    market_time : the market's clock, Unix seconds
+    """
+
+    source: str
+    epoch: int
+    market_time: Callable[[], float]
+    pricing: PricingSettings = field(default_factory=PricingSettings)
+    policy: Policy = field(default_factory=Policy)
+    feed_state: str = STALE
+    seq: int = 0
+    table: TickTable = field(init=False)
+    encoder: PartEncoder = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.table = TickTable(Instruments([]), self.policy)
+        self.encoder = PartEncoder(self.table, self.pricing)
+
+    @property
+    def parts(self) -> frozenset[str]:
+        return frozenset(self.table.instruments.parts)
+
+    @property
+    def part_of_token(self) -> dict[int, str]:
+        instruments = self.table.instruments
+        return dict(zip(instruments.tokens.tolist(), instruments.part_of_slot, strict=True))
+
+    def follow(self, contracts: Iterable[Contract]) -> None:
+        """Make these the instruments; those that stay keep their values."""
+        self.table.replace_instruments(Instruments(contracts))
+        self.encoder.follow()
+
+    def flush(self, frames: Sequence[bytes], received_wall: float) -> Flushed:
+        """Take in one window's frames; `received_wall` is when the newest of them came (Unix seconds)."""
+        began = time.perf_counter()
+        window = decode_window(frames)
+        moment = self._moment()
+        applied = self.table.apply(
+            window, received_at=moment.monotonic, received_wall=received_wall, market_time=moment.market_time
+        )
+        decoded = time.perf_counter()
+        batch = self._encode(applied.slots, moment) if len(applied.slots) else {}
+        return Flushed(
+            batch=batch,
+            packets=window.packets,
+            heartbeats=window.heartbeats,
+            faults=Counter({str(fault): count for fault, count in window.faults.items()}),
+            rejected=applied.counts,
+            decode_seconds=decoded - began,
+            encode_seconds=time.perf_counter() - decoded,
+        )
+
+    def whole(self, parts: Iterable[str] | None = None) -> Batch:
+        """These parts (all, if none are named) with every row: after a change of the feed's state or of the rows."""
+        blobs = self.encoder.encode_snapshot(self.parts if parts is None else parts, self._moment(), self._stamp())
+        return {part: PartPayload(blob, blob) for part, blob in blobs.items()}
+
+    def _encode(self, slots: "np.ndarray[tuple[int], np.dtype[np.intp]]", moment: Moment) -> Batch:
+        stamp = self._stamp()
+        updates = self.encoder.encode_update(slots, moment, stamp)
+        blobs = self.encoder.encode_snapshot(updates, moment, stamp)
+        return {part: PartPayload(update, blobs[part]) for part, update in updates.items()}
+
+    def _moment(self) -> Moment:
+        return Moment(self.market_time(), time.monotonic())
+
+    def _stamp(self) -> Stamp:
+        self.seq += 1
+        return Stamp(self.source, self.feed_state, self.epoch, self.seq, time.time())

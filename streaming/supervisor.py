@@ -1,0 +1,390 @@
+"""One stream process: owns its connections, windows, publisher and watchers; starts, drains and stops them.
+
+    broker ─► connections ─► inbox ─► window (decode, check, price, encode) ─► publisher ─► Redis
+                   ▲                                                             ▲
+              subscriptions, token, account: nudged by the control channel, looked at every few seconds
+
+Nothing started here outlives `run`. Ticks never wait for Redis, PostgreSQL or a client.
+"""
+
+import asyncio
+import gc
+import logging
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import redis.asyncio as redis
+from channels.db import database_sync_to_async
+from django.db import Error as DatabaseError
+from redis.exceptions import RedisError
+
+from accounts import clock
+from market.calendar import SEGMENTS
+from market.exceptions import CalendarMissing
+from streaming import broker_messages, desired, window_metrics
+from streaming.allocation import Assignment, allocate
+from streaming.connection import Dial, DialGuard, TickerConnection, Timing
+from streaming.control import PARTS_CHANGED, SUBSCRIPTIONS_CHANGED, TOKEN_CHANGED, read_message
+from streaming.desired import Desired
+from streaming.feed_account import FeedAccount, StoredTokens
+from streaming.guard import SingleProcess
+from streaming.inbox import Inbox
+from streaming.names import RedisNames
+from streaming.pipeline import LIVE, STALE, TickPipeline
+from streaming.pool import CONNECTIONS_PER_KEY, TOKENS_PER_CONNECTION, ConnectionPool
+from streaming.publisher import ChannelLayer, Publisher, hot_path_client
+from streaming.state import STATE_EVERY_SECONDS, StreamState, erase_state, write_state
+
+logger = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOptions:
+    """What a stream process is told; waits in seconds."""
+
+    redis_url: str
+    names: RedisNames
+    source: str
+    process: str = "stream"
+    window: float = 0.1
+    window_packets: int = 1000
+    shortest_window: float = 0.02
+    look: float = 5.0  # at the database, even if nobody nudges
+    settle: float = 0.1  # nudges that come together are one reload
+    stale: float = 5.0
+    warm_up: float = 30.0
+    timing: Timing = field(default_factory=Timing)
+
+
+class StreamProcess:
+    """Everything of one process. `run` it once."""
+
+    def __init__(
+        self,
+        options: StreamOptions,
+        *,
+        dial: Dial,
+        pipeline: TickPipeline,
+        guard: SingleProcess,
+        layer: ChannelLayer | None = None,
+        load: Callable[[], Desired] = desired.load,
+        mark: Callable[[], tuple[object, ...]] = desired.mark,
+    ) -> None:
+        self.options = options
+        self.pipeline = pipeline
+        self.inbox = Inbox(full_at=options.window_packets)
+        self.redis = hot_path_client(options.redis_url)
+        self.publisher = Publisher(self.redis, options.names, layer=layer)
+        self.pool: ConnectionPool | None = None
+        self.counters: Counter[str] = Counter()
+        self._dial = dial
+        self._guard = guard
+        self._load = load
+        self._mark = mark
+        self._desired: Desired | None = None
+        self._assignment: Assignment | None = None
+        self._tokens: StoredTokens | None = None
+        self._feeding: asyncio.Task[None] | None = None
+        self._reload = asyncio.Event()
+        self._parts_written = False
+        self._failures_seen = 0
+        self._lag = 0.0
+        self._started_at = time.time()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Stream until `stop` is set. Raises if a part fails for good, which no absent broker, Redis or database is."""
+        async with asyncio.TaskGroup() as group:
+            publishing = group.create_task(self.publisher.run(), name="publisher")
+            watching = [
+                group.create_task(self._follow_desired(group), name="subscriptions"),
+                group.create_task(self._hear_control(), name="control channel"),
+                group.create_task(self._watch(), name="state"),
+                group.create_task(self._guard.watch(), name="lock"),
+                group.create_task(self._freeze(), name="warm-up"),
+            ]
+            windows = group.create_task(self._run_windows(), name="windows")
+            try:
+                await stop.wait()
+            finally:
+                logger.info("stopping: closing the broker's sockets, delivering what was received")
+                await _end(*watching)
+                await self._stop_feeding()
+                await _end(windows)
+                self._flush()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self.publisher.drained(), DRAIN_SECONDS)
+                await _end(publishing)
+                await self._say_goodbye()
+
+    # --- windows ----------------------------------------------------------------------------------------------------
+
+    async def _run_windows(self) -> None:
+        """Close a window every `window` seconds; earlier when many packets wait, but not right after the last."""
+        options = self.options
+        loop = asyncio.get_running_loop()
+        due = loop.time() + options.window
+        while True:
+            try:
+                async with asyncio.timeout_at(due):
+                    await self.inbox.full.wait()
+            except TimeoutError:
+                self._lag = max(0.0, loop.time() - due)
+            else:
+                await asyncio.sleep(max(0.0, due - options.window + options.shortest_window - loop.time()))
+            # From now, not from `due`: after a stall there is nothing to catch up, the frames are all in this window.
+            due = loop.time() + options.window
+            self._flush()
+
+    def _flush(self) -> None:
+        frames, received_at = self.inbox.take()
+        if not frames:
+            return
+        if self.pipeline.feed_state is not LIVE:
+            self._judge_feed()
+        try:
+            flushed = self.pipeline.flush(frames, received_at[-1])
+        except Exception:  # a window that cannot be computed is lost; the next one must not be
+            logger.exception("a window of %d frames was lost", len(frames))
+            self.counters["windows_lost"] += 1
+            return
+        self.publisher.put(flushed.batch)
+        window_metrics.count(flushed, waited_seconds=time.time() - received_at[0])
+        self.counters["ticks"] += flushed.packets
+        self.counters["windows"] += 1
+        self.counters.update(flushed.faults)
+        self.counters.update(flushed.rejected)
+
+    # --- what is streamed, and through which account ------------------------------------------------------------------
+
+    async def _follow_desired(self, group: asyncio.TaskGroup) -> None:
+        """Load what is to be streamed, and again whenever it may have changed: after a nudge or at a look."""
+        while True:
+            try:
+                if self._reload.is_set() or self._desired is None or await self._has_changed():
+                    self._reload.clear()
+                    await self._apply(await database_sync_to_async(self._load)(), group)
+            except DatabaseError as exc:
+                logger.warning("subscriptions could not be read, the stream goes on with what it has: %s", exc)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.options.look):
+                    await self._reload.wait()
+                    await asyncio.sleep(self.options.settle)
+
+    async def _has_changed(self) -> bool:
+        seen = await database_sync_to_async(self._mark)()
+        return self._desired is None or seen != self._desired.mark
+
+    async def _apply(self, wanted: Desired, group: asyncio.TaskGroup) -> None:
+        before, self._desired = self._desired, wanted
+        gone = self.pipeline.parts
+        if before is None or list(before.contracts) != list(wanted.contracts):
+            self.pipeline.follow(wanted.contracts)
+            gone -= self.pipeline.parts
+            self.publisher.forget(gone)
+            # A part whose rows changed is sent whole, so that nobody keeps rows that are no longer streamed.
+            self.publisher.put(self.pipeline.whole())
+            await self._write_parts(gone)
+        if before is None or before.account != wanted.account:
+            await self._stop_feeding()
+            if wanted.account is not None:
+                self._start_feeding(wanted.account, group)
+            else:
+                logger.error("no account may feed market data: add one, or enable it for data, in the admin")
+        self._place(wanted)
+        logger.info(
+            "streaming %d instruments in %d parts through %s",
+            len(wanted.streamed), len(self.pipeline.parts), wanted.account.name if wanted.account else "no account",
+        )  # fmt: skip
+
+    def _place(self, wanted: Desired) -> None:
+        """Hand the instruments to the accounts that carry them."""
+        capacity = {self.pool.account: self.pool.capacity} if self.pool else {}
+        self._assignment = allocate(wanted.demands, capacity, self._assignment)
+        for part, reason in self._assignment.overflow.items():
+            logger.error("%s is not streamed: %s", part, reason)
+        if self.pool is not None:
+            carried = self._assignment.parts[self.pool.account]
+            self.pool.want({one.instrument_token: one.mode for one in wanted.streamed if one.part in carried})
+
+    def _start_feeding(self, account: FeedAccount, group: asyncio.TaskGroup) -> None:
+        tokens = StoredTokens(account, look_seconds=self.options.look)
+        dials = DialGuard()
+
+        def make(number: int) -> TickerConnection:
+            return TickerConnection(
+                f"{account.name} socket {number + 1}",
+                dial=self._dial,
+                tokens=tokens,
+                inbox=self.inbox,
+                on_text=broker_messages.Reader(account.name, self.counters),
+                guard=dials,
+                timing=self.options.timing,
+            )
+
+        self._tokens = tokens
+        self.pool = ConnectionPool(account.name, make, size=TOKENS_PER_CONNECTION, most=CONNECTIONS_PER_KEY)
+        self._feeding = group.create_task(self.pool.run(), name=f"{account.name} sockets")
+
+    async def _stop_feeding(self) -> None:
+        feeding, self._feeding, self.pool, self._tokens = self._feeding, None, None, None
+        if feeding is not None:
+            await _end(feeding)
+
+    async def _write_parts(self, gone: frozenset[str]) -> None:
+        """Replace the hash token → part, drop the blobs of parts that are gone, and tell the hubs."""
+        names = self.options.names
+        pipeline = self.redis.pipeline(transaction=True)
+        pipeline.delete(names.parts, *(names.blob(part) for part in gone))
+        if part_of_token := self.pipeline.part_of_token:
+            pipeline.hset(names.parts, mapping={str(token): part for token, part in part_of_token.items()})
+        pipeline.publish(names.control, f'{{"type":"{PARTS_CHANGED}"}}')
+        try:
+            await pipeline.execute()
+        except (RedisError, OSError) as exc:
+            logger.warning("what is streamed could not be written to Redis, trying again soon: %s", exc)
+            self._parts_written = False
+        else:
+            self._parts_written = True
+
+    # --- watching -----------------------------------------------------------------------------------------------------
+
+    async def _hear_control(self) -> None:
+        """Nudges from other processes; without Redis the looks at the database go on."""
+        client = redis.Redis.from_url(self.options.redis_url, socket_timeout=None, socket_connect_timeout=1)
+        async with client:
+            while True:
+                try:
+                    async with _subscription(client, self.options.names.control) as messages:
+                        self._reload.set()  # what was said before this moment was not heard
+                        async for data in messages:
+                            self._on_control(read_message(data))
+                except (RedisError, OSError) as exc:
+                    logger.warning("the control channel is lost: %s", exc)
+                await asyncio.sleep(1)
+
+    def _on_control(self, message: dict[str, Any]) -> None:
+        match message.get("type"):
+            case type_ if type_ == SUBSCRIPTIONS_CHANGED:
+                self._reload.set()
+            case type_ if type_ == TOKEN_CHANGED and self._tokens is not None:
+                self._tokens.nudge.set()
+
+    async def _watch(self) -> None:
+        """Every second: the feed's state, the state key, the gauges, and what an outage of Redis left undone."""
+        while True:
+            self._judge_feed()
+            self.publisher.settle()
+            if self.publisher.failures != self._failures_seen:  # Redis may have come back empty
+                self._failures_seen, self._parts_written = self.publisher.failures, False
+            if self._desired is not None and not self._parts_written:
+                await self._write_parts(frozenset())
+            window_metrics.gauge(self.pool, self.publisher, self._lag, self.pipeline)
+            with suppress(RedisError, OSError):
+                await write_state(self.redis, self.options.names, self.state())
+            await asyncio.sleep(STATE_EVERY_SECONDS)
+
+    def _judge_feed(self) -> None:
+        """Say on every line whether prices still come; when that changes, say it of every part at once."""
+        feed_state = STALE if self._is_stale() else LIVE
+        if feed_state != self.pipeline.feed_state:
+            logger.log(logging.INFO if feed_state == LIVE else logging.WARNING, "the feed is %s", feed_state)
+            self.pipeline.feed_state = feed_state
+            self.publisher.put(self.pipeline.whole())
+
+    def _is_stale(self) -> bool:
+        if self.pool is None or not self.pool.open_connections:
+            return True
+        if not self._in_session():
+            return False  # silence is right, and the socket's heartbeats come
+        last = self.pool.last_tick_at
+        return last is None or time.time() - last > self.options.stale
+
+    def _in_session(self) -> bool:
+        """Whether any market that is streamed trades now; what the calendar does not know counts as open."""
+        if self._desired is None:
+            return False
+        now = clock.now()
+        for exchange in self._desired.exchanges:
+            try:
+                if self._desired.calendar.is_open(exchange, SEGMENTS.get(exchange, ""), now):
+                    return True
+            except CalendarMissing:
+                return True
+        return False
+
+    def state(self) -> StreamState:
+        """What the process says about itself."""
+        pool = self.pool
+        return StreamState(
+            process=self.options.process,
+            running=True,
+            source=self.pipeline.source,
+            feed_state=self.pipeline.feed_state,
+            epoch=self.pipeline.epoch,
+            started_at=self._started_at,
+            written_at=time.time(),
+            active_subscriptions=len(self._desired.streamed) if self._desired else 0,
+            derived_subscriptions=sum(one.derived for one in self._desired.streamed) if self._desired else 0,
+            active_accounts=int(pool is not None and pool.open_connections > 0),
+            accounts={
+                pool.account: {
+                    "status": pool.status,
+                    "subscriptions": pool.subscribed,
+                    "last_tick_at": pool.last_tick_at,
+                }
+            }
+            if pool
+            else {},
+            sockets=[
+                {
+                    "name": connection.name,
+                    "state": connection.state,
+                    "desired": len(connection.desired),
+                    "subscribed": len(connection.applied),
+                    "reconnects": connection.reconnects,
+                    "last_tick_at": connection.last_tick_at,
+                }
+                for connection in (pool.connections if pool else ())
+            ],
+            overflow=dict(self._assignment.overflow) if self._assignment else {},
+            counters=dict(self.counters) | {"batches_dropped": self.publisher.dropped},
+            lag_seconds=self._lag,
+            publisher=self.publisher.breaker.state,
+        )
+
+    async def _freeze(self) -> None:
+        """What lives after the warm-up lives for good: the collector need not look at it in every full pass."""
+        await asyncio.sleep(self.options.warm_up)
+        gc.collect()
+        gc.freeze()
+
+    async def _say_goodbye(self) -> None:
+        with suppress(RedisError, OSError):
+            await erase_state(self.redis, self.options.names, self.options.process)
+        await self.redis.aclose()
+
+
+async def _end(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _subscription(client: "redis.Redis", channel: str) -> AsyncIterator[AsyncIterator[bytes]]:
+    """The messages of a channel, from the moment the subscription is confirmed."""
+    async with client.pubsub() as pubsub:
+        await pubsub.subscribe(channel)
+
+        async def messages() -> AsyncIterator[bytes]:
+            async for message in pubsub.listen():
+                if message["type"] == "message":
+                    yield message["data"]
+
+        yield messages()
