@@ -1,7 +1,7 @@
 """When is a market open? The one place that knows; nobody else holds a closing time.
 
 `Calendar` is an immutable picture of the session table and does no I/O. The functions of the module ask the current
-one, which a process keeps for `MAX_AGE_SECONDS`. Code on an event loop takes it once with `await acurrent()` and asks it
+one, which a process keeps for `MAX_AGE_SECONDS`. Code on an event loop takes it with `await acurrent()` and asks it
 directly, since reading the table would block the loop.
 
 Sessions are half open: the moment of closing is closed. Days are dates in India; moments are aware. What nobody has

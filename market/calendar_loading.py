@@ -29,8 +29,8 @@ class LoadedCalendar:
 
     def __str__(self) -> str:
         return (
-            f"{', '.join(map(str, self.years))}: {self.created} created, {self.updated} updated, {self.removed} removed, "
-            f"{self.kept_by_hand} set by hand and left alone"
+            f"{', '.join(map(str, self.years))}: {self.created} created, {self.updated} updated, "
+            f"{self.removed} removed, {self.kept_by_hand} set by hand and left alone"
         )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core import checks
 from django.db import DatabaseError
 
 from accounts import clock
@@ -13,8 +13,8 @@ from market import calendar
 NEXT_YEAR_EXPECTED_FROM = (12, 15)
 
 
-@register(Tags.database)
-def check_calendar(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+@checks.register(checks.Tags.database)
+def check_calendar(databases: Sequence[str] | None = None, **_: Any) -> list[checks.CheckMessage]:
     """This year's sessions are there for every market; from 15 December, next year's too."""
     if not databases:
         return []  # Django's custom: without a database named, none is asked
@@ -23,10 +23,10 @@ def check_calendar(databases: Sequence[str] | None = None, **_: Any) -> list[Che
     except DatabaseError:
         return []  # no table yet: nothing is migrated, and that is reported elsewhere
     today = clock.today()
-    messages: list[CheckMessage] = []
+    messages: list[checks.CheckMessage] = []
     if missing := markets_without(known, today.year):
         messages.append(
-            Error(
+            checks.Error(
                 f"The market calendar has no sessions of {today.year} for {', '.join(missing)}.",
                 hint="Run `manage.py load_calendar`; if the files lack the year, add the exchange's list to "
                 "market/data/session_exceptions.csv first, or enter the days in the admin.",
@@ -35,7 +35,7 @@ def check_calendar(databases: Sequence[str] | None = None, **_: Any) -> list[Che
         )
     if (today.month, today.day) >= NEXT_YEAR_EXPECTED_FROM and (missing := markets_without(known, today.year + 1)):
         messages.append(
-            Warning(
+            checks.Warning(
                 f"The market calendar has no sessions of {today.year + 1} yet for {', '.join(missing)}.",
                 hint="The exchanges publish next year's holidays in December: add them to "
                 "market/data/session_exceptions.csv and run `manage.py load_calendar`, or enter them in the admin.",

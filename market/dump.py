@@ -33,7 +33,14 @@ _LARGEST_TOKEN: Final = 2**32 - 1  # four bytes on the wire
 _LARGEST_LOT: Final = 2**31 - 1
 _PRICE: Final = re.compile(r"[0-9]{1,10}(?:\.[0-9]{1,4}0*)?", re.ASCII)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
-_LONGEST: Final = {"exchange_token": 32, "tradingsymbol": 64, "name": 128, "instrument_type": 8, "segment": 16, "exchange": 16}
+_LONGEST: Final = {
+    "exchange_token": 32,
+    "tradingsymbol": 64,
+    "name": 128,
+    "instrument_type": 8,
+    "segment": 16,
+    "exchange": 16,
+}
 
 
 class BrokenRow(ValueError):
@@ -121,7 +128,8 @@ def read_dump(content: bytes) -> Dump:
         raise InstrumentsRefused("the dump has a header and no rows")
     if len(dump.lines) <= len(dump.problems):
         raise InstrumentsRefused(
-            f"{len(dump.problems)} of {len(body)} rows cannot be read, the first: {dump.problems[0]}; has the form changed?"
+            f"{len(dump.problems)} of {len(body)} rows cannot be read, the first: {dump.problems[0]}; "
+            "has the form changed?"
         )
     return dump
 
@@ -132,7 +140,8 @@ def _columns(header: bytes) -> tuple[list[int], int]:
     missing = [name for name in COLUMNS if name not in names]
     if missing:
         raise InstrumentsRefused(
-            f"the first line, {header[:60].decode('utf-8', 'replace')!r}, is not a dump's header: it lacks {', '.join(missing)}"
+            f"the first line, {header[:60].decode('utf-8', 'replace')!r}, is not a dump's header: "
+            f"it lacks {', '.join(missing)}"
         )
     return [names.index(name) for name in COLUMNS], len(names)
 
@@ -158,7 +167,8 @@ def _cells(raw: bytes, width: int) -> Sequence[str]:
 
 def _copy_line(row: list[str], expiries: dict[str, str]) -> str:
     """A row in COPY's text format. `expiries` keeps the dates that were checked before: there are few, on many rows."""
-    token, exchange_token, tradingsymbol, name, expiry, strike, tick_size, lot_size, instrument_type, segment, exchange = row
+    token, exchange_token, tradingsymbol, name, expiry, strike, tick_size, lot_size, *kind = row
+    instrument_type, segment, exchange = kind
     if not (_is_number(token) and 0 < int(token) <= _LARGEST_TOKEN):
         raise BrokenRow(f"instrument_token is {token[:40]!r}")
     if not (_is_number(lot_size) and int(lot_size) <= _LARGEST_LOT):

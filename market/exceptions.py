@@ -13,8 +13,8 @@ class CalendarMissing(MarketError):
     def __init__(self, exchange: str, segment: str, day: date) -> None:
         self.exchange, self.segment, self.day = exchange, segment, day
         super().__init__(
-            f"the market calendar says nothing about {exchange} {segment} on {day:%Y-%m-%d}: add the exchange's list for "
-            f"{day:%Y} to the session files and run `manage.py load_calendar`, or enter the day in the admin"
+            f"the market calendar says nothing about {exchange} {segment} on {day:%Y-%m-%d}: add the exchange's list "
+            f"for {day:%Y} to the session files and run `manage.py load_calendar`, or enter the day in the admin"
         )
 
 

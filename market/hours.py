@@ -103,11 +103,18 @@ def plan_days(regular: Sequence[RegularHours], exceptions: Iterable[SessionDay])
         hours_of_market = [hours for hours in regular if (hours.exchange, hours.segment) == (exchange, segment)]
         yield from known.values()
         for year in sorted({day.year for day in known}):
-            for day in _weekdays(year):
-                hours = hours_in_force(hours_of_market, day)
-                if day not in known and hours is not None:
+            for weekday in _weekdays(year):
+                hours = hours_in_force(hours_of_market, weekday)
+                if weekday not in known and hours is not None:
                     yield SessionDay(
-                        exchange, segment, day, "regular", hours.opens_at, hours.closes_at, hours.source, verified=True
+                        exchange,
+                        segment,
+                        weekday,
+                        "regular",
+                        hours.opens_at,
+                        hours.closes_at,
+                        hours.source,
+                        verified=True,
                     )
 
 

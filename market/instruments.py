@@ -16,7 +16,7 @@ from django.db import connection, transaction
 from accounts import clock
 from market.dump import COLUMNS, Dump, join, read_dump
 from market.exceptions import ImportAlreadyRunning, InstrumentsRefused
-from market.models import Instrument, InstrumentImport
+from market.models import InstrumentImport
 
 logger = logging.getLogger(__name__)
 
@@ -82,8 +82,9 @@ _RETIRE_GONE = """
       )
       AND NOT (row.instrument_token = ANY(%(broken_tokens)s))
       AND NOT EXISTS (
-          SELECT 1 FROM unnest(%(broken_exchanges)s::text[], %(broken_tradingsymbols)s::text[]) AS broken (exchange, symbol)
-          WHERE row.exchange = broken.exchange AND row.tradingsymbol = broken.symbol
+          SELECT 1
+          FROM unnest(%(broken_exchanges)s::text[], %(broken_tradingsymbols)s::text[]) AS lost (exchange, tradingsymbol)
+          WHERE row.exchange = lost.exchange AND row.tradingsymbol = lost.tradingsymbol
       )
 """
 
@@ -201,14 +202,9 @@ def _refuse_if_shrunk(cursor: Any, dump: Dump) -> None:
     """Half an exchange does not vanish overnight, but a download may end early without a trace."""
     cursor.execute("SELECT exchange, count(*) FROM market_instrument WHERE is_active GROUP BY exchange")
     before: dict[str, int] = dict(cursor.fetchall())
-    shrunk = [
-        f"{exchange} {now:,} rows instead of {was:,}"
-        for exchange, was, now in [
-            *((exchange, was, dump.per_exchange[exchange]) for exchange, was in before.items() if was >= JUDGED_FROM_ROWS),
-            ("in all", sum(before.values()), len(dump.lines)),
-        ]
-        if now < was * LEAST_SHARE_KEPT
-    ]
+    judged = [("in all", sum(before.values()), len(dump.lines))]
+    judged += [(name, was, dump.per_exchange[name]) for name, was in before.items() if was >= JUDGED_FROM_ROWS]
+    shrunk = [f"{name} {now:,} rows instead of {was:,}" for name, was, now in judged if now < was * LEAST_SHARE_KEPT]
     if shrunk:
         raise InstrumentsRefused(
             f"the dump lists less than half of what it did: {'; '.join(shrunk)}. If that is right, import it with "

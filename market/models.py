@@ -90,7 +90,7 @@ class InstrumentQuerySet(models.QuerySet["Instrument"]):
         return found
 
     def underlying_of(self, name: str, *, exchange: str = "NFO") -> "Instrument | None":
-        """The index or stock that contracts called `name` on `exchange` are written on; None if there is no such price."""
+        """The index or stock under the contracts called `name` on `exchange`; None if there is no such price."""
         spot = spot_symbol(name, exchange)
         if spot is None:
             return None
@@ -128,7 +128,9 @@ class Instrument(models.Model):
             ),
         ]
         indexes = [
-            models.Index(fields=["name", "expiry", "strike"], condition=Q(is_active=True), name="market_instrument_chain"),
+            models.Index(
+                fields=["name", "expiry", "strike"], condition=Q(is_active=True), name="market_instrument_chain"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -222,7 +224,9 @@ class TradingSession(models.Model):
             models.UniqueConstraint(fields=["exchange", "segment", "date"], name="market_session_day"),
             models.CheckConstraint(
                 condition=Q(kind="holiday", opens_at__isnull=True, closes_at__isnull=True)
-                | (~Q(kind="holiday") & Q(opens_at__isnull=False, closes_at__isnull=False, opens_at__lt=F("closes_at"))),
+                | (
+                    ~Q(kind="holiday") & Q(opens_at__isnull=False, closes_at__isnull=False, opens_at__lt=F("closes_at"))
+                ),
                 name="market_session_hours",
                 violation_error_message="A holiday has no hours; any other day opens before it closes.",
             ),

@@ -40,4 +40,4 @@ def refresh_instruments(*, accept_shrinking: bool = False, on_step: Step = logge
             failure = exc
     if failure is not None:
         raise failure
-    raise NoAccountForData("no enabled account is marked for market data: mark one in the admin, under Trading accounts")
+    raise NoAccountForData("no enabled account may feed market data: mark one in the admin, under Trading accounts")

@@ -49,7 +49,9 @@ class InstrumentFilter(StrictSerializer):
     exchange = serializers.RegexField(r"\A[A-Z]{2,16}\Z", required=False)
     segment = serializers.CharField(required=False, max_length=16)
     instrument_type = serializers.ChoiceField(choices=["EQ", "FUT", "CE", "PE"], required=False)
-    name = serializers.CharField(required=False, max_length=128, help_text="The underlying's name; `NIFTY 50` is understood")
+    name = serializers.CharField(
+        required=False, max_length=128, help_text="The underlying's name; `NIFTY 50` is understood"
+    )
     expiry = serializers.DateField(required=False)
     expiry_from = serializers.DateField(required=False)
     expiry_to = serializers.DateField(required=False)

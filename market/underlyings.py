@@ -1,4 +1,4 @@
-"""What a derivative is written on: from the name in its contract to the instrument that carries the spot price, and back.
+"""What a derivative is written on: from the name in its contract to the instrument with the spot price, and back.
 
 The broker's dump names the underlying of an index option by a short name (``NIFTY``) and the index itself by a long one
 (``NIFTY 50``); nothing in the dump connects the two. For stocks both are the same word.
@@ -31,7 +31,12 @@ INDEX_SPOTS: Final[dict[str, Symbol]] = {
 _STOCK_EXCHANGES: Final = {"NFO": "NSE", "BFO": "BSE", "NSE": "NSE", "BSE": "BSE"}
 
 # Other spellings in use, written as `_squeezed` leaves them.
-_OTHER_NAMES: Final = {"NIFTY50": "NIFTY", "NIFTYMIDCAPSELECT": "MIDCPNIFTY", "BSESENSEX": "SENSEX", "BSEBANKEX": "BANKEX"}
+_OTHER_NAMES: Final = {
+    "NIFTY50": "NIFTY",
+    "NIFTYMIDCAPSELECT": "MIDCPNIFTY",
+    "BSESENSEX": "SENSEX",
+    "BSEBANKEX": "BANKEX",
+}
 
 
 def spot_symbol(name: str, exchange: str = "NFO") -> Symbol | None:

@@ -4,77 +4,181 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Instrument',
+            name="Instrument",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('exchange', models.CharField(max_length=16)),
-                ('tradingsymbol', models.CharField(max_length=64)),
-                ('instrument_token', models.PositiveBigIntegerField(db_index=True)),
-                ('exchange_token', models.CharField(blank=True, max_length=32)),
-                ('name', models.CharField(blank=True, help_text="The underlying's name for derivatives", max_length=128)),
-                ('expiry', models.DateField(blank=True, null=True)),
-                ('strike', models.DecimalField(decimal_places=4, default=0, help_text='0 unless an option', max_digits=14)),
-                ('tick_size', models.DecimalField(decimal_places=4, default=0, help_text='0 for an index', max_digits=14)),
-                ('lot_size', models.PositiveIntegerField(default=0, help_text='0 for an index')),
-                ('instrument_type', models.CharField(help_text='EQ (indices too), FUT, CE or PE', max_length=8)),
-                ('segment', models.CharField(help_text="The broker's word: NSE, INDICES, NFO-OPT, …", max_length=16)),
-                ('is_active', models.BooleanField(default=True, help_text='Listed in the latest dump')),
-                ('first_seen', models.DateField(help_text='Date (IST) of the first dump that listed it')),
-                ('last_seen', models.DateField(help_text='Date (IST) of the latest dump that listed it')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("exchange", models.CharField(max_length=16)),
+                ("tradingsymbol", models.CharField(max_length=64)),
+                ("instrument_token", models.PositiveBigIntegerField(db_index=True)),
+                ("exchange_token", models.CharField(blank=True, max_length=32)),
+                (
+                    "name",
+                    models.CharField(blank=True, help_text="The underlying's name for derivatives", max_length=128),
+                ),
+                ("expiry", models.DateField(blank=True, null=True)),
+                (
+                    "strike",
+                    models.DecimalField(decimal_places=4, default=0, help_text="0 unless an option", max_digits=14),
+                ),
+                (
+                    "tick_size",
+                    models.DecimalField(decimal_places=4, default=0, help_text="0 for an index", max_digits=14),
+                ),
+                ("lot_size", models.PositiveIntegerField(default=0, help_text="0 for an index")),
+                ("instrument_type", models.CharField(help_text="EQ (indices too), FUT, CE or PE", max_length=8)),
+                ("segment", models.CharField(help_text="The broker's word: NSE, INDICES, NFO-OPT, …", max_length=16)),
+                ("is_active", models.BooleanField(default=True, help_text="Listed in the latest dump")),
+                ("first_seen", models.DateField(help_text="Date (IST) of the first dump that listed it")),
+                ("last_seen", models.DateField(help_text="Date (IST) of the latest dump that listed it")),
             ],
             options={
-                'ordering': ['exchange', 'tradingsymbol'],
-                'indexes': [models.Index(condition=models.Q(('is_active', True)), fields=['name', 'expiry', 'strike'], name='market_instrument_chain')],
-                'constraints': [models.UniqueConstraint(fields=('exchange', 'tradingsymbol'), name='market_instrument_symbol'), models.CheckConstraint(condition=models.Q(models.Q(('instrument_type__in', ('CE', 'PE')), _negated=True), models.Q(('expiry__isnull', False), ('strike__gt', 0)), _connector='OR'), name='market_instrument_option_terms')],
+                "ordering": ["exchange", "tradingsymbol"],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("is_active", True)),
+                        fields=["name", "expiry", "strike"],
+                        name="market_instrument_chain",
+                    )
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("exchange", "tradingsymbol"), name="market_instrument_symbol"),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("instrument_type__in", ("CE", "PE")), _negated=True),
+                            models.Q(("expiry__isnull", False), ("strike__gt", 0)),
+                            _connector="OR",
+                        ),
+                        name="market_instrument_option_terms",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='InstrumentImport',
+            name="InstrumentImport",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('account', models.CharField(blank=True, help_text='Which account fetched it; empty for a file', max_length=64)),
-                ('source', models.CharField(blank=True, help_text="The broker's address or the file's name", max_length=255)),
-                ('outcome', models.CharField(choices=[('running', 'Running'), ('completed', 'Completed'), ('refused', 'Refused: nothing was changed'), ('failed', 'Failed: nothing was changed')], default='running', max_length=16)),
-                ('reason', models.TextField(blank=True, help_text='Why it was refused or failed')),
-                ('started_at', models.DateTimeField(auto_now_add=True)),
-                ('duration_seconds', models.FloatField(default=0)),
-                ('rows', models.PositiveIntegerField(default=0, help_text='Rows that were taken over')),
-                ('added', models.PositiveIntegerField(default=0)),
-                ('changed', models.PositiveIntegerField(default=0, help_text='Terms changed, or listed again')),
-                ('retired', models.PositiveIntegerField(default=0, help_text='No longer in the dump')),
-                ('rejected', models.PositiveIntegerField(default=0, help_text='Rows that could not be read')),
-                ('problems', models.JSONField(blank=True, default=list, help_text='The first rejected rows: line number and reason')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "account",
+                    models.CharField(blank=True, help_text="Which account fetched it; empty for a file", max_length=64),
+                ),
+                (
+                    "source",
+                    models.CharField(blank=True, help_text="The broker's address or the file's name", max_length=255),
+                ),
+                (
+                    "outcome",
+                    models.CharField(
+                        choices=[
+                            ("running", "Running"),
+                            ("completed", "Completed"),
+                            ("refused", "Refused: nothing was changed"),
+                            ("failed", "Failed: nothing was changed"),
+                        ],
+                        default="running",
+                        max_length=16,
+                    ),
+                ),
+                ("reason", models.TextField(blank=True, help_text="Why it was refused or failed")),
+                ("started_at", models.DateTimeField(auto_now_add=True)),
+                ("duration_seconds", models.FloatField(default=0)),
+                ("rows", models.PositiveIntegerField(default=0, help_text="Rows that were taken over")),
+                ("added", models.PositiveIntegerField(default=0)),
+                ("changed", models.PositiveIntegerField(default=0, help_text="Terms changed, or listed again")),
+                ("retired", models.PositiveIntegerField(default=0, help_text="No longer in the dump")),
+                ("rejected", models.PositiveIntegerField(default=0, help_text="Rows that could not be read")),
+                (
+                    "problems",
+                    models.JSONField(
+                        blank=True, default=list, help_text="The first rejected rows: line number and reason"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-started_at'],
-                'indexes': [models.Index(fields=['-started_at'], name='market_import_newest')],
+                "ordering": ["-started_at"],
+                "indexes": [models.Index(fields=["-started_at"], name="market_import_newest")],
             },
         ),
         migrations.CreateModel(
-            name='TradingSession',
+            name="TradingSession",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('exchange', models.CharField(choices=[('NSE', 'NSE'), ('BSE', 'BSE'), ('NFO', 'NFO'), ('BFO', 'BFO'), ('CDS', 'CDS'), ('BCD', 'BCD'), ('MCX', 'MCX')], max_length=16)),
-                ('segment', models.CharField(choices=[('equity', 'Equity'), ('derivatives', 'Derivatives'), ('currency', 'Currency'), ('commodity', 'Commodity')], max_length=16)),
-                ('date', models.DateField(db_index=True)),
-                ('kind', models.CharField(choices=[('regular', 'Regular'), ('holiday', 'Holiday'), ('special', 'Special hours (Muhurat, a weekend session, a shortened day)'), ('evening_only', 'Evening only (MCX on most holidays)')], max_length=16)),
-                ('opens_at', models.TimeField(blank=True, help_text='IST; empty on a holiday', null=True)),
-                ('closes_at', models.TimeField(blank=True, help_text='IST; the first moment that is closed again', null=True)),
-                ('verified', models.BooleanField(default=False, help_text="Checked against the exchange's own list")),
-                ('source', models.CharField(blank=True, help_text='Where this is known from', max_length=255)),
-                ('set_by_hand', models.BooleanField(default=False, help_text='Entered here: `load_calendar` leaves it alone')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "exchange",
+                    models.CharField(
+                        choices=[
+                            ("NSE", "NSE"),
+                            ("BSE", "BSE"),
+                            ("NFO", "NFO"),
+                            ("BFO", "BFO"),
+                            ("CDS", "CDS"),
+                            ("BCD", "BCD"),
+                            ("MCX", "MCX"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "segment",
+                    models.CharField(
+                        choices=[
+                            ("equity", "Equity"),
+                            ("derivatives", "Derivatives"),
+                            ("currency", "Currency"),
+                            ("commodity", "Commodity"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
+                ("date", models.DateField(db_index=True)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("regular", "Regular"),
+                            ("holiday", "Holiday"),
+                            ("special", "Special hours (Muhurat, a weekend session, a shortened day)"),
+                            ("evening_only", "Evening only (MCX on most holidays)"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
+                ("opens_at", models.TimeField(blank=True, help_text="IST; empty on a holiday", null=True)),
+                (
+                    "closes_at",
+                    models.TimeField(blank=True, help_text="IST; the first moment that is closed again", null=True),
+                ),
+                ("verified", models.BooleanField(default=False, help_text="Checked against the exchange's own list")),
+                ("source", models.CharField(blank=True, help_text="Where this is known from", max_length=255)),
+                (
+                    "set_by_hand",
+                    models.BooleanField(default=False, help_text="Entered here: `load_calendar` leaves it alone"),
+                ),
             ],
             options={
-                'ordering': ['date', 'exchange', 'segment'],
-                'constraints': [models.UniqueConstraint(fields=('exchange', 'segment', 'date'), name='market_session_day'), models.CheckConstraint(condition=models.Q(models.Q(('closes_at__isnull', True), ('kind', 'holiday'), ('opens_at__isnull', True)), models.Q(models.Q(('kind', 'holiday'), _negated=True), ('closes_at__isnull', False), ('opens_at__isnull', False), ('opens_at__lt', models.F('closes_at'))), _connector='OR'), name='market_session_hours', violation_error_message='A holiday has no hours; any other day opens before it closes.')],
+                "ordering": ["date", "exchange", "segment"],
+                "constraints": [
+                    models.UniqueConstraint(fields=("exchange", "segment", "date"), name="market_session_day"),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("closes_at__isnull", True), ("kind", "holiday"), ("opens_at__isnull", True)),
+                            models.Q(
+                                models.Q(("kind", "holiday"), _negated=True),
+                                ("closes_at__isnull", False),
+                                ("opens_at__isnull", False),
+                                ("opens_at__lt", models.F("closes_at")),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="market_session_hours",
+                        violation_error_message="A holiday has no hours; any other day opens before it closes.",
+                    ),
+                ],
             },
         ),
     ]

@@ -31,6 +31,6 @@ def project_calendar() -> Calendar:
 @pytest.fixture
 def account(db: None) -> TradingAccount:
     """An account that may feed market data, with its owner."""
-    owner = User.objects.create_user("asha", password="correct horse battery")
+    owner = User.objects.create_user("asha")
     app = KiteApp.objects.create(api_key="appkey1", label="Test app")
     return TradingAccount.objects.create(kite_user_id="AB1234", label="Asha Rao", app=app, owner=owner)

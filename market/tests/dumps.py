@@ -6,8 +6,8 @@ from datetime import date, timedelta
 from itertools import count
 
 HEADER = (
-    "instrument_token,exchange_token,tradingsymbol,name,last_price,expiry,strike,tick_size,lot_size,instrument_type,segment,"
-    "exchange"
+    "instrument_token,exchange_token,tradingsymbol,name,last_price,"
+    "expiry,strike,tick_size,lot_size,instrument_type,segment,exchange"
 )
 NEAR = date(2026, 12, 1)
 
@@ -28,8 +28,9 @@ class Row:
     exchange: str = "NSE"
 
     def __str__(self) -> str:
+        exchange_token = int(self.token) >> 8 if str(self.token).isdecimal() else 0
         return (
-            f"{self.token},{int(self.token) >> 8 if str(self.token).isdecimal() else 0},{self.tradingsymbol},{self.name},0.0,"
+            f"{self.token},{exchange_token},{self.tradingsymbol},{self.name},0.0,"
             f"{self.expiry},{self.strike},{self.tick_size},{self.lot_size},{self.kind},{self.segment},{self.exchange}"
         )
 

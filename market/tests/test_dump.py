@@ -104,7 +104,10 @@ def test_who_stands_in_a_broken_row_is_remembered() -> None:
     assert result.broken_tokens == {2953217}
 
 
-@given(st.lists(st.one_of(st.binary(max_size=60), st.builds(lambda n: str(stock(f"S{n}", n + 1)).encode(), st.integers(0, 99)))))
+good_lines = st.integers(0, 99).map(lambda n: str(stock(f"S{n}", n + 1)).encode())
+
+
+@given(st.lists(st.binary(max_size=60) | good_lines))
 def test_no_line_breaks_the_reader_and_each_is_kept_or_reported(lines: list[bytes]) -> None:
     lines = [line.replace(b"\n", b"") for line in lines]
     content = HEADER.encode() + b"\n" + b"".join(line + b"\n" for line in lines)

@@ -40,7 +40,9 @@ class _Handler(BaseHTTPRequestHandler):
         token = self.headers["Authorization"].rpartition(":")[2]
         status, kind, body = 200, "text/csv", self.server.content
         if token in self.server.dead_tokens or self.path != "/instruments":
-            body = b'{"status":"error","message":"Incorrect `api_key` or `access_token`.","error_type":"TokenException"}'
+            body = (
+                b'{"status":"error","message":"Incorrect `api_key` or `access_token`.","error_type":"TokenException"}'
+            )
             status, kind = 403, "application/json"
         self.send_response(status)
         self.send_header("Content-Type", kind)
@@ -130,5 +132,5 @@ def test_the_command_says_why_nothing_was_imported(tmp_path: Path) -> None:
     empty.touch()
     with pytest.raises(CommandError, match="Nothing was imported: the dump is empty"):
         call_command("import_instruments", file=empty)
-    with pytest.raises(CommandError, match="cannot read .*: No such file"):
+    with pytest.raises(CommandError, match=r"cannot read .*: No such file"):
         call_command("import_instruments", file=tmp_path / "none.csv")

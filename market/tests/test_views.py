@@ -108,5 +108,5 @@ def test_an_underlying_without_options_is_404(reader: Client) -> None:
 @pytest.mark.parametrize("path", ["instruments", "instruments/NSE:INFY", "option-chains/NIFTY"])
 def test_strangers_learn_nothing(client: Client, db: None, path: str) -> None:
     assert client.get(f"/api/v1/{path}").status_code in {401, 403}
-    client.force_login(User.objects.create_user("nobody", password="correct horse battery"))
+    client.force_login(User.objects.create_user("nobody"))
     assert client.get(f"/api/v1/{path}").status_code == 403

@@ -22,7 +22,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--file", type=Path, help="a dump on disk, instead of asking the broker")
         parser.add_argument(
-            "--accept-shrinking", action="store_true", help="believe a dump that lists less than half of what was listed"
+            "--accept-shrinking", action="store_true", help="believe a dump with less than half of what was listed"
         )
 
     def handle(self, *_: Any, file: Path | None, accept_shrinking: bool, **__: Any) -> None:

@@ -12,7 +12,7 @@ from market.exceptions import SessionsFileInvalid
 
 
 class Command(BaseCommand):
-    help = "Load the trading sessions from the project's files. Running it again changes nothing; rows set by hand stay."
+    help = "Load the trading sessions from the project's files. Again changes nothing; rows set by hand stay."
     requires_system_checks = []  # the check of the calendar would stop the very command that mends it
 
     def add_arguments(self, parser: CommandParser) -> None:
