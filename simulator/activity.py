@@ -13,6 +13,7 @@ from simulator.underlyings import UNDERLYINGS
 _FASTEST_PERIOD_STEPS, _SLOWEST_PERIOD_STEPS = 4.0, 3000
 _MOST_UNITS = 2**30  # of volume or open interest: what surely fits a packet's field
 _OPTION_LOTS, _FUTURE_LOTS, _SHARE_TURNOVER = 1.2e6, 9e4, 5e10  # a day, at liquidity 1; turnover in rupees
+_LEVELS = np.array([u.level for u in UNDERLYINGS])
 _OPTION_OI_LOTS, _FUTURE_OI_LOTS = 3e5, 2e5
 
 
@@ -27,13 +28,13 @@ class Activity:
         self._seed = seed
         self.first_steps = hours.first_steps[universe.exchanges]
         self.last_steps = hours.last_steps[universe.exchanges]
-        self.periods = np.clip(_FASTEST_PERIOD_STEPS / liquidity**0.55 / dial, 1, _SLOWEST_PERIOD_STEPS).astype(np.int64)
+        periods = _FASTEST_PERIOD_STEPS / liquidity**0.55 / dial
+        self.periods = np.clip(periods, 1, _SLOWEST_PERIOD_STEPS).astype(np.int64)
         self._phases = (hashed(seed, 2, self._tokens, 0) >> np.uint64(33)).astype(np.int64) % self.periods
 
         kinds = universe.kinds
-        levels = np.array([u.level for u in UNDERLYINGS])[universe.underlyings]
         lots = np.where(kinds >= Kind.CALL, _OPTION_LOTS, _FUTURE_LOTS) * liquidity
-        lots = np.where(kinds == Kind.EQUITY, _SHARE_TURNOVER * liquidity / levels, lots)
+        lots = np.where(kinds == Kind.EQUITY, _SHARE_TURNOVER * liquidity / _LEVELS[universe.underlyings], lots)
         lots = np.where(kinds == Kind.INDEX, 0, lots) * (0.25 + self._daily_share(3, universe.day))
         self.day_volume = np.minimum(lots * self._lots, _MOST_UNITS).astype(np.int64)
 
@@ -50,7 +51,7 @@ class Activity:
     def last_trades(self, rows: Rows, steps: NDArray[np.int64] | int) -> Rows:
         """The last step up to `steps` at which each row traded; everything trades at its opening."""
         now = np.minimum(steps, self.last_steps[rows])
-        return np.maximum(now - (now + self._phases[rows]) % self.periods[rows], self.first_steps[rows])
+        return np.asarray(np.maximum(now - (now + self._phases[rows]) % self.periods[rows], self.first_steps[rows]))
 
     def volume_until(self, rows: Rows, steps: Rows) -> NDArray[np.int64]:
         """Units traded from the opening to that step: busy at both ends of the session, in whole lots."""

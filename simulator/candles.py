@@ -11,7 +11,7 @@ from simulator.activity import Activity
 from simulator.clock import IST
 from simulator.contract_prices import STEPS_A_SECOND, ContractPrices, Hours, expiry_closes
 from simulator.expiries import expiries
-from simulator.instruments import Contract, Kind, Universe
+from simulator.instruments import Kind, Universe
 from simulator.market import Market
 from simulator.paths import FIRST_DAY
 

@@ -1,7 +1,7 @@
 """Market time: when the exchanges are open, and what time it is there.
 
-The service has the same rule in its own code. They share the settings and the two session files, not this module: shared
-code would hide a shared mistake.
+The service has the same rule in its own code. They share the settings and the two session files, not this module:
+shared code would hide a shared mistake.
 """
 
 import csv
@@ -94,7 +94,7 @@ class SessionCalendar:
         for back in range(LONGEST_CLOSURE_DAYS):
             if self.trades_on(exchange, segment, earlier := day - timedelta(days=back)):
                 return earlier
-        raise InvalidOptions(f"the session files have no {exchange} {segment} session in the {back} days up to {day}")
+        raise _no_session(exchange, segment, day)
 
     def sessions_from(self, exchange: str, segment: str, day: date) -> Iterator[Session]:
         """The sessions of `day` and of the days after it, without end."""
@@ -104,7 +104,13 @@ class SessionCalendar:
                 yield session
             closed_days = 0 if session else closed_days + 1
             day += timedelta(days=1)
-        raise InvalidOptions(f"the session files have no {exchange} {segment} session in the {closed_days} days up to {day}")
+        raise _no_session(exchange, segment, day)
+
+
+def _no_session(exchange: str, segment: str, day: date) -> InvalidOptions:
+    return InvalidOptions(
+        f"the session files have no {exchange} {segment} session in the {LONGEST_CLOSURE_DAYS} days up to {day}"
+    )
 
 
 def _regular_hours(row: dict[str, str]) -> tuple[tuple[str, str], _RegularHours]:
@@ -200,7 +206,9 @@ def _moment(text: str) -> float:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise InvalidOptions(f'MARKET_CLOCK is {text!r}; use "real", "open" or a moment like 2026-11-25T10:00:00+05:30') from None
+        raise InvalidOptions(
+            f'MARKET_CLOCK is {text!r}; use "real", "open" or a moment like 2026-11-25T10:00:00+05:30'
+        ) from None
     if moment.tzinfo is None:
         raise InvalidOptions(f"MARKET_CLOCK {text!r} has no time zone; write it like 2026-11-25T10:00:00+05:30")
     return moment.timestamp()

@@ -19,6 +19,7 @@ from simulator.underlyings import UNDERLYINGS
 STEPS_A_SECOND = 10
 _SEGMENTS = {"NSE": "equity", "BSE": "equity", "NFO": "derivatives", "BFO": "derivatives"}
 _RANK_LIQUIDITY = np.array([1.0, 0.5, 0.3, 0.2, 0.12, 0.08])  # by nearness of the expiry
+_LIQUIDITIES = np.array([u.liquidity for u in UNDERLYINGS])
 _LIQUIDITY_WIDTH = 1.1  # of the strikes that people trade, in standard deviations
 
 Rows = NDArray[np.int64]
@@ -60,11 +61,13 @@ class Book(NamedTuple):
 
 def expiry_closes(universe: Universe, calendar: SessionCalendar) -> NDArray[np.float64]:
     """Unix seconds at which each contract stops trading, infinite for cash instruments."""
+    keys = list(zip(universe.exchanges.tolist(), universe.expiries.tolist(), strict=True))
     closes: dict[tuple[int, int], float] = {}
-    for exchange, ordinal in set(zip(universe.exchanges.tolist(), universe.expiries.tolist(), strict=True)):
-        session = calendar.session_of(EXCHANGES[exchange], "derivatives", date.fromordinal(ordinal)) if ordinal else None
+    for exchange, ordinal in set(keys):
+        day = date.fromordinal(ordinal or 1)
+        session = calendar.session_of(EXCHANGES[exchange], "derivatives", day) if ordinal else None
         closes[exchange, ordinal] = session.closes.timestamp() if session else np.inf
-    return np.array([closes[key] for key in zip(universe.exchanges.tolist(), universe.expiries.tolist(), strict=True)])
+    return np.array([closes[key] for key in keys])
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ class ContractPrices:
         if self.known_liquidity is not None:
             return self.known_liquidity
         universe, rows = self.universe, np.arange(len(self.universe.contracts))
-        liquidity = np.array([u.liquidity for u in UNDERLYINGS])[universe.underlyings]
+        liquidity = _LIQUIDITIES[universe.underlyings]
         kinds = universe.kinds
         liquidity[kinds == Kind.EQUITY] *= 3
         liquidity[kinds == Kind.INDEX] = 1.0
@@ -123,7 +126,7 @@ class ContractPrices:
         at_the_money = self._at_the_money(options, spot, years)
         distance = pricing.moneyness(pricing.forward(spot, years), universe.strikes[options], years, at_the_money)
         liquidity[options] *= np.exp(-0.5 * (distance / _LIQUIDITY_WIDTH) ** 2)
-        return np.clip(liquidity, 1e-5, 1.0)
+        return np.asarray(np.clip(liquidity, 1e-5, 1.0))
 
     def book(self, rows: Rows, steps: Rows) -> Book:
         """Bid, offer and last price of each row at its step, on its tick grid."""

@@ -25,8 +25,8 @@ def expiries(
 ) -> list[Expiry]:
     """The listed expiries that have not passed on `today`, in order.
 
-    Three serial months always; on request the next five weeks, and three quarters further on (for index options). The last
-    weekly of a month is its monthly.
+    Three serial months always; on request the next five weeks, and three quarters further on (for index options).
+    The last weekly of a month is its monthly.
     """
     monthlies: list[Expiry] = []
     weekly: list[Expiry] = []
@@ -38,9 +38,8 @@ def expiries(
         expiry = Expiry(nominal, day, is_monthly)
         if weeklies and len(weekly) < WEEKLIES:
             weekly.append(expiry)
-        if is_monthly and len(monthlies) < SERIAL_MONTHS:
-            monthlies.append(expiry)
-        elif is_monthly and quarterlies and nominal.month % 3 == 0:
+        is_serial, is_quarterly = len(monthlies) < SERIAL_MONTHS, quarterlies and nominal.month % 3 == 0
+        if is_monthly and (is_serial or is_quarterly):
             monthlies.append(expiry)
         if len(monthlies) == SERIAL_MONTHS + QUARTERLIES * quarterlies:
             break

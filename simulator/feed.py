@@ -24,6 +24,7 @@ CONNECTIONS_PER_KEY = 3
 TOKENS_PER_CONNECTION = 3_000
 HEARTBEAT_SECONDS = 2.0  # clients give a link up after 5 s of silence
 _TOKEN_CHECK_SECONDS = 1.0
+_CLOSE_SECONDS = 1.0  # how long a client may take to answer our goodbye
 
 
 class InvalidMessage(ValueError):
@@ -147,7 +148,7 @@ class Feed:
 
     async def _serve(self, request: web.Request, access: Access) -> web.WebSocketResponse:
         # Pings are answered, but none are sent: an unasked pong would make the official client hang up.
-        websocket = web.WebSocketResponse(compress=False, max_msg_size=1 << 20)
+        websocket = web.WebSocketResponse(compress=False, timeout=_CLOSE_SECONDS, max_msg_size=1 << 20)
         await websocket.prepare(request)
         connection = Connection(websocket, access, self._broker.market)
         for greeting in self._greetings():
@@ -165,8 +166,7 @@ class Feed:
         finally:
             self.connections.discard(connection)
             sender.cancel()
-            with contextlib.suppress(asyncio.CancelledError, ConnectionError):
-                await sender
+            await asyncio.wait([sender])
         return websocket
 
     def _greetings(self) -> tuple[str, str]:
@@ -242,6 +242,7 @@ def setup(app: web.Application) -> None:
 
     async def run_feed(_: web.Application) -> Any:
         task = asyncio.create_task(feed.run(), name="market")
+        task.add_done_callback(_report_failure)
         yield
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -253,6 +254,12 @@ def setup(app: web.Application) -> None:
     app.cleanup_ctx.append(run_feed)
     app.on_shutdown.append(close_feed)
     app.router.add_get("/", serve_feed)
+
+
+def _report_failure(task: asyncio.Task[None]) -> None:
+    """A market that stands still must not do so quietly."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.critical("the simulated market stopped; restart the simulator", exc_info=error)
 
 
 def _parse(text: str) -> tuple[str, Any]:

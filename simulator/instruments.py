@@ -18,12 +18,13 @@ EXCHANGES = ("NSE", "BSE", "NFO", "BFO")
 _DERIVATIVE_SEGMENT = {"NFO": 2, "BFO": 5}
 _MONTH_LETTERS = "123456789OND"
 _HEADER = (
-    "instrument_token,exchange_token,tradingsymbol,name,last_price,expiry,strike,tick_size,lot_size,instrument_type,segment,exchange"
+    "instrument_token,exchange_token,tradingsymbol,name,last_price,expiry,strike,tick_size,lot_size,"
+    "instrument_type,segment,exchange"
 )
 OPTION_TICK = 5  # paise
 
-# A derivative's exchange_token, 23 bits, is made from its terms, so that a contract has the same token in every dump, however
-# large: underlying (6), week of expiry (6), strike in quarter steps (10, the last value for futures), put (1).
+# A derivative's exchange_token, 23 bits, is made from its terms, so that a contract has the same token in every dump,
+# however large: underlying (6), week of expiry (6), strike in quarter steps (10, the last value for futures), put (1).
 # Like the exchange's own, tokens are reused, here after 64 weeks.
 _WEEKS, _STRIKE_SLOTS = 64, 1023
 
@@ -41,7 +42,7 @@ _TYPE_OF_KIND = {Kind.INDEX: "EQ", Kind.EQUITY: "EQ", Kind.FUTURE: "FUT", Kind.C
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """One row of the dump. `underlying` is a position in UNDERLYINGS; `tick` is in paise; an index has neither tick nor lot."""
+    """One row of the dump. `underlying` is a position in UNDERLYINGS, `tick` in paise; an index has no tick, no lot."""
 
     underlying: int
     kind: Kind
@@ -140,9 +141,8 @@ class Universe:
 
     def csv(self, exchange: str | None = None) -> bytes:
         """The dump, of all exchanges or of one, in UTF-8. An exchange with nothing listed gives the header alone."""
-        rows = [
-            row for row, c in zip(self._csv_rows, self.contracts, strict=True) if exchange is None or c.exchange == exchange
-        ]
+        pairs = zip(self._csv_rows, self.contracts, strict=True)
+        rows = [row for row, contract in pairs if exchange in {None, contract.exchange}]
         return "\n".join((_HEADER, *rows, "")).encode()
 
     @cached_property
@@ -174,9 +174,7 @@ def _expiries(underlying: Underlying, day: date, calendar: SessionCalendar) -> t
     """Expiries of the futures and of the options."""
     exchange = underlying.derivatives
     futures = expiries(exchange, day, calendar, weeklies=False, quarterlies=False)
-    options = expiries(
-        exchange, day, calendar, weeklies=underlying.has_weeklies, quarterlies=underlying.is_index
-    )
+    options = expiries(exchange, day, calendar, weeklies=underlying.has_weeklies, quarterlies=underlying.is_index)
     return futures, options
 
 
@@ -192,11 +190,8 @@ def _strikes(underlying: Underlying, scale: float) -> list[float]:
 
 
 def _cash(position: int, underlying: Underlying) -> Contract:
-    if underlying.is_index:  # nobody can trade an index: no tick, no lot
-        return Contract(position, Kind.INDEX, underlying.exchange, underlying.tradingsymbol, underlying.exchange_token, 0, 0)
-    return Contract(
-        position, Kind.EQUITY, "NSE", underlying.tradingsymbol, underlying.exchange_token, underlying.future_tick, 1
-    )
+    kind, tick, lot = (Kind.INDEX, 0, 0) if underlying.is_index else (Kind.EQUITY, underlying.future_tick, 1)
+    return Contract(position, kind, underlying.exchange, underlying.tradingsymbol, underlying.exchange_token, tick, lot)
 
 
 def _exchange_token(position: int, expiry: Expiry, strike_slot: int, is_put: bool) -> int:

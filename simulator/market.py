@@ -25,7 +25,7 @@ _LEVELS = 5
 
 
 def trading_day(timestamp: float, calendar: SessionCalendar) -> date:
-    """The day whose contracts and prices are shown at that moment: today's, or the last session's until the new dump."""
+    """The day whose contracts and prices are shown then: today's, or the last session's until the new dump."""
     moment = datetime.fromtimestamp(timestamp, IST)
     day = moment.date() if moment.time() >= DUMP_AT else moment.date() - timedelta(days=1)
     return calendar.last_trading_day("NFO", "derivatives", day)

@@ -1,6 +1,6 @@
 """Random numbers that depend on what is asked, not on what was asked before.
 
-A market that is to be the same for the same seed, whenever it is looked at and whoever looks, cannot draw from a stream.
+A market that is to be the same for the same seed, whenever one looks, cannot draw from a stream.
 """
 
 import numpy as np

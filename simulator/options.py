@@ -24,7 +24,7 @@ class DemoUser:
 
 @dataclass(frozen=True, slots=True)
 class DemoApp:
-    """An app of the developer console. Without `market_data` it is of the free kind: no quotes, candles or WebSocket."""
+    """An app of the developer console. Without `market_data` it is the free kind: no quotes, candles or WebSocket."""
 
     api_key: str
     api_secret: str

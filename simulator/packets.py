@@ -56,8 +56,8 @@ def encode_frame(
 ) -> bytes:
     """One binary frame with the packets of `rows`.
 
-    `packets` (dtype FULL), `modes` and `is_index` have one element per instrument; rows whose mode is NOT_SUBSCRIBED are
-    left out. At most 32,767 rows fit a frame.
+    `packets` (dtype FULL), `modes` and `is_index` have one element per instrument; rows whose mode is NOT_SUBSCRIBED
+    are left out. At most 32,767 rows fit a frame.
     """
     pieces = []
     count = 0

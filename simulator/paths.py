@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ _DAY = 1 / 365
 _OVERNIGHT_SHARE = 0.3  # of a day's move, the opening gap
 _JUMPS_A_DAY = 1.2
 _VOLATILITY_OF_VOLATILITY = 0.06  # a day, in logs
+_VOLATILITIES = np.array([u.volatility for u in UNDERLYINGS])
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class DayPath:
         left = np.minimum(position.astype(np.int64), last - 1)
         rows = underlyings if self.only is None else np.zeros_like(underlyings)
         before = self.prices[rows, left]
-        return before + (self.prices[rows, left + 1] - before) * (position - left)
+        return np.asarray(before + (self.prices[rows, left + 1] - before) * (position - left))
 
 
 class Paths:
@@ -44,9 +45,9 @@ class Paths:
         self._betas = np.array([u.beta for u in UNDERLYINGS])
         self._own_parts = np.sqrt(1 - self._betas**2)
         # Options are dearer than the moves that follow them.
-        self._sigmas = np.array([u.volatility for u in UNDERLYINGS]) * 0.92
+        self._sigmas = _VOLATILITIES * 0.92
         self._levels, self._volatilities = self._daily(until)
-        self._market_move = lru_cache(maxsize=4)(self._draw_market_move)
+        self._market_move = lru_cache(maxsize=128)(self._draw_market_move)
         self.skeleton = lru_cache(maxsize=512)(self._skeleton)
 
     def _daily(self, until: date) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -66,8 +67,7 @@ class Paths:
 
     def volatility(self, day: date) -> NDArray[np.float64]:
         """At-the-money volatility of each underlying at that day's opening, per year."""
-        table = np.array([u.volatility for u in UNDERLYINGS])
-        return table * np.exp(self._volatilities[self._index(day - timedelta(days=1))])
+        return np.asarray(_VOLATILITIES * np.exp(self._volatilities[self._index(day - timedelta(days=1))]))
 
     def fine(self, day: date, seconds: int) -> DayPath:
         """All underlyings, second by second, through the same points as their skeletons."""
@@ -114,6 +114,7 @@ class Paths:
         return min(max((day - FIRST_DAY).days, 1), len(self._levels) - 1)
 
 
+@cache
 def _profile(points: int) -> NDArray[np.float64]:
     """How a day's variance is spread over it: most at the opening, more again at the close. Adds up to 1."""
     minutes = np.arange(points) * (SKELETON_SECONDS / 60)
@@ -124,4 +125,5 @@ def _profile(points: int) -> NDArray[np.float64]:
 def _add_jumps(moves: NDArray[np.float64], rng: np.random.Generator, a_day: float) -> None:
     """The odd piece of news: a fifth to a half of an ordinary day's move within ten seconds."""
     for _ in range(rng.poisson(a_day)):
-        moves[rng.integers(len(moves))] += rng.choice((-1, 1)) * rng.uniform(0.2, 0.5)
+        moment, size = rng.random(2)
+        moves[int(moment * len(moves))] += (0.2 + 0.3 * size) * (1 if rng.random() < 0.5 else -1)

@@ -2,7 +2,8 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
+
+from greeks import black76
 
 CARRY_RATE = 0.065  # per year: futures stand above spot by it
 _SKEW, _CURVATURE = -0.09, 0.022  # of the smile, per standard deviation of log-moneyness
@@ -34,10 +35,8 @@ def at_the_money_volatility(opening: Floats, spot: Floats, opening_spot: Floats,
     return np.asarray(opening * term * (spot / opening_spot) ** -_LEVERAGE)
 
 
-def option_price(forward_price: Floats, strike: Floats, years: Floats, volatility: Floats, is_call: NDArray[np.bool_]) -> Floats:
-    """European option on a forward (Black-76), in the currency of the strike; intrinsic value at expiry."""
-    deviation = volatility * np.sqrt(np.maximum(years, 1e-12))
-    d1 = np.log(forward_price / strike) / deviation + deviation / 2
-    sign = np.where(is_call, 1.0, -1.0)
-    value = sign * (forward_price * ndtr(sign * d1) - strike * ndtr(sign * (d1 - deviation)))
-    return np.asarray(np.exp(-CARRY_RATE * years) * np.maximum(value, 0.0))
+def option_price(
+    forward_price: Floats, strike: Floats, years: Floats, volatility: Floats, is_call: NDArray[np.bool_]
+) -> Floats:
+    """European option on a forward, in the currency of the strike; intrinsic value at expiry."""
+    return black76.price(forward_price, strike, years, CARRY_RATE, volatility, is_call)

@@ -1,7 +1,7 @@
 """What the broker says no with."""
 
 
-class Refused(Exception):  # noqa: N818 - an answer, not a fault of this program
+class Refused(Exception):
     """Becomes the error envelope: HTTP `status`, `error_type`, and the message as users see it at the broker."""
 
     def __init__(self, status: int, error_type: str, message: str) -> None:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 class Underlying:
     """One index or share and the terms of its derivatives.
 
-    `name` is what derivatives carry in the dump's name column, `tradingsymbol` the cash instrument's own. `level` is the
-    price around which the simulated market moves; `volatility` is yearly, as a fraction; `beta` the part of its moves that
-    comes from the whole market (a correlation). Ticks are in paise. `strike_step` is in rupees and `wing` the number of strikes
-    listed on each side. `derivatives` is the exchange of its futures and options.
+    `name` is what derivatives carry in the dump's name column, `tradingsymbol` the cash instrument's own. `level` is
+    the price around which the simulated market moves; `volatility` is yearly, as a fraction; `beta` the correlation of
+    its moves with the whole market. Ticks are in paise. `strike_step` is in rupees and `wing` the number of strikes
+    listed on each side. `derivatives` is the exchange of its futures and options. `liquidity` is 1 for the busiest.
     """
 
     name: str
@@ -33,15 +33,83 @@ class Underlying:
 
 
 INDEX_SEGMENT, NSE_SEGMENT = 9, 1  # low byte of an instrument_token
+# Lots of the series since January 2026; future ticks by the exchanges' scale of index levels since April 2025.
 INDICES = (
-    # Lots of the series since January 2026; future ticks of the exchanges' scale by index level since April 2025.
-    Underlying("NIFTY", "NIFTY 50", "NIFTY 50", "NSE", 1001, 26_000, 0.125, 0.98, 65, 10, 50, 78, "NFO", True, True, 1.0),
-    Underlying("BANKNIFTY", "NIFTY BANK", "NIFTY BANK", "NSE", 1016, 59_000, 0.145, 0.93, 30, 20, 100, 88, "NFO", True, False, 0.6),
-    Underlying("FINNIFTY", "NIFTY FIN SERVICE", "NIFTY FIN SERVICE", "NSE", 1007, 27_500, 0.14, 0.93, 60, 10, 50, 78, "NFO", True, False, 0.15),
-    Underlying("SENSEX", "SENSEX", "SENSEX", "BSE", 1, 85_000, 0.12, 0.975, 20, 5, 100, 102, "BFO", True, True, 0.7),
+    Underlying(
+        name="NIFTY",
+        tradingsymbol="NIFTY 50",
+        full_name="NIFTY 50",
+        exchange="NSE",
+        exchange_token=1001,
+        level=26_000,
+        volatility=0.125,
+        beta=0.98,
+        lot_size=65,
+        future_tick=10,
+        strike_step=50,
+        wing=78,
+        derivatives="NFO",
+        is_index=True,
+        has_weeklies=True,
+        liquidity=1.0,
+    ),
+    Underlying(
+        name="BANKNIFTY",
+        tradingsymbol="NIFTY BANK",
+        full_name="NIFTY BANK",
+        exchange="NSE",
+        exchange_token=1016,
+        level=59_000,
+        volatility=0.145,
+        beta=0.93,
+        lot_size=30,
+        future_tick=20,
+        strike_step=100,
+        wing=88,
+        derivatives="NFO",
+        is_index=True,
+        has_weeklies=False,
+        liquidity=0.6,
+    ),
+    Underlying(
+        name="FINNIFTY",
+        tradingsymbol="NIFTY FIN SERVICE",
+        full_name="NIFTY FIN SERVICE",
+        exchange="NSE",
+        exchange_token=1007,
+        level=27_500,
+        volatility=0.14,
+        beta=0.93,
+        lot_size=60,
+        future_tick=10,
+        strike_step=50,
+        wing=78,
+        derivatives="NFO",
+        is_index=True,
+        has_weeklies=False,
+        liquidity=0.15,
+    ),
+    Underlying(
+        name="SENSEX",
+        tradingsymbol="SENSEX",
+        full_name="SENSEX",
+        exchange="BSE",
+        exchange_token=1,
+        level=85_000,
+        volatility=0.12,
+        beta=0.975,
+        lot_size=20,
+        future_tick=5,
+        strike_step=100,
+        wing=102,
+        derivatives="BFO",
+        is_index=True,
+        has_weeklies=True,
+        liquidity=0.7,
+    ),
 )
 
-# Symbol, name, exchange token, price, lot of the 2025 series. Lots are revised twice a year: programs take them from the dump.
+# Symbol, name, exchange token, price, lot of the 2025 series. Lots are revised twice a year: take them from the dump.
 _SHARES = """
 RELIANCE|RELIANCE INDUSTRIES|2885|1540|500
 TCS|TATA CONSULTANCY SERV LT|11536|3120|175

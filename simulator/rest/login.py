@@ -17,7 +17,7 @@ _PAGE = Template((Path(__file__).parent.parent / "pages" / "login.html").read_te
 
 
 async def connect_login(request: web.Request) -> web.Response:
-    """`GET /connect/login?v=3&api_key=…`: the form, or for who is logged in, the way back to the app with a request token."""
+    """`GET /connect/login?v=3&api_key=…`: the form, or once logged in, the way back to the app with a request token."""
     logins = request.app[BROKER].logins
     app = logins.apps.get(request.query.get("api_key", ""))
     if app is None:

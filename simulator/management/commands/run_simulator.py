@@ -11,7 +11,16 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from simulator.app import Simulator, start, stop
-from simulator.options import DEMO_APP, DEMO_REDIRECT_URL, DEMO_USER, InvalidOptions, SimulatorOptions, read_accounts
+from simulator.options import (
+    DEMO_APP,
+    DEMO_REDIRECT_URL,
+    DEMO_USER,
+    DemoApp,
+    DemoUser,
+    InvalidOptions,
+    SimulatorOptions,
+    read_accounts,
+)
 from simulator.rules import Rules
 
 
@@ -26,8 +35,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, host: str | None = None, port: int | None = None, **kwargs: Any) -> None:
         try:
             options = options_from_settings()
-            given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-            asyncio.run(self._serve(replace(options, **given)))
+            options = replace(
+                options, host=options.host if host is None else host, port=options.port if port is None else port
+            )
+            asyncio.run(self._serve(options))
         except InvalidOptions as exc:
             raise CommandError(str(exc)) from exc
 
@@ -53,10 +64,14 @@ class Command(BaseCommand):
 
 
 def options_from_settings() -> SimulatorOptions:
-    """Options from the SIMULATOR_… and MARKET_CLOCK… settings; what is not set keeps its default. Raises InvalidOptions."""
+    """Options from the SIMULATOR_… and MARKET_CLOCK… settings; what is not set keeps its default.
+
+    Raises InvalidOptions when they cannot work.
+    """
     rules = Rules(**{field.name: _setting(field.name, field.default) for field in fields(Rules)})
     redirect_url = _setting("redirect_url", DEMO_REDIRECT_URL)
-    users, apps = (DEMO_USER,), (replace(DEMO_APP, redirect_url=redirect_url),)
+    users: tuple[DemoUser, ...] = (DEMO_USER,)
+    apps: tuple[DemoApp, ...] = (replace(DEMO_APP, redirect_url=redirect_url),)
     if accounts_file := _setting("accounts_file", ""):
         more_users, more_apps = read_accounts(Path(accounts_file))
         users, apps = (*users, *more_users), (*apps, *more_apps)
