@@ -51,7 +51,9 @@ class Part:
     slots: NDArray[np.intp]
     """Its rows in display order: options by strike, call before put; cash before futures."""
     pairs: NDArray[np.intp]
-    """The (call, put) slots of every strike that has both, shape (n, 2)."""
+    """The (call, put) slots of every strike that has both, by strike, shape (n, 2)."""
+    paired_strikes: list[float]
+    """The strikes of `pairs`; a list, since what is asked of it is one place at a time."""
     spot: int
     future: int
     """The future that expires with the options or else the next one to expire after them."""
@@ -82,14 +84,12 @@ class Instruments:
         self.is_call: NDArray[np.bool_] = np.array([c.instrument_type == CALL for c in by_token], np.bool_)
         self.strike: NDArray[np.float64] = np.array([c.strike for c in by_token], np.float64)
         self.parts: dict[str, Part] = _parts(by_token)
-        self.part_of_slot: list[str] = [""] * len(by_token)
+        self._part_names = list(self.parts)
         self.part_number: NDArray[np.intp] = np.full(len(by_token), UNKNOWN, np.intp)
         self.spot: NDArray[np.intp] = np.full(len(by_token), UNKNOWN, np.intp)
         for number, part in enumerate(self.parts.values()):
             self.part_number[part.slots] = number
             self.spot[part.slots] = part.spot
-            for slot in part.slots.tolist():
-                self.part_of_slot[slot] = part.name
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -106,9 +106,12 @@ class Instruments:
         """The slots by the name of their part, each part's in display order kept as given within the part."""
         numbers = self.part_number[slots]
         order = np.argsort(numbers, kind="stable")
-        cuts = np.flatnonzero(np.diff(numbers[order])) + 1
-        names = list(self.parts)
-        return {names[numbers[group[0]]]: slots[group] for group in np.split(order, cuts) if group.size}
+        grouped, numbers = slots[order], numbers[order]
+        starts = np.flatnonzero(np.diff(numbers, prepend=UNKNOWN)).tolist()
+        names = [self._part_names[number] for number in numbers[starts].tolist()]
+        return {
+            name: grouped[start:end] for name, start, end in zip(names, starts, [*starts[1:], len(slots)], strict=True)
+        }
 
 
 def _parts(contracts: Sequence[Contract]) -> dict[str, Part]:
@@ -137,7 +140,8 @@ def _parts(contracts: Sequence[Contract]) -> dict[str, Part]:
             underlying=underlying,
             expiry=expiry,
             slots=np.array(sorted(slots, key=place), np.intp),
-            pairs=_pairs(contracts, slots),
+            pairs=(pairs := _pairs(contracts, slots)),
+            paired_strikes=[contracts[call].strike for call in pairs[:, 0].tolist()],
             spot=cash.get(underlying, UNKNOWN),
             future=later[1] if later else UNKNOWN,
             future_expires_too=later is not None and later[0] == expiry,

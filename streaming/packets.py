@@ -80,7 +80,7 @@ _TOTALS_OF: Final = {
 # How many 16-bit words a packet and its length take, by the length as a native 16-bit read shows it: one dict look-up
 # in the locating loop both steps over a packet and proves its length legal.
 _WORDS: Final = {int.from_bytes(length.to_bytes(2, "big"), sys.byteorder): length // 2 + 1 for length in LAYOUTS}
-_EVEN_FRAME_PACKETS: Final = 16
+_EVEN_FRAME_PACKETS: Final = 64
 """From this many packets on, asking numpy whether all lengths are equal is cheaper than stepping over them."""
 
 

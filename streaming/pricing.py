@@ -5,6 +5,7 @@ have one implied volatility. The future that expires with them is the first fall
 the last. All options of all parts asked for are priced in one call per model.
 """
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
@@ -28,6 +29,8 @@ Slots = NDArray[np.intp]
 
 PARITY_STRIKES: Final = 5
 """How many strikes, the nearest to the money, the forward is the median of."""
+STRIKES_LOOKED_AT: Final = 10
+"""On either side of where the spot puts the forward."""
 FARTHEST_FORWARD: Final = 0.2
 """A forward this far (a fraction) from the spot is no forward: the book is broken."""
 
@@ -148,8 +151,9 @@ def _middles(table: TickTable, slots: Slots, settings: PricingSettings) -> Float
 def price_parts(table: TickTable, parts: Sequence[Part], moment: Moment, settings: PricingSettings) -> PartPricings:
     """What the options of each part are to be priced with at this moment."""
     years = years_between(moment.market_time, [part.expires_at for part in parts])
-    forward, quoted_at = _parity_forwards(table, parts, years, settings)
     spots, futures = _Linked(table, [part.spot for part in parts]), _Linked(table, [part.future for part in parts])
+    carried = spots.price * np.exp((settings.rate - settings.dividend_yield) * years)
+    forward, quoted_at = _parity_forwards(table, parts, years, carried, settings)
     forward[np.abs(forward - spots.price) > FARTHEST_FORWARD * spots.price] = np.nan
     expires_too = np.array([part.future_expires_too for part in parts], np.bool_)
     price = np.stack([forward, np.where(expires_too, futures.price, np.nan), spots.price])
@@ -183,15 +187,16 @@ class _Linked:
 
 
 def _parity_forwards(
-    table: TickTable, parts: Sequence[Part], years: Floats, settings: PricingSettings
+    table: TickTable, parts: Sequence[Part], years: Floats, about: Floats, settings: PricingSettings
 ) -> tuple[Floats, Floats]:
     """Each part's forward by put–call parity, F = K + (C - P)·e^(rT), and when the oldest quote in it was received.
 
     The median over the strikes where call and put are worth most nearly the same: those are the nearest to the money,
     where books are narrowest and discounting matters least. Only good books count; nan with fewer than three. It is
-    `greeks.parity` for every part at once: called part by part that would take longer than all the pricing.
+    `greeks.parity` for every part at once: called part by part that would take longer than all the pricing. Where the
+    forward lies is known `about` (nan: not known), which spares most strikes a look.
     """
-    pairs = [part.pairs for part in parts]
+    pairs = [_pairs_about(part, money) for part, money in zip(parts, about.tolist(), strict=True)]
     number = np.repeat(np.arange(len(parts)), [len(of_part) for of_part in pairs])
     calls, puts = np.concatenate(pairs).T if pairs else np.empty((2, 0), np.intp)
     ok = (table["flags"][calls] == 0) & (table["flags"][puts] == 0)
@@ -213,6 +218,14 @@ def _parity_forwards(
     medians = _medians(forwards, np.minimum(counts, PARITY_STRIKES))
     enough = counts >= LEAST_PAIRS
     return np.where(enough, medians, np.nan), np.where(enough, quoted_at, np.nan)
+
+
+def _pairs_about(part: Part, money: float) -> Slots:
+    """The pairs of some strikes below `money` and as many above; all of them where it is not known."""
+    if money != money:
+        return part.pairs
+    place = bisect_left(part.paired_strikes, money)
+    return part.pairs[max(place - STRIKES_LOOKED_AT, 0) : place + STRIKES_LOOKED_AT]
 
 
 def _medians(rows: Floats, counts: NDArray[np.intp]) -> Floats:

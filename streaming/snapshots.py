@@ -5,7 +5,7 @@ An update has the rows that changed and a snapshot (the part's blob) has all of 
 encoding goes part by part. A line's Greeks follow from the line itself: all its rows are priced with its `pricing`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -14,7 +14,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from streaming.contracts import Instruments, Part
+from streaming.contracts import Instruments
 from streaming.packets import DEPTH_LEVELS
 from streaming.pricing import (
     SOURCES,
@@ -86,33 +86,37 @@ class PartEncoder:
         return self._encode(Kind.SNAPSHOT, rows, moment, stamp)
 
     def _encode(self, kind: Kind, rows: Mapping[str, Slots], moment: Moment, stamp: Stamp) -> dict[str, bytes]:
-        parts = [self._instruments.parts[name] for name in rows]
-        head = _head(kind, moment, stamp)
-        return self._encode_options([part for part in parts if part.expiry], rows, moment, head) | (
-            self._encode_underlyings([part for part in parts if not part.expiry], rows, moment, head)
+        if not rows:
+            return {}
+        parts = sorted((self._instruments.parts[name] for name in rows), key=lambda part: part.expiry is None)
+        options = [part for part in parts if part.expiry is not None]
+        sizes = [len(rows[part.name]) for part in parts]
+        slots = np.concatenate([rows[part.name] for part in parts])
+        cut = sum(sizes[: len(options)])  # options come first
+
+        pricings = price_parts(self.table, options, moment, self.settings)
+        market = self._market_columns(slots, moment)
+        of_options = self._option_columns(
+            slots[:cut], np.repeat(np.arange(len(options)), sizes[: len(options)]), pricings
         )
+        of_underlyings = self._underlying_columns(slots[cut:])
+        heads = _pricing_heads(pricings, self.settings)
 
-    def _encode_options(
-        self, parts: list[Part], rows: Mapping[str, Slots], moment: Moment, head: dict[str, Any]
-    ) -> dict[str, bytes]:
-        if not parts:
-            return {}
-        sizes = [len(rows[part.name]) for part in parts]
-        slots = np.concatenate([rows[part.name] for part in parts])
-        pricings = price_parts(self.table, parts, moment, self.settings)
-        columns = self._market_columns(slots, moment)
-        columns |= self._option_columns(slots, np.repeat(np.arange(len(parts)), sizes), pricings)
-        return _lines(parts, sizes, columns, _pricing_heads(pricings, self.settings), head)
-
-    def _encode_underlyings(
-        self, parts: list[Part], rows: Mapping[str, Slots], moment: Moment, head: dict[str, Any]
-    ) -> dict[str, bytes]:
-        if not parts:
-            return {}
-        sizes = [len(rows[part.name]) for part in parts]
-        slots = np.concatenate([rows[part.name] for part in parts])
-        columns = self._market_columns(slots, moment) | self._underlying_columns(slots)
-        return _lines(parts, sizes, columns, [None] * len(parts), head)
+        common = _head(kind, moment, stamp)
+        lines = {}
+        end = 0
+        for number, (part, size) in enumerate(zip(parts, sizes, strict=True)):
+            start, end = end, end + size
+            columns = {name: values[start:end] for name, values in market.items()}
+            if number < len(options):
+                columns |= {name: values[start:end] for name, values in of_options.items()}
+            else:
+                columns |= {name: values[start - cut : end - cut] for name, values in of_underlyings.items()}
+            own = {"part": part.name, "underlying": part.underlying, "expiry": part.expiry}
+            pricing = heads[number] if number < len(options) else None
+            line = {**common, **own, "pricing": pricing, "columns": columns}
+            lines[part.name] = orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY)
+        return lines
 
     def _market_columns(self, slots: Slots, moment: Moment) -> dict[str, Column]:
         """What every kind of instrument has, gathered and rounded for all rows at once."""
@@ -178,26 +182,7 @@ def _head(kind: Kind, moment: Moment, stamp: Stamp) -> dict[str, Any]:
     }
 
 
-def _lines(
-    parts: Sequence[Part],
-    sizes: Sequence[int],
-    columns: Mapping[str, Column],
-    pricings: Sequence[dict[str, Any] | None],
-    head: dict[str, Any],
-) -> dict[str, bytes]:
-    """Every part's share of the columns as its line."""
-    lines = {}
-    end = 0
-    for part, size, pricing in zip(parts, sizes, pricings, strict=True):
-        start, end = end, end + size
-        share = {name: values[start:end] for name, values in columns.items()}
-        own = {"part": part.name, "underlying": part.underlying, "expiry": part.expiry}
-        line = {**head, **own, "pricing": pricing, "columns": share}
-        lines[part.name] = orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY)
-    return lines
-
-
-def _pricing_heads(pricings: PartPricings, settings: PricingSettings) -> list[dict[str, Any] | None]:
+def _pricing_heads(pricings: PartPricings, settings: PricingSettings) -> list[dict[str, Any]]:
     """What each line says about its pricing: not rounded, so that a reader's own calculation gives the same Greeks."""
     columns = {
         "model": np.where(pricings.on_spot, Model.BLACK_SCHOLES_MERTON, Model.BLACK_76),

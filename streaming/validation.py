@@ -127,7 +127,7 @@ def judge(
     def flag(reason: Reason, bit: Flag, doubtful: NDArray[np.bool_]) -> None:
         if found := int(np.count_nonzero(doubtful & keep)):
             counts[reason] += found
-            flags[doubtful] |= bit
+            flags[doubtful] |= np.uint8(bit)
 
     flag(Reason.UNTRADED, Flag.UNTRADED, price == 0)
     flag(Reason.NEGATIVE_PRICE, Flag.NEGATIVE_PRICE, price < 0)

@@ -1,0 +1,123 @@
+import pytest
+
+from streaming.contracts import CALL, PUT, Instruments
+from streaming.packets import Window, decode_window
+from streaming.tests import chain, frames
+from streaming.tests.chain import FUTURE_TOKEN, INDEX_TOKEN, NOW, option_token, slot, tick
+from streaming.ticks import TickTable
+from streaming.validation import Flag, Policy, Reason
+
+CALL_TOKEN = option_token(25_000.0, CALL)
+PUT_TOKEN = option_token(25_000.0, PUT)
+CROSSED = frames.book(10_010, 10_000)
+NEGATIVE_DEPTH = [(-75, 9_995, 1), *frames.book(9_995, 10_005)[1:]]
+
+
+def ticked() -> TickTable:
+    table = chain.table()
+    tick(table, *chain.packets())
+    return table
+
+
+def full(token: int, price: int, *, time: int = NOW + 1, close: int = 0) -> bytes:
+    return frames.full(token, price, exchange_timestamp=time, close=close, volume=200)
+
+
+@pytest.mark.parametrize(
+    ("packet", "token", "reason"),
+    [
+        (full(frames.token(77), 100), CALL_TOKEN, Reason.UNKNOWN_TOKEN),
+        (full(FUTURE_TOKEN, 3_250_100, close=2_500_000), FUTURE_TOKEN, Reason.PRICE_BAND),
+        (full(FUTURE_TOKEN, 1_749_900, close=2_500_000), FUTURE_TOKEN, Reason.PRICE_BAND),
+        (full(FUTURE_TOKEN, -100, close=2_500_000), FUTURE_TOKEN, Reason.PRICE_BAND),
+        (frames.ltp(FUTURE_TOKEN, 3_250_100), FUTURE_TOKEN, Reason.PRICE_BAND),
+        (frames.index(INDEX_TOKEN, 3_300_000, close=2_490_000), INDEX_TOKEN, Reason.PRICE_BAND),
+        (full(CALL_TOKEN, 2_500_001), CALL_TOKEN, Reason.OPTION_BOUND),
+        (full(PUT_TOKEN, 2_500_001), PUT_TOKEN, Reason.OPTION_BOUND),
+        (full(CALL_TOKEN, -5), CALL_TOKEN, Reason.OPTION_BOUND),
+        (full(CALL_TOKEN, 10_000, time=NOW + 6), CALL_TOKEN, Reason.FUTURE_TIME),
+        (frames.full(CALL_TOKEN, 10_000, depth=NEGATIVE_DEPTH), CALL_TOKEN, Reason.NEGATIVE_DEPTH),
+        (full(CALL_TOKEN, 10_000, time=NOW - 1), CALL_TOKEN, Reason.OLDER),
+        (frames.full(CALL_TOKEN, 10_000, exchange_timestamp=NOW, volume=99), CALL_TOKEN, Reason.OLDER),
+    ],
+)
+def test_a_tick_that_cannot_be_true_is_counted_and_the_last_good_value_stays(
+    packet: bytes, token: int, reason: Reason
+) -> None:
+    table = ticked()
+    before = table["last_price"].copy()
+    applied = tick(table, packet)
+    assert applied.counts == {reason: 1}
+    assert (applied.accepted, len(applied.slots)) == (0, 0)
+    assert table["last_price"].tolist() == before.tolist()
+    assert table["last_price"][slot(table, token)] > 0
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        full(FUTURE_TOKEN, 3_249_900, close=2_500_000),
+        full(FUTURE_TOKEN, 9_999_900, close=0, time=NOW + 5),
+        full(CALL_TOKEN, 2_499_995),
+        full(PUT_TOKEN, 2_499_995),
+        full(CALL_TOKEN, 10_000, time=NOW + 5),
+        full(CALL_TOKEN, 10_000, time=NOW),
+    ],
+)
+def test_what_may_be_true_is_taken_without_a_flag(packet: bytes) -> None:
+    table = chain.table()
+    tick(table, *chain.underlying_packets()[:1])
+    applied = tick(table, packet)
+    assert (applied.accepted, len(applied.slots), applied.counts) == (1, 1, {})
+    assert not table["flags"].any()
+
+
+@pytest.mark.parametrize(
+    ("packet", "flag", "reason"),
+    [
+        (full(CALL_TOKEN, 0), Flag.UNTRADED, Reason.UNTRADED),
+        (frames.full(CALL_TOKEN, 10_000, exchange_timestamp=NOW + 1, depth=CROSSED), Flag.CROSSED, Reason.CROSSED),
+        (full(FUTURE_TOKEN, 0, close=2_500_000), Flag.UNTRADED, Reason.UNTRADED),
+    ],
+)
+def test_a_doubtful_tick_is_taken_flagged_and_counted(packet: bytes, flag: Flag, reason: Reason) -> None:
+    table = ticked()
+    applied = tick(table, packet)
+    assert applied.counts == {reason: 1}
+    assert table["flags"][applied.slots].tolist() == [flag]
+
+
+def test_a_commodity_below_zero_is_flagged_not_dropped() -> None:
+    table = chain.table()
+    applied = tick(table, full(FUTURE_TOKEN, -3_763))
+    assert table["last_price"][applied.slots].tolist() == [-37.63]
+    assert table["flags"][applied.slots].tolist() == [Flag.NEGATIVE_PRICE]
+
+
+def test_the_next_good_tick_takes_the_flag_away() -> None:
+    table = ticked()
+    tick(table, full(CALL_TOKEN, 0))
+    tick(table, full(CALL_TOKEN, 10_000, time=NOW + 2))
+    assert not table["flags"].any()
+
+
+def test_a_crossed_book_stays_flagged_while_only_prices_come() -> None:
+    table = ticked()
+    tick(table, frames.full(CALL_TOKEN, 10_000, exchange_timestamp=NOW + 1, depth=CROSSED))
+    applied = tick(table, frames.ltp(CALL_TOKEN, 10_005))
+    assert table["flags"][applied.slots].tolist() == [Flag.CROSSED]
+
+
+def test_the_band_is_a_setting_per_segment() -> None:
+    table = TickTable(Instruments(chain.contracts()), Policy(price_band_of_segment={frames.NFO: 0.01}))
+    applied = tick(table, full(FUTURE_TOKEN, 2_530_000, close=2_500_000), *chain.underlying_packets()[:1])
+    assert applied.counts == {Reason.PRICE_BAND: 1}
+    assert applied.accepted == 1
+
+
+def test_ticks_of_nobody_leave_the_table_as_it_is() -> None:
+    empty = TickTable(Instruments([]))
+    window: Window = decode_window([frames.frame(*chain.packets())])
+    applied = empty.apply(window, received_at=1.0, received_wall=NOW, market_time=NOW)
+    assert applied.counts == {Reason.UNKNOWN_TOKEN: window.packets}
+    assert len(applied.slots) == 0
