@@ -6,6 +6,9 @@ import pytest
 import redis
 import redis.asyncio
 from django.conf import settings
+from pytest_django.fixtures import SettingsWrapper
+
+from market import calendar
 
 
 @pytest.fixture
@@ -23,3 +26,17 @@ async def async_valkey() -> AsyncIterator["redis.asyncio.Redis"]:
     await client.flushall()
     yield client
     await client.aclose()
+
+
+@pytest.fixture(autouse=True)
+def fresh_calendar() -> Iterator[None]:
+    """The calendar is kept in the process; a test's rows must not be seen by the next one."""
+    calendar.forget()
+    yield
+    calendar.forget()
+
+
+@pytest.fixture(autouse=True)
+def quick_passwords(settings: SettingsWrapper) -> None:
+    """Production's hash takes a second here; no test is about it."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -1,12 +1,17 @@
 """The Celery application. PostgreSQL is the queue of record; Celery only carries ids and may lose or repeat them."""
 
 import os
+import warnings
 from typing import Any
 
 from celery import Celery
+from celery.platforms import SecurityWarning
 from celery.signals import setup_logging
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tickerproject.settings")
+
+# It warns of pickled messages under root; ours are JSON, and containers run as an ordinary user.
+warnings.filterwarnings("ignore", category=SecurityWarning)
 
 app = Celery("ticker")
 app.config_from_object("django.conf:settings", namespace="CELERY")

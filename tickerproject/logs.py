@@ -56,7 +56,6 @@ _SHARED: tuple[Processor, ...] = (
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,
-    structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.stdlib.ExtraAdder(),
 )
 
@@ -64,11 +63,13 @@ _SHARED: tuple[Processor, ...] = (
 def _formatter(form: str) -> structlog.stdlib.ProcessorFormatter:
     last: list[Processor]
     if form == "console":
+        stamp = structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False)
         last = [structlog.dev.ConsoleRenderer(colors=False, pad_level=False, sort_keys=False)]
     else:
+        stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
         last = [structlog.processors.JSONRenderer()]
     return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=_SHARED,
+        foreign_pre_chain=(stamp, *_SHARED),
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info,

@@ -1,16 +1,10 @@
 """Every route of the service. Each is behind `accounts.authorisation`, or says here why it is open."""
 
-import importlib.util
-
 from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from tickerproject import health, metrics
-
-
-def _there(module: str) -> bool:  # TODO lead: goes when every app has its urls
-    return importlib.util.find_spec(module) is not None
 
 
 urlpatterns = [
@@ -21,6 +15,14 @@ urlpatterns = [
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("metrics", metrics.metrics, name="metrics"),
-    *(path("api/v1/", include(f"{app}.urls")) for app in ("market", "streaming") if _there(f"{app}.urls")),
-    *(path("", include(f"{app}.urls")) for app in ("accounts", "dashboard") if _there(f"{app}.urls")),
+    path("api/v1/", include("market.urls")),
+    path("api/v1/", include("streaming.urls")),
+    path("", include("accounts.urls")),
+    path("", include("dashboard.urls")),
 ]
+
+# The one error shape for programs, pages for people, wherever the error came from.
+handler400 = "tickerproject.api.errors.bad_request"
+handler403 = "tickerproject.api.errors.permission_denied"
+handler404 = "tickerproject.api.errors.not_found"
+handler500 = "tickerproject.api.errors.server_error"

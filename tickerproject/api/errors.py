@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
+from math import ceil
 from typing import Any
 
 import structlog
@@ -103,7 +104,7 @@ def _headers(exc: Exception) -> dict[str, str]:
         headers["WWW-Authenticate"] = str(challenge)
     wait = getattr(exc, "wait", None) or getattr(exc, "retry_after_seconds", None)
     if wait:
-        headers["Retry-After"] = str(max(1, round(wait)))
+        headers["Retry-After"] = str(max(1, ceil(wait)))
     return headers
 
 

@@ -102,11 +102,12 @@ class LocalRun:
         environment = self._settings(web_port)
         supervisor.environment |= environment
         python = sys.executable
+        postgres, valkey = await asyncio.to_thread(self._prepare_servers)
         if not options.no_simulator:
-            # Started first: it needs no server, and the preparation logs in to it.
+            # Started with the servers: it needs neither of them, and the preparation logs in to it.
             simulator = Service("simulator", [python, "manage.py", "run_simulator"])
             supervisor.start(simulator)
-        await asyncio.gather(self._start_postgres(), self._start_valkey())
+        await asyncio.gather(self._start_postgres(postgres), self._start_valkey(valkey))
         self._folder.write_runtime(
             {name: supervisor.environment[name] for name in (*environment, "DATABASE_URL", "REDIS_URL")}
         )
@@ -119,8 +120,9 @@ class LocalRun:
         # Daphne has no back-pressure: its pings end a browser that stopped reading.
         server += ["--ping-interval", "5", "--ping-timeout", "10", "--no-server-name"]
         web = Service("web", [*server, "tickerproject.asgi:application"])
-        supervisor.start(web)
+        # The stream first: it has the longer way to the first price.
         supervisor.start(Service("stream", [python, "manage.py", "run_stream"]))
+        supervisor.start(web)
         address = f"http://{LOOPBACK}:{web_port}"
         await supervisor.wait_ready(web, lambda: not is_free(web_port), READY_SECONDS)
         self._console.step("the web server is up", address)
@@ -145,6 +147,7 @@ class LocalRun:
         supervisor.start(Service("beat", [*celery, "beat", "--loglevel", "INFO", "--pidfile", ""]))
 
     def _settings(self, web_port: int) -> dict[str, str]:
+        (self._folder.path / "static").mkdir(exist_ok=True)
         values = self._folder.secrets() | {
             "TICKER_DATA_DIR": str(self._folder.path),
             "LOG_FORMAT": "console",
@@ -174,32 +177,41 @@ class LocalRun:
             for name, value in values.items()
         }
 
-    async def _start_postgres(self) -> None:
-        if "DATABASE_URL" in os.environ:
+    def _prepare_servers(self) -> tuple[Postgres | None, Valkey | None]:
+        """Our own servers, ready to be started, unless the environment names others."""
+        postgres = valkey = None
+        if "DATABASE_URL" not in os.environ:
+            postgres = Postgres(self._folder.path / "postgres", self._port(POSTGRES_PORT, "PostgreSQL"))
+            if postgres.folder.parent != self._folder.path:
+                self._console.trouble(
+                    f"a parent folder is closed to PostgreSQL's account: its data is in {postgres.folder}"
+                )
+            postgres.prepare()
+            self._supervisor.environment["DATABASE_URL"] = postgres.url
+        if "REDIS_URL" not in os.environ:
+            valkey = Valkey(self._folder.path / "valkey", self._port(VALKEY_PORT, "Valkey"))
+            valkey.prepare()
+            self._supervisor.environment["REDIS_URL"] = valkey.url
+        return postgres, valkey
+
+    async def _start_postgres(self, server: Postgres | None) -> None:
+        if server is None:
             self._console.step("PostgreSQL is the one of DATABASE_URL")
             return
-        server = Postgres(self._folder.path / "postgres", self._port(POSTGRES_PORT, "PostgreSQL"))
-        if server.folder.parent != self._folder.path:
-            self._console.trouble(f"a parent folder is closed to PostgreSQL's account: its data is in {server.folder}")
-        await asyncio.to_thread(server.prepare)
         command, popen = server.command()
-        service = Service("postgres", command, signal.SIGINT, popen)
+        service = Service("postgres", command, signal.SIGINT, popen, quiet=True)
         self._supervisor.start(service)
         await self._supervisor.wait_ready(service, server.is_ready, READY_SECONDS)
         await asyncio.to_thread(server.create_database)
-        self._supervisor.environment["DATABASE_URL"] = server.url
         self._console.step("PostgreSQL is up", f"{LOOPBACK}:{server.port}")
 
-    async def _start_valkey(self) -> None:
-        if "REDIS_URL" in os.environ:
+    async def _start_valkey(self, server: Valkey | None) -> None:
+        if server is None:
             self._console.step("Redis is the one of REDIS_URL")
             return
-        server = Valkey(self._folder.path / "valkey", self._port(VALKEY_PORT, "Valkey"))
-        server.prepare()
-        service = Service("valkey", server.command())
+        service = Service("valkey", server.command(), quiet=True)
         self._supervisor.start(service)
         await self._supervisor.wait_ready(service, server.is_ready, READY_SECONDS)
-        self._supervisor.environment["REDIS_URL"] = server.url
         self._console.step("Valkey is up", f"{LOOPBACK}:{server.port}")
 
     async def _prepare(self) -> dict[str, Any]:

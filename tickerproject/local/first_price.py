@@ -19,11 +19,11 @@ async def seconds_until(address: str, api_key: str | None, chains: list[dict[str
     """
     if api_key is None or not chains:
         return None
-    started = time.monotonic()
+    started, since = time.monotonic(), time.time()
     while time.monotonic() - started < limit:
         try:
             async with asyncio.timeout(limit):
-                await _first(address.replace("http", "ws", 1) + "/ws/ticks/", api_key, chains[0])
+                await _first(address.replace("http", "ws", 1) + "/ws/ticks/", api_key, chains[0], since)
         except (OSError, TimeoutError, websockets.WebSocketException):
             await asyncio.sleep(0.1)
         else:
@@ -31,16 +31,18 @@ async def seconds_until(address: str, api_key: str | None, chains: list[dict[str
     return None
 
 
-async def _first(url: str, api_key: str, chain: dict[str, str]) -> None:
+async def _first(url: str, api_key: str, chain: dict[str, str], since: float) -> None:
     async with websockets.connect(url, additional_headers={"X-API-Key": api_key}, max_size=2**24) as socket:
         await socket.send(json.dumps({"type": "subscribe", "id": "1", "chains": [chain]}))
         async for text in socket:
             message = json.loads(text)
             if "frame" in message:
                 await socket.send(json.dumps({"type": "ack", "frame": message["frame"]}))
-            if any(_has_price(part) for part in message.get("parts", []) if isinstance(part, dict)):
+            if any(_has_price(part, since) for part in message.get("parts", []) if isinstance(part, dict)):
                 return
 
 
-def _has_price(part: dict[str, Any]) -> bool:
-    return part.get("expiry") is not None and any(part["columns"].get("last_price", []))
+def _has_price(part: dict[str, Any], since: float) -> bool:
+    """A price of this run: the last one of the run before may still be kept in Redis."""
+    is_new = part.get("expiry") is not None and part["sent_at"] >= since
+    return is_new and any(part["columns"].get("last_price", []))

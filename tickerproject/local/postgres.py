@@ -168,7 +168,7 @@ class Postgres:
         settings = {
             "max_connections": "100",
             "shared_buffers": "128MB",
-            "log_min_messages": "warning",
+            "log_min_messages": "fatal",
             "log_checkpoints": "off",
         }
         if not self._durable:

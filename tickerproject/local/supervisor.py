@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,16 +23,18 @@ FIRST_DELAY_SECONDS = 0.5
 LONGEST_DELAY_SECONDS = 30.0
 GRACE_SECONDS = 12.0
 LONGEST_LINE = 64 * 1024
+LINES_KEPT = 20
 
 
 @dataclass(frozen=True)
 class Service:
-    """One process: its command, and how it is stopped."""
+    """One process: its command, how it is stopped, and whether its lines are shown only when it dies (`quiet`)."""
 
     name: str
     command: Sequence[str]
     stop_signal: signal.Signals = signal.SIGTERM
     popen: Mapping[str, Any] = field(default_factory=dict)
+    quiet: bool = False
 
 
 class ServiceFailed(Exception):
@@ -48,7 +51,7 @@ class Supervisor:
         self._keepers: dict[str, asyncio.Task[None]] = {}
         self._services: list[Service] = []
         self._stop_asked = asyncio.Event()
-        self._last_line: dict[str, str] = {}
+        self._last_lines: dict[str, deque[str]] = defaultdict(lambda: deque(maxlen=LINES_KEPT))
 
     def start(self, service: Service) -> None:
         """Start `service` and keep it running until `stop`."""
@@ -67,7 +70,7 @@ class Supervisor:
         deadline = time.monotonic() + seconds
         while not await asyncio.to_thread(is_ready):
             if time.monotonic() > deadline:
-                last = self._last_line.get(service.name, "it printed nothing")
+                last = next(reversed(self._last_lines[service.name]), "it printed nothing")
                 raise ServiceFailed(f"{service.name} was not ready within {seconds:.0f} s; its last line: {last}")
             await asyncio.sleep(0.03)
 
@@ -139,17 +142,20 @@ class Supervisor:
             process = await self._spawn(service)
             self._processes[service.name] = process
             assert process.stdout is not None  # noqa: S101
-            await self._show(service.name, colour, process.stdout)
+            await self._show(service.name, colour, process.stdout, quiet=service.quiet)
             code = await process.wait()
             if self._stop_asked.is_set():
                 return
             if time.monotonic() - started > STEADY_SECONDS:
                 delay = FIRST_DELAY_SECONDS
+            if service.quiet:
+                for text in self._last_lines[service.name]:
+                    self._console.line(service.name, colour, text)
             self._console.trouble(f"{service.name} {_ended(code)}; starting it again in {delay:.1f} s")
             await asyncio.sleep(delay)
             delay = min(delay * 2, LONGEST_DELAY_SECONDS)
 
-    async def _show(self, name: str, colour: int, stream: asyncio.StreamReader) -> None:
+    async def _show(self, name: str, colour: int, stream: asyncio.StreamReader, *, quiet: bool = False) -> None:
         while True:
             try:
                 raw = await stream.readline()
@@ -159,8 +165,9 @@ class Supervisor:
                 return
             text = raw.decode(errors="replace").rstrip()
             if text:
-                self._last_line[name] = text
-                self._console.line(name, colour, text)
+                self._last_lines[name].append(text)
+                if not quiet:
+                    self._console.line(name, colour, text)
 
 
 def _ended(code: int) -> str:

@@ -5,3 +5,6 @@ from tickerproject.testing import environment
 environment.fill()
 
 from tickerproject.settings import *  # noqa: E402, F403
+
+# These tools ask no database, and would wait for one that is not there.
+DATABASES = {"default": {"ENGINE": "django.db.backends.dummy"}}

@@ -11,6 +11,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.core.checks import run_checks
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, OperationalError
@@ -46,10 +47,10 @@ class Command(BaseCommand):
             raise CommandError(f"--demo needs the simulated broker: FEED_SOURCE is {settings.FEED_SOURCE!r}")
         try:
             call_command("migrate", verbosity=0, interactive=False, skip_checks=True)
-            call_command("check", databases=["default"], verbosity=0, stdout=self.stderr)
+            load_calendar(settings.MARKET_DATA_DIR)
+            _refuse_errors()
         except (OperationalError, DatabaseError) as exc:
             raise CommandError(f"the database does not answer as it should: {exc}".strip()) from exc
-        load_calendar(settings.MARKET_DATA_DIR)
         report: dict[str, Any] = {"api_key": None, "chains": [], "summary": "migrated"}
         admin, password = ensure_administrator()
         if demo:
@@ -84,6 +85,13 @@ class Command(BaseCommand):
             "summary": f"{Instrument.objects.filter(is_active=True).count():,} instruments, "
             f"{Subscription.objects.active().count():,} subscribed",
         }
+
+
+def _refuse_errors() -> None:
+    """The system checks, those of the database included; warnings are for `manage.py check --database default`."""
+    errors = [message for message in run_checks(databases=["default"]) if message.is_serious()]
+    if errors:
+        raise CommandError("\n".join(str(error) for error in errors))
 
 
 def _instruments_are_old(today: date) -> bool:
