@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import redis
 import redis.asyncio
-from django.conf import settings
-from pytest_django.fixtures import SettingsWrapper
+from django.conf import settings as django_settings
+from pytest_django import Settings
 
 from market import calendar
 
@@ -14,7 +14,7 @@ from market import calendar
 @pytest.fixture
 def valkey() -> Iterator["redis.Redis"]:
     """The run's own Valkey, emptied."""
-    with redis.Redis.from_url(settings.REDIS_URL) as client:
+    with redis.Redis.from_url(django_settings.REDIS_URL) as client:
         client.flushall()
         yield client
 
@@ -22,7 +22,7 @@ def valkey() -> Iterator["redis.Redis"]:
 @pytest.fixture
 async def async_valkey() -> AsyncIterator["redis.asyncio.Redis"]:
     """The same for asyncio code."""
-    client = redis.asyncio.Redis.from_url(settings.REDIS_URL)
+    client = redis.asyncio.Redis.from_url(django_settings.REDIS_URL)
     await client.flushall()
     yield client
     await client.aclose()
@@ -37,6 +37,6 @@ def fresh_calendar() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def quick_passwords(settings: SettingsWrapper) -> None:
+def quick_passwords(settings: Settings) -> None:
     """Production's hash takes a second here; no test is about it."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
