@@ -17,7 +17,8 @@ KEY_LABEL = "Demo: read and stream"
 
 # The simulator's own app and user; it shows them on its login page. They open nothing else.
 DEMO_API_KEY, DEMO_API_SECRET = "simkey1", "simsecret1"
-DEMO_USER_ID, DEMO_PASSWORD, DEMO_TOTP_SEED = "AB1234", "simulator", "JBSWY3DPEHPK3PXP"
+DEMO_USER_ID, DEMO_PASSWORD = "AB1234", "simulator"
+DEMO_TOTP_SEED = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ def seed_demo() -> Demo:
 
 
 def ensure_administrator() -> tuple[User, str | None]:
+    """The service's administrator, with the generated password if it was made just now."""
     existing = User.objects.filter(username=ADMIN_USERNAME).first()
     if existing is not None:
         return existing, None

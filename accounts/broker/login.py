@@ -49,18 +49,21 @@ def log_in_automatically(account: TradingAccount) -> BrokerSession:
     BrokerError, CredentialError, SessionMismatch
     """
     password = read_secret(account, BrokerCredential.Kind.PASSWORD)
-    seed = read_secret(account, BrokerCredential.Kind.TOTP_SEED)
-    return exchange_request_token(account, _request_token(account, password, seed))
+    try:
+        totp = pyotp.TOTP(read_secret(account, BrokerCredential.Kind.TOTP_SEED).replace(" ", ""))
+    except ValueError as exc:
+        raise LoginFailed(f"the TOTP seed of {account} is none ({exc}): it is the text under the QR code") from None
+    return exchange_request_token(account, _request_token(account, password, totp))
 
 
-def _request_token(account: TradingAccount, password: str, seed: str) -> str:
+def _request_token(account: TradingAccount, password: str, totp: pyotp.TOTP) -> str:
     with requests.Session() as browser:
         first = _submit(browser, "/api/login", {"user_id": account.kite_user_id, "password": password})
         second = {
             "user_id": account.kite_user_id,
             "request_id": first["request_id"],
             "twofa_type": first.get("twofa_type", "totp"),
-            "twofa_value": pyotp.TOTP(seed).now(),
+            "twofa_value": totp.now(),
         }
         _submit(browser, "/api/twofa", second)
         address = f"{settings.KITE_LOGIN_ROOT}/connect/login?{urlencode({'v': '3', 'api_key': account.app.api_key})}"

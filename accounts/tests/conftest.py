@@ -1,9 +1,19 @@
 """People, accounts and keys that the tests of this app share."""
 
+from collections.abc import Iterator
+
 import pytest
 from django.contrib.auth.models import User
+from pytest_django import Settings
 
 from accounts.models import KiteApp, TradingAccount
+from accounts.tests.fakes import ScriptedBroker, running_broker
+
+
+@pytest.fixture(autouse=True)
+def _quick_hashing(settings: Settings) -> None:
+    """Password hashes are slow on purpose; that has no place in a test's time."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture
@@ -36,3 +46,11 @@ def account(app: KiteApp, asha: User) -> TradingAccount:
 def other_account(app: KiteApp, ravi: User) -> TradingAccount:
     """Ravi's account."""
     return TradingAccount.objects.create(kite_user_id="CD5678", label="Ravi", app=app, owner=ravi)
+
+
+@pytest.fixture
+def broker(settings: Settings) -> Iterator[ScriptedBroker]:
+    """A scripted broker, to which the settings point."""
+    with running_broker() as running:
+        settings.KITE_API_ROOT = settings.KITE_LOGIN_ROOT = running.root
+        yield running

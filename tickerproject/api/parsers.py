@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from math import isfinite
 from typing import IO, Any
 
 from django.conf import settings
@@ -71,6 +72,8 @@ def _check(value: Any, levels: int) -> None:
         if "\0" in value or any("\ud800" <= c <= "\udfff" for c in value):
             raise ParseError("A text holds a character that cannot be stored.")
         return
+    if isinstance(value, float) and not isfinite(value):
+        raise ParseError("A number is too large.")
     children = [*value.keys(), *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else ()
     if children and levels == 0:
         raise ParseError(f"Nested deeper than {LARGEST_DEPTH} levels.")

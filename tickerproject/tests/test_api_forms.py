@@ -9,7 +9,7 @@ import structlog
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
 from django.core.exceptions import ValidationError as DjangoValidationError
-from django.http import Http404, HttpRequest
+from django.http import Http404
 from django.test import Client, RequestFactory
 from rest_framework import exceptions as drf
 from rest_framework.request import Request
@@ -109,7 +109,7 @@ def test_an_unknown_address_below_api_answers_in_the_one_shape(client: Client) -
 def page_of(query: str, rows: int = 250) -> Response:
     page = Page()
     request = Request(APIRequestFactory().get(f"/?{query}"))
-    items = page.paginate_queryset(list(range(rows)), request)  # type: ignore[arg-type]
+    items = page.paginate_queryset(list(range(rows)), request)
     assert items is not None
     return page.get_paginated_response(items)
 
@@ -151,7 +151,8 @@ def test_strangers_are_throttled_by_address_whatever_they_claim(monkeypatch: pyt
     monkeypatch.setattr(SimpleRateThrottle, "THROTTLE_RATES", {"principal": "1/min"})
 
     def key(**meta: str) -> str:
-        plain: HttpRequest = APIRequestFactory().get("/", **meta)
+        plain = APIRequestFactory().get("/")
+        plain.META.update(meta)
         request = Request(plain)
         request.user = AnonymousUser()
         return PrincipalThrottle().get_cache_key(request, APIView())

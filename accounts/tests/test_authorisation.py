@@ -1,0 +1,118 @@
+"""Who may do what: the whole matrix, and how refusals look."""
+
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import User
+
+from accounts.actions import Action
+from accounts.api_keys import create_api_key
+from accounts.authorisation import account_for, accounts_for, authorise
+from accounts.exceptions import Denied, NotAuthenticated, NotFound
+from accounts.models import ApiKey, Grant, TradingAccount
+from accounts.principals import ApiKeyPrincipal, Principal, UserPrincipal
+
+R, S, T, A = Action.READ, Action.STREAM, Action.TRADE, Action.ADMIN
+
+
+def key_of(owner: User, scopes: list[Action], accounts: list[TradingAccount]) -> ApiKey:
+    return create_api_key(owner=owner, label="k", scopes=scopes, accounts=accounts)[0]
+
+
+def outcome(principal: Principal | None, action: Action, account: TradingAccount | None) -> str:
+    try:
+        authorise(principal, action, account)
+    except (NotAuthenticated, Denied, NotFound) as exc:
+        return type(exc).__name__
+    return "yes"
+
+
+@pytest.fixture
+def principals(
+    account: TradingAccount, other_account: TradingAccount, asha: User, ravi: User, administrator: User
+) -> dict[str, Principal | None]:
+    """Everybody who may ask about Asha's account."""
+    Grant.objects.create(user=ravi, account=account, action=R)
+    granted_key = key_of(ravi, [R, T], [account])
+    Grant.objects.create(api_key=granted_key, account=account, action=T)
+    stranger = User.objects.create_user("stranger")
+    retired = User.objects.create_user("retired", is_active=False)
+    Grant.objects.create(user=retired, account=account, action=R)
+    return {
+        "nobody": None,
+        "owner": UserPrincipal(asha),
+        "granted to read": UserPrincipal(ravi),
+        "stranger": UserPrincipal(stranger),
+        "retired": UserPrincipal(retired),
+        "administrator": UserPrincipal(administrator),
+        "owner's key to read": ApiKeyPrincipal(key_of(asha, [R], [account])),
+        "owner's key without accounts": ApiKeyPrincipal(key_of(asha, [R, S, T, A], [])),
+        "owner's key for another account": ApiKeyPrincipal(key_of(asha, [R, S, T, A], [other_account])),
+        "foreign key on this account": ApiKeyPrincipal(key_of(stranger, [R, S, T, A], [account])),
+        "key with a grant to trade": ApiKeyPrincipal(granted_key),
+    }
+
+
+@pytest.mark.parametrize(
+    ("who", "read", "stream", "trade", "admin"),
+    [
+        ("nobody", "NotAuthenticated", "NotAuthenticated", "NotAuthenticated", "NotAuthenticated"),
+        ("owner", "yes", "yes", "yes", "yes"),
+        ("granted to read", "yes", "Denied", "Denied", "Denied"),
+        ("stranger", "NotFound", "NotFound", "NotFound", "NotFound"),
+        ("retired", "NotFound", "NotFound", "NotFound", "NotFound"),
+        ("administrator", "yes", "yes", "Denied", "yes"),
+        ("owner's key to read", "yes", "Denied", "Denied", "Denied"),
+        ("owner's key without accounts", "NotFound", "NotFound", "NotFound", "NotFound"),
+        ("owner's key for another account", "NotFound", "NotFound", "NotFound", "NotFound"),
+        ("foreign key on this account", "NotFound", "NotFound", "NotFound", "NotFound"),
+        ("key with a grant to trade", "yes", "Denied", "yes", "Denied"),
+    ],
+)
+def test_the_matrix_of_principals_and_actions(
+    principals: dict[str, Principal | None],
+    account: TradingAccount,
+    who: str,
+    read: str,
+    stream: str,
+    trade: str,
+    admin: str,
+) -> None:
+    got = {action: outcome(principals[who], action, account) for action in Action}
+    assert got == {R: read, S: stream, T: trade, A: admin}
+    listed = {action: accounts_for(principals[who], action).filter(pk=account.pk).exists() for action in Action}
+    assert listed == {action: said == "yes" for action, said in got.items()}, "list and single look-up agree"
+
+
+@pytest.mark.parametrize(
+    ("who", "allowed"),
+    [
+        ("owner", [R, S, T, A]),
+        ("granted to read", [R, S, T, A]),  # on the account that is Ravi's own
+        ("stranger", []),
+        ("administrator", [R, S, A]),
+        ("owner's key to read", [R]),
+        ("owner's key without accounts", []),
+        ("foreign key on this account", []),
+    ],
+)
+def test_what_belongs_to_no_account_takes_the_right_on_some_account(
+    principals: dict[str, Principal | None], who: str, allowed: list[Action]
+) -> None:
+    assert [action for action in Action if outcome(principals[who], action, None) == "yes"] == allowed
+
+
+def test_a_key_ends_with_its_owner_even_if_it_holds_a_grant(account: TradingAccount, ravi: User) -> None:
+    key = key_of(ravi, [R], [account])
+    Grant.objects.create(api_key=key, account=account, action=R)
+    ravi.is_active = False
+    ravi.save(update_fields=["is_active"])
+    assert not accounts_for(ApiKeyPrincipal(ApiKey.objects.get(pk=key.pk)), R).exists()
+
+
+def test_a_foreign_account_and_a_missing_one_look_alike(account: TradingAccount, ravi: User) -> None:
+    with pytest.raises(NotFound) as foreign:
+        account_for(UserPrincipal(ravi), R, account.public_id)
+    with pytest.raises(NotFound) as missing:
+        account_for(UserPrincipal(ravi), R, uuid4())
+    assert str(foreign.value) == str(missing.value)
