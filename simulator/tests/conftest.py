@@ -1,0 +1,52 @@
+"""Simulators for tests: real ones, listening, with the market time of our choice."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from kiteconnect import KiteConnect
+
+from simulator.clock import SessionCalendar
+from simulator.options import SimulatorOptions
+from simulator.tests.running import CLOSED, OPEN, RunningSimulator, SetClock, options_for_tests, running
+
+
+@pytest.fixture(scope="session")
+def sessions_folder() -> Path:
+    return Path(settings.MARKET_DATA_DIR)
+
+
+@pytest.fixture(scope="session")
+def calendar(sessions_folder: Path) -> SessionCalendar:
+    return SessionCalendar.from_folder(sessions_folder)
+
+
+@pytest.fixture(scope="session")
+def options(sessions_folder: Path) -> SimulatorOptions:
+    return options_for_tests(sessions_folder)
+
+
+@pytest.fixture(scope="session")
+def simulator(options: SimulatorOptions) -> Iterator[RunningSimulator]:
+    """A simulator in an open market that moves, without rate limits."""
+    with running(options) as simulator:
+        yield simulator
+
+
+@pytest.fixture(scope="session")
+def kite(simulator: RunningSimulator) -> KiteConnect:
+    """The official client, logged in to it."""
+    return simulator.logged_in()
+
+
+@pytest.fixture
+def open_clock() -> SetClock:
+    return SetClock(OPEN)
+
+
+@pytest.fixture
+def quiet_simulator(options: SimulatorOptions) -> Iterator[RunningSimulator]:
+    """A simulator of one's own in a market that is closed: whatever arrives was sent for another reason than a tick."""
+    with running(options, SetClock(CLOSED)) as simulator:
+        yield simulator
