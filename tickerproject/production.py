@@ -79,8 +79,10 @@ def _broker(settings: Any) -> Iterator[str]:
             yield f"{name} is {root.scheme}://{root.hostname}: production talks to {scheme}://{host} only"
     if settings.FEED_SOURCE != "live":
         yield f"FEED_SOURCE is {settings.FEED_SOURCE}: production shows live prices only"
-    if settings.MARKET_CLOCK != "real" or settings.MARKET_CLOCK_SPEED != 1.0:
-        yield "MARKET_CLOCK is not the real time: that is for the simulated market"
+    if settings.MARKET_CLOCK != "real":
+        yield f"MARKET_CLOCK is {settings.MARKET_CLOCK}: production lives in real time"
+    if settings.MARKET_CLOCK_SPEED != 1.0:
+        yield f"MARKET_CLOCK_SPEED is {settings.MARKET_CLOCK_SPEED}: production lives in real time"
 
 
 def _servers(settings: Any) -> Iterator[str]:

@@ -8,6 +8,10 @@ from typing import Any
 import websockets
 
 
+class NotYet(Exception):
+    """The stream has not told what it streams."""
+
+
 async def seconds_until(address: str, api_key: str | None, chains: list[dict[str, str]], limit: float) -> float | None:
     """Seconds until the first option with a price arrives, or None if none does within `limit` seconds.
 
@@ -24,7 +28,7 @@ async def seconds_until(address: str, api_key: str | None, chains: list[dict[str
         try:
             async with asyncio.timeout(limit):
                 await _first(address.replace("http", "ws", 1) + "/ws/ticks/", api_key, chains[0], since)
-        except (OSError, TimeoutError, websockets.WebSocketException):
+        except (OSError, TimeoutError, websockets.WebSocketException, NotYet):
             await asyncio.sleep(0.1)
         else:
             return time.monotonic() - started
@@ -36,6 +40,8 @@ async def _first(url: str, api_key: str, chain: dict[str, str], since: float) ->
         await socket.send(json.dumps({"type": "subscribe", "id": "1", "chains": [chain]}))
         async for text in socket:
             message = json.loads(text)
+            if message["type"] == "error":
+                raise NotYet(message["code"])
             if "frame" in message:
                 await socket.send(json.dumps({"type": "ack", "frame": message["frame"]}))
             if any(_has_price(part, since) for part in message.get("parts", []) if isinstance(part, dict)):
