@@ -183,7 +183,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["accounts.permissions.MayRead"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["tickerproject.api.parsers.StrictJSONParser"],
     "DEFAULT_PAGINATION_CLASS": "tickerproject.api.pagination.Page",
     "DEFAULT_THROTTLE_CLASSES": ["tickerproject.api.throttling.PrincipalThrottle"],
     "DEFAULT_THROTTLE_RATES": {"principal": env.str("API_THROTTLE_RATE", default="600/min")},
