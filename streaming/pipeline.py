@@ -64,7 +64,9 @@ class TickPipeline:
     @property
     def part_of_token(self) -> dict[int, str]:
         instruments = self.table.instruments
-        return dict(zip(instruments.tokens.tolist(), instruments.part_of_slot, strict=True))
+        return {
+            token: part.name for part in instruments.parts.values() for token in instruments.tokens[part.slots].tolist()
+        }
 
     def follow(self, contracts: Iterable[Contract]) -> None:
         """Make these the instruments; those that stay keep their values."""

@@ -1,0 +1,68 @@
+"""A TCP proxy in front of a server, to take it away and bring it back."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit, urlunsplit
+
+
+class Proxy:
+    """Forwards bytes; `cut` closes every connection and refuses new ones, `hold` keeps them and forwards nothing."""
+
+    def __init__(self, url: str) -> None:
+        self._target = urlsplit(url)
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self._port = 0
+
+    @property
+    def url(self) -> str:
+        """The target's URL with the proxy's address."""
+        userinfo = self._target.netloc.rpartition("@")[0]
+        netloc = f"{userinfo}@127.0.0.1:{self._port}" if userinfo else f"127.0.0.1:{self._port}"
+        return urlunsplit(self._target._replace(netloc=netloc))
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Proxy"]:
+        await self.restore()
+        try:
+            yield self
+        finally:
+            await self.cut()
+
+    async def cut(self) -> None:
+        self._flowing.set()
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for writer in list(self._writers):
+            writer.close()
+
+    async def restore(self) -> None:
+        self._flowing.set()
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
+        self._port = self._server.sockets[0].getsockname()[1]
+
+    def hold(self) -> None:
+        self._flowing.clear()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream_reader, upstream = await asyncio.open_connection(self._target.hostname, self._target.port)
+        self._writers |= {writer, upstream}
+        try:
+            await asyncio.gather(self._copy(reader, upstream), self._copy(upstream_reader, writer))
+        except OSError:
+            pass
+        finally:
+            for one in (writer, upstream):
+                self._writers.discard(one)
+                one.close()
+
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            await self._flowing.wait()
+            writer.write(data)
+            await writer.drain()
+        writer.close()

@@ -1,0 +1,86 @@
+"""Up to three sockets of one account."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streaming.connection import ConnectionState, DialGuard, TickerConnection, kite_dial
+from streaming.inbox import Inbox
+from streaming.pool import ConnectionPool, spread
+from streaming.tests.fake_broker import HEARTBEAT, QUICK, FakeBroker, FixedTokens, running, until
+from streaming.wire_requests import Mode
+
+
+def pool_of(broker: FakeBroker, *, size: int = 3000, most: int = 3) -> ConnectionPool:
+    tokens, guard, inbox = FixedTokens(), DialGuard(limit=1000), Inbox()
+
+    def make(number: int) -> TickerConnection:
+        return TickerConnection(
+            f"AB1234 socket {number + 1}",
+            dial=kite_dial(broker.root, QUICK),
+            tokens=tokens,
+            inbox=inbox,
+            on_text=lambda text: None,
+            guard=guard,
+            timing=QUICK,
+        )
+
+    return ConnectionPool("AB1234", make, size=size, most=most)
+
+
+def full(tokens: range) -> dict[int, Mode]:
+    return dict.fromkeys(tokens, Mode.FULL)
+
+
+async def test_the_3001st_instrument_opens_a_second_socket() -> None:
+    async with FakeBroker().running() as broker:
+        pool = pool_of(broker)
+        pool.want(full(range(1, 3001)))
+        async with running(pool.run()):
+            await until(lambda: len(broker.modes) == 3000)
+            assert len(broker.connections) == 1
+            pool.want(full(range(1, 3002)))
+            await until(lambda: len(broker.modes) == 3001)
+            assert sorted(len(modes) for modes in broker.subscribed.values()) == [1, 3000]
+
+
+async def test_what_does_not_fit_is_said_and_the_rest_is_streamed() -> None:
+    async with FakeBroker().running() as broker:
+        pool = pool_of(broker, size=2, most=3)
+        pool.want(full(range(1, 9)))
+        async with running(pool.run()):
+            await until(lambda: len(broker.modes) == 6)
+    assert len(broker.handshakes) == 3
+    assert pool.overflow == [7, 8]
+
+
+async def test_the_account_is_only_as_well_as_its_worst_socket() -> None:
+    async with FakeBroker().running() as broker:
+        pool = pool_of(broker, size=1)
+        pool.want(full(range(1, 3)))
+        assert pool.status == "idle"
+        async with running(pool.run()):
+            await until(lambda: len(broker.connections) == 2)
+            await broker.connections[0].send(HEARTBEAT)
+            await until(lambda: pool.open_connections == 1)
+            assert pool.status == "connecting"
+            await broker.connections[1].send(HEARTBEAT)
+            await until(lambda: pool.status == "open")
+        assert all(connection.state is ConnectionState.CLOSED for connection in pool.connections)
+
+
+Tokens = st.sets(st.integers(1, 40), max_size=20)
+
+
+@given(before=Tokens, after=Tokens, size=st.integers(1, 6), most=st.integers(1, 4))
+def test_tokens_keep_their_socket_and_none_is_on_two(before: set[int], after: set[int], size: int, most: int) -> None:
+    first, _ = spread(dict.fromkeys(sorted(before), Mode.FULL), [], size=size, most=most)
+    held = [set(carried) for carried in first]
+    second, left = spread(dict.fromkeys(sorted(after), Mode.LTP), held, size=size, most=most)
+
+    carried = [token for connection in second for token in connection]
+    assert len(carried) == len(set(carried)) == min(len(after), size * most)
+    assert set(carried) | set(left) == after
+    assert len(second) <= most
+    assert all(len(connection) <= size for connection in second)
+    for now, earlier in zip(second, held, strict=False):
+        assert earlier & after <= now.keys()

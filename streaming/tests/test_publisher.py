@@ -1,0 +1,172 @@
+"""Batches to a real Valkey, also when it goes away."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+import redis.asyncio as redis
+from channels.layers import get_channel_layer
+from django.conf import settings
+
+from streaming.breaker import Breaker, BreakerState
+from streaming.names import RedisNames
+from streaming.publisher import QUEUE_BATCHES, PartPayload, Publisher, hot_path_client, merge
+from streaming.tests.fake_broker import running, until
+from streaming.tests.proxy import Proxy
+
+NAMES = RedisNames("ticker")
+
+
+def payload(text: str) -> PartPayload:
+    return PartPayload(f"update {text}".encode(), f"blob {text}".encode())
+
+
+class Messages:
+    """What arrives on the tick channels."""
+
+    def __init__(self) -> None:
+        self.received: list[tuple[str, list[str]]] = []
+
+    @property
+    def lines(self) -> list[str]:
+        return [line for _, lines in self.received for line in lines]
+
+    async def listen(self, client: "redis.Redis", ready: asyncio.Event) -> None:
+        async with client.pubsub() as pubsub:
+            await pubsub.psubscribe("ticker:*:options", "ticker:*:underlying")
+            async for message in pubsub.listen():
+                if message["type"] == "psubscribe":
+                    ready.set()
+                else:
+                    self.received.append((message["channel"].decode(), message["data"].decode().split("\n")))
+
+
+@pytest.fixture
+async def messages(async_valkey: "redis.Redis") -> AsyncIterator[Messages]:
+    heard, ready = Messages(), asyncio.Event()
+    listener = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=None)
+    async with listener, running(heard.listen(listener, ready)):
+        await ready.wait()
+        yield heard
+
+
+async def publishes(client: "redis.Redis") -> int:
+    return int((await client.info("commandstats")).get("cmdstat_publish", {}).get("calls", 0))
+
+
+async def test_one_publish_per_channel_whatever_the_number_of_parts(
+    async_valkey: "redis.Redis", messages: Messages
+) -> None:
+    publisher = Publisher(hot_path_client(settings.REDIS_URL), NAMES)
+    before = await publishes(async_valkey)
+    async with running(publisher.run()):
+        for flush in range(3):
+            publisher.put(
+                {f"nifty:2026-12-{day:02}": payload(f"{flush}.{day}") for day in range(1, 31)}
+                | {"nifty:underlying": payload(f"{flush}.u"), "banknifty:2026-12-29": payload(f"{flush}.b")}
+            )
+            await publisher.drained()
+        await until(lambda: len(messages.received) == 9)
+    assert await publishes(async_valkey) - before == 9  # three channels, three flushes
+    assert sorted(len(lines) for _, lines in messages.received) == [1] * 6 + [30] * 3
+
+
+async def test_the_newest_blob_of_a_part_is_kept_for_a_while(async_valkey: "redis.Redis") -> None:
+    publisher = Publisher(hot_path_client(settings.REDIS_URL), NAMES)
+    async with running(publisher.run()):
+        publisher.put({"nifty:underlying": payload("1")})
+        publisher.put({"nifty:underlying": payload("2")})
+        await publisher.drained()
+    assert await async_valkey.get("ticker:latest:nifty:underlying") == b"blob 2"
+    assert await async_valkey.ttl("ticker:latest:nifty:underlying") > 0
+
+
+async def test_a_queue_that_is_full_loses_no_part_and_sends_a_merged_one_whole(messages: Messages) -> None:
+    publisher = Publisher(hot_path_client(settings.REDIS_URL), NAMES)
+    publisher.put({"nifty:underlying": payload("1"), "nifty:2026-12-01": payload("1")})
+    for number in range(2, QUEUE_BATCHES + 2):
+        publisher.put({"nifty:underlying": payload(str(number))})
+    async with running(publisher.run()):
+        await publisher.drained()
+        await until(lambda: "update 5" in messages.lines)
+    assert messages.lines == ["update 1", "blob 2", "update 3", "update 4", "update 5"] or messages.lines == [
+        "blob 2", "update 1", "update 3", "update 4", "update 5"
+    ]  # fmt: skip
+
+
+def test_merging_keeps_what_only_the_older_batch_has() -> None:
+    merged = merge({"a": payload("1"), "b": payload("1")}, {"b": payload("2"), "c": payload("2")})
+    assert merged == {"a": payload("1"), "b": PartPayload(b"blob 2", b"blob 2"), "c": payload("2")}
+
+
+async def test_when_redis_comes_back_every_part_is_sent_once_in_full(messages: Messages) -> None:
+    async with Proxy(settings.REDIS_URL).running() as proxy:
+        publisher = Publisher(hot_path_client(proxy.url), NAMES, breaker=Breaker(failures=3, rest=0.05))
+        async with running(publisher.run()):
+            publisher.put({"nifty:2026-12-01": payload("old"), "nifty:underlying": payload("1")})
+            await publisher.drained()
+            await proxy.cut()
+            for number in range(2, 9):
+                publisher.put({"nifty:underlying": payload(str(number))})
+                await publisher.drained()
+            assert publisher.breaker.state is BreakerState.OPEN
+            assert publisher.dropped >= 1
+            await proxy.restore()
+            await until(lambda: publisher.settle() or publisher.breaker.state is BreakerState.CLOSED)
+            await until(lambda: "blob 8" in messages.lines)
+    assert sorted(messages.lines) == ["blob 8", "blob old", "update 1", "update old"]
+
+
+async def test_no_tick_waits_for_a_redis_that_hangs() -> None:
+    async with Proxy(settings.REDIS_URL).running() as proxy:
+        publisher = Publisher(hot_path_client(proxy.url, timeout_seconds=0.05), NAMES)
+        async with running(publisher.run()):
+            publisher.put({"nifty:underlying": payload("1")})
+            await publisher.drained()
+            proxy.hold()
+            began = time.perf_counter()
+            for number in range(100):
+                publisher.put({"nifty:underlying": payload(str(number))})
+            assert time.perf_counter() - began < 0.05  # no await: this is arithmetic
+            assert publisher.pending_bytes < 5 * len(b"update 99blob 99")
+            await until(lambda: publisher.failures > 0)
+
+
+async def test_each_underlyings_group_gets_each_batch_once(async_valkey: "redis.Redis") -> None:
+    layer = get_channel_layer()
+    name = await layer.new_channel()
+    await layer.group_add("ticks.nifty", name)
+    publisher = Publisher(hot_path_client(settings.REDIS_URL), NAMES, layer=layer)
+    async with running(publisher.run()):
+        publisher.put({"nifty:underlying": payload("u"), "nifty:2026-12-01": payload("o")})
+        async with asyncio.timeout(5):
+            message = await layer.receive(name)
+    assert message == {"type": "ticks.batch", "data": b"update u\nupdate o"}
+
+
+def test_the_breaker_opens_after_ten_failures_and_lets_one_try_through_later() -> None:
+    now = [0.0]
+    breaker = Breaker(clock=lambda: now[0])
+    for _ in range(9):
+        breaker.failed()
+    assert breaker.allows()
+    breaker.failed()
+    assert not breaker.allows()
+    now[0] = 2.6
+    assert [breaker.allows(), breaker.allows()] == [True, False]
+    breaker.failed()
+    assert not breaker.allows()
+    now[0] = 5.2
+    assert breaker.allows()
+    breaker.succeeded()
+    assert breaker.allows()
+
+
+def test_the_breaker_opens_after_failing_for_a_second_too() -> None:
+    now = [0.0]
+    breaker = Breaker(clock=lambda: now[0])
+    breaker.failed()
+    now[0] = 1.0
+    breaker.failed()
+    assert breaker.state is BreakerState.OPEN
