@@ -100,7 +100,11 @@ class MarketSession:
 
     @property
     def is_open(self) -> bool:
-        return self.opens_at is not None and self.closes_at is not None and self.opens_at <= self.market_now < self.closes_at
+        return (
+            self.opens_at is not None
+            and self.closes_at is not None
+            and self.opens_at <= self.market_now < self.closes_at
+        )
 
     def as_json(self) -> dict[str, float | None]:
         return {
@@ -243,7 +247,8 @@ def header(cash: Row, underlying: Snapshot | None, expiry: date) -> Header:
         difference = spot - float(close)
         direction = "up" if difference > 0 else "down" if difference < 0 else ""
         arrow = {"up": "▲ ", "down": "▼ "}.get(direction, "")
-        change = f"{arrow}{formats.grouped(abs(difference), 2)} ({formats.signed_grouped(difference / float(close) * 100)}%)"
+        percent = formats.signed_grouped(difference / float(close) * 100)
+        change = f"{arrow}{formats.grouped(abs(difference), 2)} ({percent}%)"
     futures = {
         row["expiry"]: row.get("last_price")
         for row in (underlying.rows.values() if underlying else ())

@@ -101,4 +101,3 @@ def short_date(day: date, *, today: date) -> str:
 def clock_time(at: datetime) -> str:
     """`10:42:07`, in India."""
     return at.astimezone(IST).strftime("%H:%M:%S")
-

@@ -23,7 +23,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One part at one moment: its rows by instrument token, columns of a row by name, `None` where a number is missing."""
+    """One part at one moment: rows by instrument token, a row's values by column; `None` where a number is missing."""
 
     rows: Mapping[int, Row]
     source: str

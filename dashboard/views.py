@@ -32,7 +32,11 @@ def home(request: HttpRequest) -> HttpResponse:
     """The chain that was looked at last, else the first one that is followed, else how to follow one."""
     followed = followed_chains()
     if not followed:
-        context = {"session": session_of(DEFAULT_EXCHANGE), "exchange": DEFAULT_EXCHANGE, "source": settings.FEED_SOURCE}
+        context = {
+            "session": session_of(DEFAULT_EXCHANGE),
+            "exchange": DEFAULT_EXCHANGE,
+            "source": settings.FEED_SOURCE,
+        }
         context |= links()
         return render(request, "dashboard/empty.html", context)
     last = request.session.get(LAST_CHAIN)
@@ -44,7 +48,7 @@ def home(request: HttpRequest) -> HttpResponse:
 @never_cache
 @page_view(Action.STREAM)
 def chain(request: HttpRequest, underlying: str, expiry: date) -> HttpResponse:
-    """One live option chain: all its strikes, with the last snapshot and its age; the page's socket goes on from there."""
+    """One live option chain: its followed strikes and their last snapshot; the page's socket goes on from there."""
     instruments = list(Instrument.objects.chain(underlying, expiry))
     if not instruments:
         raise Http404(f"No options of {underlying} expire on {expiry}.")

@@ -1,7 +1,7 @@
-"""A stand-in for the service behind the chain page: the real template and static files, and a socket that a test drives.
+"""A stand-in for the service behind the chain page: the real template and static files, and a socket a test drives.
 
-It speaks the page's side of `/ws/ticks/`: acknowledges a subscription, sends a snapshot, then whatever the test sends, and
-notes every acknowledgement. Prices are made up by Black–Scholes on a smile; nothing here needs a database or Redis.
+It answers on `/ws/ticks/`: acknowledges a subscription, sends a snapshot, then whatever the test sends, and notes every
+acknowledgement. Prices are made up by Black–Scholes on a smile; nothing here needs a database or Redis.
 """
 
 import asyncio
@@ -69,7 +69,8 @@ class FakeMarket:
 
     def _first_oi(self, contract: Contract) -> int:
         z = (contract.strike - self.spot) / (2 * self.step) + (-3.5 if contract.is_call else 3.5)
-        round_number = 2.4 if contract.strike % (10 * self.step) == 0 else 1.2 if contract.strike % (2 * self.step) == 0 else 0.5
+        steps = contract.strike / self.step
+        round_number = 2.4 if steps % 10 == 0 else 1.2 if steps % 2 == 0 else 0.5
         size = round_number * self.dice.uniform(0.5, 1.0) * np.exp(-z * z / 50) * 90e5 + 0.3e5
         return int(size / 65) * 65
 
@@ -95,7 +96,9 @@ class FakeMarket:
         """One step of the walk."""
         self.spot = round((self.spot + self.dice.gauss(0, 2.5)) * 20) / 20
 
-    def options(self, contracts: Iterable[Contract] | None = None, *, kind: str = "update", **changes: Any) -> dict[str, Any]:
+    def options(
+        self, contracts: Iterable[Contract] | None = None, *, kind: str = "update", **changes: Any
+    ) -> dict[str, Any]:
         """A part with rows of `contracts` (all by default). `changes` overrides columns with one value in every row."""
         chosen = list(self.contracts if contracts is None else contracts)
         rows = [self._row(contract) | changes for contract in chosen]
@@ -107,7 +110,8 @@ class FakeMarket:
     def cash(self, *, kind: str = "update") -> dict[str, Any]:
         """The underlying's part: spot and one future."""
         rows = [
-            self._quote(SPOT_TOKEN, self.spot, self.close) | {"tradingsymbol": "NIFTY 50", "instrument_type": "EQ", "expiry": None},
+            self._quote(SPOT_TOKEN, self.spot, self.close)
+            | {"tradingsymbol": "NIFTY 50", "instrument_type": "EQ", "expiry": None},
             self._quote(FUTURE_TOKEN, self.spot + 44.6, self.close + 44.6)
             | {"tradingsymbol": "NIFTY26DECFUT", "instrument_type": "FUT", "expiry": "2026-12-29"},
         ]
@@ -131,11 +135,24 @@ class FakeMarket:
         quote |= {"change_percent": (price / close - 1) * 100, "last_trade_time": int(MARKET_TIME)}
         return quote | {"exchange_timestamp": int(MARKET_TIME)}
 
-    def _part(self, expiry: str | None, kind: str, rows: list[dict[str, Any]], pricing: dict[str, Any] | None) -> dict[str, Any]:
+    def _part(
+        self, expiry: str | None, kind: str, rows: list[dict[str, Any]], pricing: dict[str, Any] | None
+    ) -> dict[str, Any]:
         self.seq += 1
         columns: Columns = {name: [row[name] for row in rows] for name in rows[0]}
-        part = {"schema": 1, "part": f"{self.underlying.lower()}:{expiry or 'underlying'}", "underlying": self.underlying}
-        part |= {"expiry": expiry, "kind": kind, "source": self.source, "feed_state": "live", "epoch": 1, "seq": self.seq}
+        part = {
+            "schema": 1,
+            "part": f"{self.underlying.lower()}:{expiry or 'underlying'}",
+            "underlying": self.underlying,
+        }
+        part |= {
+            "expiry": expiry,
+            "kind": kind,
+            "source": self.source,
+            "feed_state": "live",
+            "epoch": 1,
+            "seq": self.seq,
+        }
         return part | {"sent_at": time.time(), "market_time": MARKET_TIME, "pricing": pricing, "columns": columns}
 
 
@@ -229,7 +246,9 @@ class FakeSite:
             self.sockets.discard(socket)
 
     async def snapshot(self, socket: ServerConnection) -> None:
-        await self._send([socket], "snapshot", [self.market.options(kind="snapshot"), self.market.cash(kind="snapshot")])
+        await self._send(
+            [socket], "snapshot", [self.market.options(kind="snapshot"), self.market.cash(kind="snapshot")]
+        )
 
     async def update(self, *parts: dict[str, Any]) -> None:
         """Send parts to every open page; both, moved by one step, by default."""

@@ -216,9 +216,11 @@ export class Grid {
     const row = this.rows[this.atm >= 0 ? this.atm : Math.floor(this.rows.length / 2)]?.element;
     if (!row) return;
     const head = $(".gh").offsetHeight;
-    const room = this.scroller.clientHeight - head;
+    const above = Math.floor((this.scroller.clientHeight - head) / row.offsetHeight / 2);
     const still = !smooth || matchMedia("(prefers-reduced-motion: reduce)").matches;
-    const top = row.offsetTop - head - Math.max(0, room / 2 - row.offsetHeight);
+    // A whole number of rows above it: the first one shown is not cut.
+    const line = this.line.hidden || this.line.offsetTop > row.offsetTop ? 0 : this.line.offsetHeight;
+    const top = row.offsetTop - head - above * row.offsetHeight - line;
     this.scroller.scrollTo({ top, behavior: still ? "auto" : "smooth" });
   }
 

@@ -11,7 +11,16 @@ const read = () => {
   }
 };
 
-export const look = { view: "trade", metric: "oi", strikes: "40", unit: "lakh", changes: "tint", charts: true, ...read() };
+export const look = {
+  view: "trade",
+  metric: "oi",
+  strikes: "40",
+  unit: "lakh",
+  changes: "tint",
+  colours: "teal-red",
+  charts: true,
+  ...read(),
+};
 
 /** Change one choice, keep it, and tell everyone who draws by it. */
 export function choose(name, value) {

@@ -52,7 +52,7 @@ function startChain() {
   });
 
   // What the server drew is as old as it said; the page goes on counting from there.
-  if (section.dataset.ageMs !== "") freshness.heard("options", Number(section.dataset.ageMs) + performance.now());
+  if (section.dataset.ageMs !== "") freshness.heard("options", Number(section.dataset.ageMs) + performance.now() - session.at);
   if (section.dataset.marketTime) truth.last = { marketTime: Number(section.dataset.marketTime), exchange: NaN, newest: 0 };
 
   ticks.addEventListener("frame", ({ detail: frame }) => {
@@ -74,11 +74,6 @@ function startChain() {
     truth.draw();
   };
   ticks.addEventListener("refused", ({ detail }) => refuse(detail));
-  ticks.addEventListener("error", ({ detail }) => {
-    put($("#blanktext"), detail.message);
-    document.body.classList.toggle("nodata", detail.code === "unknown_chain");
-    $("#blank").hidden = detail.code !== "unknown_chain";
-  });
   session.onRefused = (status) => refuse(status === 403 ? "denied" : "loggedout");
 
   const dock = startDock(second);
@@ -145,7 +140,6 @@ function startChain() {
   grid.window();
   grid.center();
   $(".exps [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
-  truth.listeners.push((state) => dock.stale(state));
   truth.start();
   ticks.dial();
 
@@ -206,11 +200,10 @@ function startDock(redraw) {
   queueMicrotask(() => show(roomy.matches && look.charts));
   return {
     toggle,
-    stale() {},
     draw(book, figures) {
       if (!dock.classList.contains("open")) return;
       const width = 292;
-      const height = Math.round(Math.max(130, Math.min(230, (dock.clientHeight - 170) / 2)));
+      const height = Math.round(Math.max(130, Math.min(290, (dock.clientHeight - 170) / 2)));
       $("#ch-smile").innerHTML = charts.smile(book, width, height);
       $("#ch-oi").innerHTML = charts.openInterest(book, width, height);
       const points = (fraction) => (format.missing(fraction) ? format.DASH : format.signedGrouped(fraction * 100));

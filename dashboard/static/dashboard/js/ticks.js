@@ -8,6 +8,9 @@ const FIRST_DELAY_MS = 500;
 const LONGEST_DELAY_MS = 15_000;
 const STEADY_MS = 10_000;
 const HANDSHAKE_MS = 8_000;
+// A stream that has just begun does not know the chain yet: ask again, calmly.
+const ASK_AGAIN_MS = 2_000;
+const ASK_AGAIN_ON = new Set(["unknown_chain", "unavailable"]);
 // Dialling again with the same login is useless.
 const REFUSED = new Map([
   [4401, "loggedout"],
@@ -15,7 +18,7 @@ const REFUSED = new Map([
 ]);
 
 export class Ticks extends EventTarget {
-  /** `url`: the socket's path; `chain`: {underlying, expiry}. Emits `frame`, `state`, `refused` and `error`. */
+  /** `url`: the socket's path; `chain`: {underlying, expiry}. Emits `frame`, `state` and `refused`. */
   constructor(url, chain) {
     super();
     this.url = new URL(url, location.href);
@@ -29,6 +32,8 @@ export class Ticks extends EventTarget {
     this.nextTryAt = 0;
     this.unacknowledged = [];
     this.stopped = false;
+    this.feed = "live"; // what the server says of the stream itself
+    this.problem = ""; // why the subscription is not in force, in the server's words
     addEventListener("online", () => this.retryNow());
     document.addEventListener("visibilitychange", () => document.hidden || this.retryNow());
     addEventListener("pagehide", () => this.socket?.close());
@@ -38,6 +43,7 @@ export class Ticks extends EventTarget {
 
   dial() {
     clearTimeout(this.timer);
+    clearTimeout(this.asking);
     this.nextTryAt = 0;
     this.unacknowledged = [];
     const socket = new WebSocket(this.url);
@@ -47,7 +53,7 @@ export class Ticks extends EventTarget {
     socket.onopen = () => {
       clearTimeout(handshake);
       openedAt = performance.now();
-      this.send({ type: "subscribe", id: "1", chains: [this.chain] });
+      this.subscribe();
     };
     socket.onmessage = (event) => this.socket === socket && this.receive(JSON.parse(event.data));
     socket.onclose = (event) => {
@@ -57,6 +63,10 @@ export class Ticks extends EventTarget {
       this.setConnected(false);
       this.wait(event.code);
     };
+  }
+
+  subscribe() {
+    this.send({ type: "subscribe", id: "1", chains: [this.chain] });
   }
 
   wait(code) {
@@ -88,16 +98,26 @@ export class Ticks extends EventTarget {
       this.unacknowledged.push(message.frame);
       this.emit("frame", message);
     } else if (message.type === "ack") {
+      this.problem = "";
       this.setConnected(true);
-    } else if (message.type === "error") {
-      this.emit("error", message);
-    }
+    } else if (message.type === "status") {
+      this.feed = message.feed_state;
+    } else if (message.type === "error") this.refused(message);
+  }
+
+  refused(message) {
+    this.setConnected(true); // whoever answers is there
+    if (message.id !== "1") return;
+    this.problem = message.message;
+    if (!ASK_AGAIN_ON.has(message.code)) return;
+    clearTimeout(this.asking);
+    this.asking = setTimeout(() => this.connected && this.subscribe(), ASK_AGAIN_MS);
   }
 
   /** Everything received so far is on the screen: the server may send more. */
   painted() {
     if (!this.unacknowledged.length || this.socket?.readyState !== WebSocket.OPEN) return;
-    for (const frame of this.unacknowledged) this.send({ type: "ack", frame });
+    this.send({ type: "ack", frame: this.unacknowledged.at(-1) }); // and with it every earlier one
     this.unacknowledged = [];
   }
 

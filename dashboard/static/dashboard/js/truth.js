@@ -167,12 +167,16 @@ export class TruthView {
     const from = this.last ? format.time(this.last.marketTime) : format.DASH;
     const wait = Math.ceil((this.ticks.nextTryAt - performance.now()) / 1000);
     const retry = this.ticks.nextTryAt && wait > 0 ? `Trying again in ${wait} s.` : "Trying again.";
-    if (state === "waiting") return ["Waiting for the first prices.", `The stream has sent none for ${this.chainName} yet.`];
+    const stream = this.ticks.feed === "down" ? "The stream is not running." : this.ticks.problem;
+    if (state === "waiting") {
+      return ["Waiting for the first prices.", stream || `The stream has sent none for ${this.chainName} yet.`];
+    }
     if (state === "stale") {
       const why =
-        this.freshness.ageMs("underlying") > this.freshness.staleMs && this.freshness.ageMs("options") < this.freshness.staleMs
+        stream ||
+        (this.freshness.ageMs("underlying") > this.freshness.staleMs && this.freshness.ageMs("options") < this.freshness.staleMs
           ? "The underlying went quiet."
-          : "The server has sent nothing newer; this page is connected and listening.";
+          : "The server has sent nothing newer; this page is connected and listening.");
       return [`Prices are ${format.age(seconds)} old.`, `Last price ${from}. ${why}`];
     }
     if (this.refusal === "loggedout") return ["You are logged out.", `What you see is from ${from}. Reload the page to log in.`];
