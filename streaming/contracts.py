@@ -103,15 +103,14 @@ class Instruments:
         return np.where(self.tokens[places] == tokens, places, UNKNOWN)
 
     def parts_of(self, slots: NDArray[np.intp]) -> dict[str, NDArray[np.intp]]:
-        """The slots by the name of their part, each part's in display order kept as given within the part."""
+        """The slots by the name of their part, in the order given."""
         numbers = self.part_number[slots]
         order = np.argsort(numbers, kind="stable")
         grouped, numbers = slots[order], numbers[order]
-        starts = np.flatnonzero(np.diff(numbers, prepend=UNKNOWN)).tolist()
+        starts = np.flatnonzero(np.diff(numbers, prepend=UNKNOWN))
         names = [self._part_names[number] for number in numbers[starts].tolist()]
-        return {
-            name: grouped[start:end] for name, start, end in zip(names, starts, [*starts[1:], len(slots)], strict=True)
-        }
+        ends = np.append(starts[1:], len(slots)).tolist()
+        return {name: grouped[start:end] for name, start, end in zip(names, starts.tolist(), ends, strict=False)}
 
 
 def _parts(contracts: Sequence[Contract]) -> dict[str, Part]:

@@ -1,0 +1,142 @@
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from greeks import black76, black_scholes
+from streaming.contracts import CALL, PUT
+from streaming.outbox import read_line
+from streaming.pricing import Moment, PricingSettings, UnderlyingSource
+from streaming.snapshots import PartEncoder, Stamp
+from streaming.tests import chain, frames
+from streaming.tests.chain import FUTURE_TOKEN, NOW, RATE, option_token, slot, tick
+from streaming.tests.ws_schemas import check
+
+OPTIONS, UNDERLYING = "nifty:2026-12-01", "nifty:underlying"
+STAMP = Stamp(source="simulated", feed_state="live", epoch=7, seq=123, sent_at=1_795_839_300.5)
+MOMENT = Moment(market_time=NOW, monotonic=1_000.120)
+
+
+def encoder(source: UnderlyingSource = UnderlyingSource.PARITY_FORWARD) -> PartEncoder:
+    table = chain.table()
+    tick(table, *chain.packets())
+    return PartEncoder(table, PricingSettings(rate=RATE, underlying_source=source))
+
+
+def snapshot(of: PartEncoder, part: str = OPTIONS) -> dict[str, Any]:
+    line: dict[str, Any] = json.loads(of.encode_snapshot([part], MOMENT, STAMP)[part])
+    return line
+
+
+@pytest.mark.parametrize("source", UnderlyingSource)
+@pytest.mark.parametrize("part", [OPTIONS, UNDERLYING])
+def test_lines_follow_their_schema(source: UnderlyingSource, part: str) -> None:
+    check("part-line", snapshot(encoder(source), part))
+
+
+def test_a_part_that_never_ticked_is_all_null_and_follows_the_schema() -> None:
+    empty = PartEncoder(chain.table(), PricingSettings())
+    line = snapshot(empty)
+    check("part-line", line)
+    assert line["pricing"]["underlying_price"] is None
+    assert set(line["columns"]["last_price"] + line["columns"]["oi"] + line["columns"]["delta"]) == {None}
+    assert set(line["columns"]["greeks_reason"]) == {"no_price"}
+
+
+def test_the_head_is_found_without_reading_the_columns() -> None:
+    data = encoder().encode_snapshot([OPTIONS], MOMENT, STAMP)[OPTIONS]
+    found = read_line(data)
+    assert found is not None
+    assert (found.part, found.version) == (OPTIONS, (7, 123))
+
+
+@pytest.mark.parametrize("source", [UnderlyingSource.PARITY_FORWARD, UnderlyingSource.SPOT])
+def test_a_snapshots_greeks_follow_from_its_own_inputs(source: UnderlyingSource) -> None:
+    line = snapshot(encoder(source))
+    pricing, columns = line["pricing"], {name: np.array(values) for name, values in line["columns"].items()}
+    model = {"black-76": black76, "black-scholes-merton": black_scholes}[pricing["model"]]
+    terms = pricing["underlying_price"], columns["strike"], pricing["time_to_expiry"], pricing["rate"]
+    middle = (columns["bid"] + columns["ask"]) / 2
+    volatility = model.implied_volatility(middle, *terms, columns["is_call"]).volatility
+    greeks = model.greeks(*terms, volatility, columns["is_call"])
+    assert columns["implied_volatility"] == pytest.approx(volatility, abs=1e-6, nan_ok=True)
+    for name, decimals in (
+        ("delta", 6),
+        ("gamma", 10),
+        ("theta_per_day", 4),
+        ("vega_per_point", 4),
+        ("rho_per_point", 4),
+    ):
+        assert columns[name] == pytest.approx(getattr(greeks, name), abs=10**-decimals), name
+
+
+def test_a_snapshot_has_every_row_and_an_update_those_that_changed() -> None:
+    of = encoder()
+    applied = tick(of.table, chain.option_packet(25_050.0, PUT, time=NOW + 1), at=1_000.1)
+    (data,) = of.encode_update(applied.slots, MOMENT, STAMP).values()
+    update = json.loads(data)
+    check("part-line", update)
+    assert (update["kind"], update["part"]) == ("update", OPTIONS)
+    assert update["columns"]["instrument_token"] == [option_token(25_050.0, PUT)]
+    assert len(snapshot(of)["columns"]["instrument_token"]) == 10
+
+
+def test_an_update_of_several_parts_has_one_line_each() -> None:
+    of = encoder()
+    lines = of.encode_update(np.arange(len(of.table)), MOMENT, STAMP)
+    assert set(lines) == {OPTIONS, UNDERLYING}
+    rows = {part: json.loads(line)["columns"]["instrument_token"] for part, line in lines.items()}
+    assert set(rows[UNDERLYING]) == {chain.INDEX_TOKEN, FUTURE_TOKEN}
+    assert len(rows[OPTIONS]) == 10
+
+
+def test_nothing_changed_is_nothing_to_send() -> None:
+    assert encoder().encode_update(np.empty(0, np.intp), MOMENT, STAMP) == {}
+
+
+def test_values_come_as_received() -> None:
+    columns = snapshot(encoder(), UNDERLYING)["columns"]
+    assert columns["tradingsymbol"] == ["NIFTY 50", "NIFTY26DECFUT"]
+    assert columns["instrument_type"] == ["EQ", "FUT"]
+    assert columns["expiry"] == [None, "2026-12-29"]
+    assert columns["last_price"] == [25_000.0, 25_150.0]
+    assert columns["change_percent"] == [0.4016, 0.6]
+    assert columns["exchange_timestamp"] == [NOW, NOW]
+    assert columns["age_ms"] == [120, 120]
+
+
+def test_what_is_missing_is_null_and_never_zero() -> None:
+    columns = snapshot(encoder(), UNDERLYING)["columns"]
+    assert columns["volume_traded"] == [None, 0]  # an index has none; the future's is known, and zero
+    assert columns["bid"] == columns["bid_quantity"] == [None, None]
+    assert columns["last_trade_time"] == [None, None]
+
+
+def test_an_untraded_option_has_no_price_and_no_greeks_but_a_reason() -> None:
+    of = encoder()
+    token = option_token(25_000.0, CALL)
+    tick(of.table, frames.full(token, 0, exchange_timestamp=NOW + 1))
+    line = snapshot(of)
+    row = line["columns"]["instrument_token"].index(token)
+    shown = {
+        name: line["columns"][name][row]
+        for name in ("last_price", "delta", "implied_volatility", "greeks_reason", "flags")
+    }
+    assert shown == {
+        "last_price": None,
+        "delta": None,
+        "implied_volatility": None,
+        "greeks_reason": "untraded",
+        "flags": 1,
+    }
+
+
+def test_the_encoder_follows_a_change_of_instruments() -> None:
+    of = encoder()
+    instruments = of.table.instruments
+    of.table.replace_instruments(type(instruments)(c for c in chain.contracts() if c.strike != 25_000.0))
+    of.follow()
+    line = snapshot(of)
+    assert option_token(25_000.0, CALL) not in line["columns"]["instrument_token"]
+    assert line["columns"]["last_price"][0] == of.table["last_price"][slot(of.table, option_token(24_900.0, CALL))]
