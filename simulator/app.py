@@ -36,6 +36,7 @@ class Simulator:
     """A simulator that is listening."""
 
     broker: Broker
+    feed: feed.Feed
     host: str
     port: int
     _runner: web.AppRunner
@@ -65,7 +66,7 @@ async def start(
             f"cannot listen on {options.host}:{options.port} ({exc.strerror}); choose another SIMULATOR_PORT, or 0"
         ) from exc
     port: int = runner.addresses[0][1]
-    return Simulator(app[BROKER], options.host, port, runner)
+    return Simulator(app[BROKER], app[feed.FEED], options.host, port, runner)
 
 
 async def stop(simulator: Simulator) -> None:

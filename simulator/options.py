@@ -4,6 +4,8 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pyotp
+
 from simulator.rules import Rules
 
 
@@ -20,6 +22,14 @@ class DemoUser:
     totp_secret: str
     name: str = "Demo Trader"
     email: str = "demo@example.com"
+
+    def __post_init__(self) -> None:
+        try:
+            pyotp.TOTP(self.totp_secret).now()
+        except ValueError as exc:
+            raise InvalidOptions(
+                f"user {self.user_id}: the TOTP secret is unusable ({exc}); 32 base32 digits do"
+            ) from exc
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from kiteconnect import KiteConnect
 
 from simulator.app import Simulator, start, stop
 from simulator.clock import Clock
+from simulator.feed import Connection
 from simulator.options import DEMO_APP, DEMO_USER, SimulatorOptions
 from simulator.rules import Rules
 
@@ -54,6 +55,7 @@ class RunningSimulator:
         self.broker = simulator.broker
         self.http_root = simulator.http_root
         self.websocket_root = simulator.websocket_root
+        self._feed = simulator.feed
 
     def request_token(self) -> str:
         """A fresh request token, the way a browser gets one."""
@@ -74,6 +76,10 @@ class RunningSimulator:
         kite = self.client()
         kite.generate_session(self.request_token(), DEMO_APP.api_secret)
         return kite
+
+    def connections(self) -> list[Connection]:
+        """The sockets that are open now."""
+        return list(self._feed.connections)
 
     def feed_url(self, access_token: str) -> str:
         return f"{self.websocket_root}/?api_key={DEMO_APP.api_key}&access_token={access_token}"
