@@ -15,8 +15,9 @@ from greeks.normalised import SQRT_2PI, log_ratio, time_value
 
 DAYS_A_YEAR = 365.0
 POINT = 0.01
-# Under this σ√T an out-of-the-money price as a difference of two terms has fewer than 12 digits; the series keeps them.
-CANCELS = 0.003
+# Out of the money, and near expiry everywhere, the price is a small difference of large terms, whose rounding is of the
+# order of φ(d1)·(1 + |d1|). Below this share of that, fewer than twelve digits of the price are true.
+CANCELS = 1 / 4000
 
 
 class Greeks(NamedTuple):
@@ -31,9 +32,9 @@ class Greeks(NamedTuple):
     ``rho_per_point``         price change per 0.01 of the rate (in Black-76 with the forward held)
     ========================  =======================================================================================
 
-    At expiry, and at zero volatility, they are their limits: price intrinsic, delta 0 or ±1 (times the yield's
-    discount; ±½ at the strike), gamma and vega 0, theta the carry of what is in the money. Exactly at the strike gamma has no
-    finite limit and is +inf; at expiry so has theta, and is -inf.
+    At expiry, and at zero volatility, they are their limits: price intrinsic; delta 0 or ±1 (times the yield's
+    discount; ±½ at the strike); gamma and vega 0; theta the carry of what is in the money. Exactly at the strike gamma
+    has no finite limit and is +inf; nor has theta at expiry, and is -inf.
     """
 
     price: Floats
@@ -62,6 +63,7 @@ def first_order(inputs: Inputs, *, forward_held: bool) -> Greeks:
     s, k, t, r, q, sigma, is_call, shape = inputs
     out = np.empty((6, *shape))
     price, delta, gamma, theta, vega, rho = (out[i, ...] for i in range(6))
+    decay = np.empty(shape)
     with np.errstate(all="ignore"):
         root_t = np.sqrt(t)
         v = sigma * root_t
@@ -70,18 +72,15 @@ def first_order(inputs: Inputs, *, forward_held: bool) -> Greeks:
         asset, cash = s * carry, k * discount
         x = log_ratio(s, k) + (r - q) * t
 
-        # One look for all that is delicate; "not at least", because a nan is no reason to be sure.
-        delicate = not v.min(initial=np.inf) >= CANCELS
-
         m = x / v
-        if delicate:
+        if flat := not v.min(initial=np.inf) > 0:
             m = np.where((v == 0) & (x == 0), 0.0, m)  # at the strike with nothing left to happen: even odds
         d1 = m + 0.5 * v
         d2 = m - 0.5 * v
         density = np.exp(-0.5 * d1 * d1)
         density *= 1 / SQRT_2PI
         # Φ(w·d), not 1 - Φ(d): the latter has no digits left in the far wing.
-        w = 2.0 * is_call - 1.0
+        w = np.where(is_call, 1.0, -1.0)
         held = ndtr(w * d1)
         held *= w
         owed = ndtr(w * d2)
@@ -90,16 +89,19 @@ def first_order(inputs: Inputs, *, forward_held: bool) -> Greeks:
         np.multiply(carry, held, out=delta)
         asset_leg, cash_leg = asset * held, cash * owed
         np.subtract(asset_leg, cash_leg, out=price)
-        if delicate:
-            _restore_digits(price, asset, cash, x, v, w)
         slope = asset * density
-        np.divide(carry * density, s * v, out=gamma)
-        np.multiply(slope * POINT, root_t, out=vega)
-        decay = slope * sigma / (2.0 * root_t)
-        if delicate:
-            decay = _set_flat_limits(gamma, decay, x, v, t, sigma)
-        np.subtract(q * asset_leg - r * cash_leg, decay, out=theta)
-        theta *= 1 / DAYS_A_YEAR
+        if forward_held:  # rho is the price then, and wants all its digits
+            cancels = price < CANCELS * slope * (1.0 + np.abs(d1))
+            if cancels.any():
+                _restore_digits(price, cancels, asset, cash, x, v, w)
+        np.maximum(price, 0.0, out=price)
+        np.divide(density * (carry / s), v, out=gamma)
+        np.multiply(slope, root_t * POINT, out=vega)
+        np.multiply(slope, sigma * (0.5 / DAYS_A_YEAR / root_t), out=decay)
+        if flat:
+            _set_flat_limits(price, gamma, decay, v == 0, asset, cash, x, t, w)
+        np.subtract(asset_leg * (q / DAYS_A_YEAR), cash_leg * (r / DAYS_A_YEAR), out=theta)
+        theta -= decay
         np.multiply(-price if forward_held else cash_leg, t * POINT, out=rho)
 
         # An infinite input, whichever it is, leaves no finite x + v.
@@ -109,18 +111,30 @@ def first_order(inputs: Inputs, *, forward_held: bool) -> Greeks:
     return Greeks(price, delta, gamma, theta, vega, rho)
 
 
-def _restore_digits(price: Floats, asset: Floats, cash: Floats, x: Floats, v: Floats, w: Floats) -> None:
+def _restore_digits(price: Floats, some: Mask, asset: Floats, cash: Floats, x: Floats, v: Floats, w: Floats) -> None:
     """Recompute, as intrinsic plus time value, the prices that the subtraction has robbed of their digits."""
-    some = np.broadcast_to(v < CANCELS, price.shape)
-    a, c, x_some, v_some, w_some = (np.broadcast_to(array, price.shape)[some] for array in (asset, cash, x, v, w))
-    price[some] = np.maximum(w_some * (a - c), 0.0) + np.sqrt(a * c) * time_value(np.abs(x_some), v_some)
+    chosen = np.flatnonzero(some)
+    a, c, x, v, w = (np.broadcast_to(array, price.shape).take(chosen) for array in (asset, cash, x, v, w))
+    intrinsic = np.maximum(2.0 * np.sinh(0.5 * w * x), 0.0)  # (a - c) / √(ac), exact also where a is nearly c
+    np.put(price, chosen, np.sqrt(a * c) * (intrinsic + time_value(np.abs(x), v)))
 
 
-def _set_flat_limits(gamma: Floats, decay: Floats, x: Floats, v: Floats, t: Floats, sigma: Floats) -> Floats:
-    """Gamma and the decay of time value where σ√T is zero: nothing, but at the very strike."""
-    flat, at_strike = v == 0, x == 0
-    gamma[...] = np.where(flat, np.where(at_strike, np.inf, 0.0), gamma)
-    return np.where(flat, np.where(at_strike & (t == 0) & (sigma > 0), np.inf, 0.0), decay)
+def _set_flat_limits(
+    price: Floats,
+    gamma: Floats,
+    decay: Floats,
+    flat: Mask,
+    asset: Floats,
+    cash: Floats,
+    x: Floats,
+    t: Floats,
+    w: Floats,
+) -> None:
+    """Where σ√T is zero the price is intrinsic, and nothing else moves it but at the very strike."""
+    at_strike = x == 0
+    np.copyto(price, np.maximum(w * (asset - cash), 0.0), where=flat)
+    np.copyto(gamma, np.where(at_strike, np.inf, 0.0), where=flat)
+    np.copyto(decay, np.where(at_strike & (t == 0), np.inf, 0.0), where=flat)
 
 
 def inputs_of(

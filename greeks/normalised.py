@@ -10,8 +10,8 @@ Both terms share the factor φ(d1) e^(-x/2) = φ(d2) e^(x/2) = φ(x/v) e^(-v²/8
     b = φ(x/v) e^(-v²/8) · g,      g = R(d1) - R(d2),      R(z) = Φ(z) / φ(z) = √(π/2) erfcx(-z/√2),
 
 and g is smooth: for small v we take its Taylor series about the midpoint z = -x/v, otherwise the difference as it
-stands. R solves R' = 1 + zR, which gives all its derivatives; d(ln b)/dv = 1/g. Relative accuracy is a few parts in 1e14
-however far out of the money, and the logarithm of b does not underflow.
+stands. R solves R' = 1 + zR, which gives all its derivatives; d(ln b)/dv = 1/g. Relative accuracy is a few parts in
+1e14 however far out of the money, and the logarithm of b does not underflow.
 """
 
 import math
@@ -26,7 +26,9 @@ SQRT_HALF_PI = math.sqrt(0.5 * math.pi)
 SQRT_HALF = math.sqrt(0.5)
 SQRT_PI = math.sqrt(math.pi)
 SQRT_2PI = math.sqrt(2 * math.pi)
-NARROW = 0.2  # below it the series is exact to rounding: the next term is under 1e-14 of the sum
+# The v up to which the series is exact to rounding (its next term under 1e-14 of the sum), and its last term.
+NARROW, NARROW_TERMS = 0.2, 9
+WIDE, WIDE_TERMS = 0.7, 17
 
 
 def mills(z: Floats) -> Floats:
@@ -44,16 +46,18 @@ def log_ratio(numerator: Floats, denominator: Floats) -> Floats:
 
 def mills_gap(h: Floats, v: Floats) -> Floats:
     """g(h, v) = R(-h + v/2) - R(-h - v/2), for h = x/v >= 0 and v >= 0 of one shape."""
-    gap = _gap_series(h, v)
+    gap = _gap_series(h, v, NARROW_TERMS)
     wide = v >= NARROW
     if wide.any():
-        m, t = -h[wide], 0.5 * v[wide]
-        gap[wide] = mills(m + t) - mills(m - t)
+        h, v = h[wide], v[wide]
+        difference = mills(-h + 0.5 * v) - mills(-h - 0.5 * v)
+        # At the money the difference still costs a digit.
+        gap[wide] = np.where((v < WIDE) & (h < 1.0), _gap_series(h, v, WIDE_TERMS), difference)
     return gap
 
 
-def _gap_series(h: Floats, v: Floats) -> Floats:
-    """v·(c1 + u c3 + u² c5 + …) with u = v²/4 and c_n = R⁽ⁿ⁾(-h)/n!, where R' = 1 + zR gives
+def _gap_series(h: Floats, v: Floats, last: int) -> Floats:
+    """v·(c1 + u c3 + u² c5 + … c_last) with u = v²/4 and c_n = R⁽ⁿ⁾(-h)/n!, where R' = 1 + zR gives
 
     c1 = 1 - hR,   c3 = ((h² + 3) c1 - 1) / 6,   c_n+2 = ((h² + 2n + 1) c_n - c_n-2) / ((n + 1)(n + 2)).
     """
@@ -66,7 +70,7 @@ def _gap_series(h: Floats, v: Floats) -> Floats:
     c1 += 1.0
     terms = [c1]
     before: Floats | float = 1.0
-    for n in (1, 3, 5, 7):
+    for n in range(1, last, 2):
         term = hh + (2 * n + 1)
         term *= terms[-1]
         term -= before
