@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+from accounts.credentials import ring_problems
+
 KITE_HOSTS = {
     "KITE_API_ROOT": ("https", "api.kite.trade"),
     "KITE_WS_ROOT": ("wss", "ws.kite.trade"),
@@ -47,8 +49,8 @@ def problems_of(settings: Any) -> Iterator[str]:
         or key.startswith(("django-insecure", "only-for-tests"))
     ):
         yield "SECRET_KEY is short, simple or a known default: make one with secrets.token_urlsafe(48)"
-    if key in settings.CREDENTIAL_KEYS:
-        yield "CREDENTIAL_KEYS holds SECRET_KEY: the broker's secrets need a key of their own"
+    for problem in ring_problems(list(settings.CREDENTIAL_KEYS), key):
+        yield f"CREDENTIAL_KEYS: {problem}"
     yield from _hosts(settings)
     yield from _cookies_and_tls(settings)
     yield from _broker(settings)

@@ -109,7 +109,7 @@ class Supervisor:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(how)
             try:
-                await asyncio.wait_for(process.wait(), GRACE_SECONDS)
+                await asyncio.wait_for(_leader_gone(process), GRACE_SECONDS)
             except TimeoutError:
                 self._console.trouble(f"{name} did not stop within {GRACE_SECONDS:.0f} s and is killed")
         if process is not None:
@@ -168,6 +168,12 @@ class Supervisor:
                 self._last_lines[name].append(text)
                 if not quiet:
                     self._console.line(name, colour, text)
+
+
+async def _leader_gone(process: asyncio.subprocess.Process) -> None:
+    """Unlike `process.wait`, does not wait for children that still hold the leader's output."""
+    while process.returncode is None:  # noqa: ASYNC110  (asyncio offers no event for it)
+        await asyncio.sleep(0.02)
 
 
 def _ended(code: int) -> str:

@@ -20,7 +20,7 @@ from django.urls import reverse
 from accounts import clock
 from accounts.broker.login import log_in_automatically
 from accounts.demo import ADMIN_USERNAME, Demo, ensure_administrator, seed_demo
-from accounts.exceptions import BrokerError, LoginFailed
+from accounts.exceptions import BrokerError, CredentialError, LoginFailed, SessionMismatch
 from accounts.models import LoginLink
 from market.calendar_loading import load_calendar
 from market.exceptions import MarketError
@@ -68,8 +68,9 @@ class Command(BaseCommand):
         try:
             log_in_automatically(demo.account)
             if _instruments_are_old(today):
-                refresh_instruments()
-        except (BrokerError, LoginFailed, MarketError) as exc:
+                # The simulated dump is as long as its dial says; a shorter one is no accident.
+                refresh_instruments(accept_shrinking=True)
+        except (BrokerError, CredentialError, LoginFailed, MarketError, SessionMismatch) as exc:
             raise CommandError(f"the simulated broker refused: {exc}") from exc
         for underlying in FIRST_UNDERLYINGS:
             followed = Subscription.objects.active().filter(instrument__name=underlying, instrument__expiry__gte=today)
