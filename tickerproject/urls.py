@@ -6,7 +6,6 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from tickerproject import health, metrics
 
-
 urlpatterns = [
     # open: they tell no more than whether the service works, and machines ask them
     path("health", health.health, name="health"),

@@ -233,17 +233,11 @@ class LocalRun:
             ("open", address + prepared["login_path"]),
             ("", "(this link logs you in once; after that: " + address + "/)"),
         ]
+        admin = prepared["admin_username"]
         if prepared["admin_password"]:
-            rows.append(
-                ("admin", f"{prepared['admin_username']}, password {prepared['admin_password']} (shown only now)")
-            )
+            rows.append(("admin", f"{admin}, password {prepared['admin_password']} (shown only now)"))
         else:
-            rows.append(
-                (
-                    "admin",
-                    f"{prepared['admin_username']}; a new link: .venv/bin/python manage.py login_link {prepared['admin_username']}",
-                )
-            )
+            rows.append(("admin", f"{admin}; a new link: .venv/bin/python manage.py login_link {admin}"))
         if api_key:
             rows.append(("API key", api_key))
             rows.append(("", f"curl -H 'X-API-Key: …' {address}/api/v1/subscriptions"))

@@ -1,6 +1,7 @@
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.urls import reverse
@@ -9,7 +10,7 @@ from accounts.models import LoginLink
 
 
 class Command(BaseCommand):
-    help = "Print a path that logs USER in once."
+    help = "Print a link that logs USER in once."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("user")
@@ -20,4 +21,4 @@ class Command(BaseCommand):
         if person is None:
             raise CommandError(f"there is no active user {user!r}; `manage.py createsuperuser` makes one")
         token = LoginLink.objects.issue(person, valid_for=timedelta(minutes=minutes))
-        self.stdout.write(reverse("accounts:login-link", args=[token]))
+        self.stdout.write(settings.WEB_ADDRESS + reverse("accounts:login-link", args=[token]))
