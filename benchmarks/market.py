@@ -62,9 +62,7 @@ def market(seed: int = 5) -> Market:
     return Market(contracts, [max(round(price * 20) * 5, 5) for price in prices])
 
 
-def frames_of(
-    source: Market, rows: Sequence[int], packets_a_frame: int, *, volume: int, seed: int = 1
-) -> list[bytes]:
+def frames_of(source: Market, rows: Sequence[int], packets_a_frame: int, *, volume: int, seed: int = 1) -> list[bytes]:
     """The given instruments' full packets, each price a few ticks from the market's, in frames."""
     rng = np.random.default_rng(seed)
     moves = rng.integers(-1, 2, len(rows)).tolist()

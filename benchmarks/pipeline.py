@@ -1,0 +1,89 @@
+"""The whole ingest on one core: windows of 900 ticks over 9,000 instruments, from raw frames to Redis.
+
+Ours goes through the service's own modules: `TickPipeline` decodes, checks, prices and encodes; `Publisher` writes. The
+peer is `typical.TypicalService`. Every window has its own ticks, so that nothing is conflated away.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import sys
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import redis
+import redis.asyncio
+
+from benchmarks.harness import PeerMissing, Result, compare
+from benchmarks.market import MARKET_TIME, RATE, Market, frames_of, market
+from benchmarks.typical import NAME, TypicalService
+from benchmarks.valkey import valkey
+from streaming.names import RedisNames
+from streaming.pipeline import TickPipeline
+from streaming.pricing import PricingSettings
+from streaming.publisher import Batch, Publisher, hot_path_client
+
+TICKS = 900
+PACKETS_A_FRAME = 30
+WINDOWS = 12
+
+
+def run(rounds: int) -> Iterator[Result]:
+    """Ticks per second, with publishing and (`-unpublished`) without it on either side."""
+    source = market()
+    windows = [_window(source, number) for number in range(WINDOWS)]
+    with valkey() as url, asyncio.Runner() as loop:
+        publisher = Publisher(hot_path_client(url), RedisNames("benchmark"))
+        writing = loop.get_loop().create_task(publisher.run())
+
+        def publish(batch: Batch) -> None:
+            publisher.put(batch)
+            loop.run(publisher.drained())
+            if publisher.failures or publisher.dropped:
+                raise RuntimeError("the publisher could not write: this is not a measurement")
+
+        client = redis.Redis.from_url(url)
+        yield _case("900-ticks", source, windows, publish, client.publish, rounds)
+        yield _case("900-ticks-unpublished", source, windows, lambda batch: None, lambda channel, message: None, rounds)
+        writing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            loop.run(_wait(writing))
+        client.close()
+
+
+async def _wait(task: "asyncio.Task[None]") -> None:
+    await task
+
+
+def _case(
+    case: str,
+    source: Market,
+    windows: list[list[bytes]],
+    publish: Callable[[Batch], None],
+    publish_tick: Callable[[str, str], object],
+    rounds: int,
+) -> Result:
+    pipeline = TickPipeline("simulated", 1, lambda: MARKET_TIME, PricingSettings(rate=RATE))
+    pipeline.follow(source.contracts)
+    pipeline.flush(frames_of(source, range(len(source.contracts)), 100, volume=1), MARKET_TIME)
+    coming = itertools.cycle(windows)
+
+    def ours() -> None:
+        flushed = pipeline.flush(next(coming), MARKET_TIME)
+        if flushed.packets != TICKS or flushed.rejected or flushed.faults:
+            raise RuntimeError(f"not all ticks were good: {flushed.packets}, {flushed.rejected}, {flushed.faults}")
+        publish(flushed.batch)
+
+    try:
+        service = TypicalService(source, publish_tick)
+    except PeerMissing as exc:
+        print(exc, file=sys.stderr)
+        timing = compare(ours, ours, rounds=rounds)
+        return Result("pipeline", case, TICKS / timing.ours, "ticks/s", NAME, None, None)
+    timing = compare(ours, lambda: service.window(windows[0]), rounds=rounds)
+    return Result("pipeline", case, TICKS / timing.ours, "ticks/s", NAME, TICKS / timing.peer, timing.ratio)
+
+
+def _window(source: Market, number: int) -> list[bytes]:
+    rows = np.random.default_rng(number).permutation(len(source.contracts))[:TICKS].tolist()
+    return frames_of(source, rows, PACKETS_A_FRAME, volume=10, seed=number)
