@@ -9,7 +9,9 @@ from typing import Any
 
 import redis
 from django.conf import settings
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 
 from streaming.names import RedisNames
 
@@ -60,7 +62,10 @@ def parse(blob: bytes | str) -> Snapshot:
 @lru_cache(maxsize=1)
 def _client() -> "redis.Redis":
     return redis.Redis.from_url(
-        settings.REDIS_URL, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS
+        settings.REDIS_URL,
+        socket_timeout=TIMEOUT_SECONDS,
+        socket_connect_timeout=TIMEOUT_SECONDS,
+        retry=Retry(NoBackoff(), 0),  # the default would keep the page waiting for ten seconds
     )
 
 
@@ -75,7 +80,7 @@ def latest(*parts: str) -> list[Snapshot | None]:
     return [_parsed(part, blob) for part, blob in zip(parts, blobs, strict=True)]
 
 
-def _parsed(part: str, blob: bytes | None) -> Snapshot | None:
+def _parsed(part: str, blob: bytes | str | None) -> Snapshot | None:
     if blob is None:
         return None
     try:

@@ -127,5 +127,5 @@ def followed_chains() -> list[Chain]:
         .distinct()
         .order_by()
     )
-    chains = [Chain(name, expiry, exchange) for name, expiry, exchange in rows]
+    chains = [Chain(name, expiry, exchange) for name, expiry, exchange in rows if expiry is not None]
     return sorted(chains, key=lambda chain: (chain.underlying != "NIFTY", chain.underlying, chain.expiry))

@@ -44,7 +44,7 @@ class FakeMarket:
     expiry: date = date(2026, 12, 1)
     spot: float = 24_612.35
     step: int = 50
-    strikes_each_side: int = 40
+    strikes_each_side: int = 20
     seed: int = 20261125
     source: str = "simulated"
     seq: int = 0

@@ -62,6 +62,7 @@ function startChain() {
       if (kind === "options") document.body.classList.remove("loading");
     }
     grid.schedule();
+    if (truth.state !== "live") truth.draw(); // good news is not kept waiting
     if (!document.hidden) header();
   });
   ticks.addEventListener("state", ({ detail: connected }) => {
