@@ -15,9 +15,9 @@ from greeks.normalised import SQRT_2PI, log_ratio, time_value
 
 DAYS_A_YEAR = 365.0
 POINT = 0.01
-# Out of the money, and near expiry everywhere, the price is a small difference of large terms, whose rounding is of the
-# order of φ(d1)·(1 + |d1|). Below this share of that, fewer than twelve digits of the price are true.
-CANCELS = 1 / 4000
+# Out of the money, and near expiry everywhere, the price is a small difference of large terms, each with an error of
+# some roundings of itself and of |d1| times its density. Below this share of that, too few of its digits are true.
+CANCELS = 1 / 2000
 
 
 class Greeks(NamedTuple):
@@ -90,8 +90,8 @@ def first_order(inputs: Inputs, *, forward_held: bool) -> Greeks:
         asset_leg, cash_leg = asset * held, cash * owed
         np.subtract(asset_leg, cash_leg, out=price)
         slope = asset * density
-        if forward_held:  # rho is the price then, and wants all its digits
-            cancels = price < CANCELS * slope * (1.0 + np.abs(d1))
+        if forward_held:  # the price is in rho and theta then, and they want all its digits
+            cancels = price < CANCELS * (np.abs(asset_leg) + slope * np.abs(d1))
             if cancels.any():
                 _restore_digits(price, cancels, asset, cash, x, v, w)
         np.maximum(price, 0.0, out=price)
@@ -100,9 +100,13 @@ def first_order(inputs: Inputs, *, forward_held: bool) -> Greeks:
         np.multiply(slope, sigma * (0.5 / DAYS_A_YEAR / root_t), out=decay)
         if flat:
             _set_flat_limits(price, gamma, decay, v == 0, asset, cash, x, t, w)
-        np.subtract(asset_leg * (q / DAYS_A_YEAR), cash_leg * (r / DAYS_A_YEAR), out=theta)
-        theta -= decay
-        np.multiply(-price if forward_held else cash_leg, t * POINT, out=rho)
+        if forward_held:
+            np.subtract(price * (r / DAYS_A_YEAR), decay, out=theta)
+            np.multiply(price, t * -POINT, out=rho)
+        else:
+            np.subtract(asset_leg * (q / DAYS_A_YEAR), cash_leg * (r / DAYS_A_YEAR), out=theta)
+            theta -= decay
+            np.multiply(cash_leg, t * POINT, out=rho)
 
         # An infinite input, whichever it is, leaves no finite x + v.
         usable = (s > 0) & (k > 0) & (t >= 0) & (sigma >= 0) & np.isfinite(x + v)
