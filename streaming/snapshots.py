@@ -5,9 +5,8 @@ An update has the rows that changed and a snapshot (the part's blob) has all of 
 encoding goes part by part. A line's Greeks follow from the line itself: all its rows are priced with its `pricing`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Final
 
 import numpy as np
@@ -38,11 +37,6 @@ _REASON_NAMES: Final = np.array([None, *(reason.name.lower() for reason in Greek
 _GREEKS: Final = {"delta": 6, "gamma": 10, "theta_per_day": 4, "vega_per_point": 4, "rho_per_point": 4}
 _VOLATILITY_DECIMALS: Final = 6
 _CHANGE_DECIMALS: Final = 4
-
-
-class Kind(StrEnum):
-    SNAPSHOT = "snapshot"
-    UPDATE = "update"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +72,21 @@ class PartEncoder:
 
     def encode_update(self, slots: Slots, moment: Moment, stamp: Stamp) -> dict[str, bytes]:
         """One line per part with these rows: what a flush publishes."""
-        return self._encode(Kind.UPDATE, self._instruments.parts_of(slots), moment, stamp)
+        return self._encode(self._instruments.parts_of(slots), (), moment, stamp)
 
     def encode_snapshot(self, parts: Iterable[str], moment: Moment, stamp: Stamp) -> dict[str, bytes]:
         """One line per part with all of its rows, those that never ticked included."""
         rows = {name: self._instruments.parts[name].slots for name in parts}
-        return self._encode(Kind.SNAPSHOT, rows, moment, stamp)
+        return self._encode(rows, rows.keys(), moment, stamp)
 
-    def _encode(self, kind: Kind, rows: Mapping[str, Slots], moment: Moment, stamp: Stamp) -> dict[str, bytes]:
+    def encode_flush(self, slots: Slots, whole: Collection[str], moment: Moment, stamp: Stamp) -> dict[str, bytes]:
+        """One line per part: the parts named in `whole` with all of their rows, the others with those of `slots`."""
+        rows = self._instruments.parts_of(slots) | {name: self._instruments.parts[name].slots for name in whole}
+        return self._encode(rows, whole, moment, stamp)
+
+    def _encode(
+        self, rows: Mapping[str, Slots], whole: Collection[str], moment: Moment, stamp: Stamp
+    ) -> dict[str, bytes]:
         if not rows:
             return {}
         parts = sorted((self._instruments.parts[name] for name in rows), key=lambda part: part.expiry is None)
@@ -102,7 +103,7 @@ class PartEncoder:
         of_underlyings = self._underlying_columns(slots[cut:])
         heads = _pricing_heads(pricings, self.settings)
 
-        common = _head(kind, moment, stamp)
+        common = _head(moment, stamp)
         lines = {}
         end = 0
         for number, (part, size) in enumerate(zip(parts, sizes, strict=True)):
@@ -112,7 +113,12 @@ class PartEncoder:
                 columns |= {name: values[start:end] for name, values in of_options.items()}
             else:
                 columns |= {name: values[start - cut : end - cut] for name, values in of_underlyings.items()}
-            own = {"part": part.name, "underlying": part.underlying, "expiry": part.expiry}
+            own = {
+                "part": part.name,
+                "underlying": part.underlying,
+                "expiry": part.expiry,
+                "kind": "snapshot" if part.name in whole else "update",
+            }
             pricing = heads[number] if number < len(options) else None
             line = {**common, **own, "pricing": pricing, "columns": columns}
             lines[part.name] = orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY)
@@ -165,14 +171,14 @@ class PartEncoder:
         }
 
 
-def _head(kind: Kind, moment: Moment, stamp: Stamp) -> dict[str, Any]:
+def _head(moment: Moment, stamp: Stamp) -> dict[str, Any]:
     """A line's first keys, in the order readers may rely on: they find part, epoch and seq without parsing the rest."""
     return {
         "schema": SCHEMA,
         "part": None,
         "underlying": None,
         "expiry": None,
-        "kind": kind.value,
+        "kind": None,
         "source": stamp.source,
         "feed_state": stamp.feed_state,
         "epoch": stamp.epoch,

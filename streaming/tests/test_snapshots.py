@@ -140,3 +140,13 @@ def test_the_encoder_follows_a_change_of_instruments() -> None:
     line = snapshot(of)
     assert option_token(25_000.0, CALL) not in line["columns"]["instrument_token"]
     assert line["columns"]["last_price"][0] == of.table["last_price"][slot(of.table, option_token(24_900.0, CALL))]
+
+
+def test_a_flush_sends_some_parts_whole_and_of_the_others_what_changed() -> None:
+    of = encoder()
+    lines = of.encode_flush(np.array([len(of.table) - 1]), {UNDERLYING}, MOMENT, STAMP)
+    kinds = {
+        part: (json.loads(line)["kind"], len(json.loads(line)["columns"]["flags"])) for part, line in lines.items()
+    }
+    assert kinds == {UNDERLYING: ("snapshot", 2), OPTIONS: ("update", 1)}
+    assert lines[UNDERLYING] == of.encode_snapshot([UNDERLYING], MOMENT, STAMP)[UNDERLYING]
