@@ -192,6 +192,7 @@ class OpenHours:
 
     def after(self, elapsed: float) -> float:
         """The moment at which `elapsed` seconds of open time have passed since the anchor."""
+        elapsed = max(elapsed, 0.0)  # this machine's clock may have been set back a moment since the anchor
         while elapsed >= self._elapsed[-1]:
             session = next(self._upcoming)
             start, end = max(session.opens.timestamp(), self._anchor), session.closes.timestamp()

@@ -44,7 +44,7 @@ class DemoApp:
 
 # Public on purpose: they open nothing but this simulator, and the README and the login page show them.
 DEMO_USER = DemoUser(user_id="AB1234", password="simulator", totp_secret="JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP")
-DEMO_REDIRECT_URL = "http://127.0.0.1:8000/accounts/login/callback/"
+DEMO_REDIRECT_URL = "http://127.0.0.1:8080/accounts/kite/callback/"
 DEMO_APP = DemoApp(api_key="simkey1", api_secret="simsecret1", redirect_url=DEMO_REDIRECT_URL)
 
 

@@ -3,11 +3,13 @@
 import argparse
 import asyncio
 import contextlib
+import csv
 import json
 import os
 import signal
 import sys
 import time
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,9 @@ WEB_PORT, SIMULATOR_PORT, POSTGRES_PORT, VALKEY_PORT = 8080, 8090, 54320, 63790
 READY_SECONDS = 90
 FIRST_PRICE_SECONDS = 30
 DEMO_KEY = "demo-api-key.env"
+# A simulated run that skips closed hours looks some days ahead.
+CALENDAR_MARGIN = timedelta(days=10)
+LONG_AGO = "2026-11-25T09:15:00+05:30"
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:
@@ -48,7 +53,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--clock",
-        default="open",
+        default=None,
         metavar="WHEN",
         help="the simulated market's time: open (skips closed hours), real, or a moment like 2026-11-25T09:14:30+05:30",
     )
@@ -57,6 +62,13 @@ def arguments(argv: list[str]) -> argparse.Namespace:
         "--rows", type=int, default=30_000, help="instruments the simulated broker lists: 30000 to 115000"
     )
     return parser.parse_args(argv)
+
+
+def calendar_end(exceptions: Path) -> date:
+    """The last day of the last year for which the project's file lists the exchanges' holidays."""
+    with exceptions.open(newline="") as file:
+        years = {row["date"][:4] for row in csv.DictReader(file)}
+    return date(int(max(years)), 12, 31)
 
 
 class LocalRun:
@@ -168,7 +180,7 @@ class LocalRun:
                 # Sessions do not renew themselves yet, so the simulated broker keeps its tokens over the morning.
                 "SIMULATOR_TOKEN_FLUSH": "false",
                 "SIMULATOR_REDIRECT_URL": f"http://{LOOPBACK}:{web_port}/accounts/kite/callback/",
-                "MARKET_CLOCK": self._options.clock,
+                "MARKET_CLOCK": self._options.clock or self._default_clock(),
                 "MARKET_CLOCK_SPEED": str(self._options.speed),
                 "MARKET_CLOCK_ANCHOR": f"{time.time():.3f}",
             }
@@ -176,6 +188,16 @@ class LocalRun:
             name: os.environ.get(name, value) if name in ("SECRET_KEY", "CREDENTIAL_KEYS") else value
             for name, value in values.items()
         }
+
+    def _default_clock(self) -> str:
+        """Today's market, closed hours skipped; a day of long ago once the calendar in the project has ended."""
+        covered_until = calendar_end(PROJECT / "market" / "data" / "session_exceptions.csv")
+        if datetime.now(UTC).date() <= covered_until - CALENDAR_MARGIN:
+            return "open"
+        self._console.trouble(
+            f"the project's market calendar ends in {covered_until:%Y}: the simulated market starts at {LONG_AGO} instead"
+        )
+        return LONG_AGO
 
     def _prepare_servers(self) -> tuple[Postgres | None, Valkey | None]:
         """Our own servers, ready to be started, unless the environment names others."""

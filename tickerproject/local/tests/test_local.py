@@ -9,10 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import pytest
 
+from tickerproject.local.__main__ import calendar_end
 from tickerproject.local.console import Console
 from tickerproject.local.ports import LOOPBACK, NoFreePort, any_free, is_free, next_free
 from tickerproject.local.state import DataFolder, DataFolderError, read_env, write_private
@@ -156,6 +158,7 @@ time.sleep(60)
 """
     code = f"""
 import asyncio, os, sys
+from tickerproject.local.__main__ import calendar_end
 from tickerproject.local.console import Console
 from tickerproject.local.supervisor import Service, Supervisor
 async def main():
@@ -178,3 +181,9 @@ asyncio.run(main())
     ):
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_the_calendars_end_is_read_from_the_projects_own_file(tmp_path: Path) -> None:
+    file = tmp_path / "session_exceptions.csv"
+    file.write_text("exchange,segment,date,kind\nNSE,equity,2025-01-26,holiday\nNSE,equity,2026-12-25,holiday\n")
+    assert calendar_end(file) == date(2026, 12, 31)
