@@ -7,6 +7,7 @@ from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
+from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_safe
 
 from accounts import clock
@@ -46,6 +47,7 @@ def home(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @never_cache
+@gzip_page  # a long chain is 270 KB of much the same
 @page_view(Action.STREAM)
 def chain(request: HttpRequest, underlying: str, expiry: date) -> HttpResponse:
     """One live option chain: its followed strikes and their last snapshot; the page's socket goes on from there."""

@@ -1,5 +1,6 @@
 """The pages as the server makes them, with a database and a last snapshot in Valkey."""
 
+import gzip
 import json
 import time
 from collections.abc import Iterator
@@ -100,6 +101,13 @@ def test_a_chain_is_complete_html_before_any_price_came(browser: Client, followe
     assert "<style" not in html
     assert " style=" not in html
     assert "<script>" not in html
+
+
+def test_a_chain_travels_compressed(browser: Client, followed: list[Instrument]) -> None:
+    answer = browser.get(CHAIN, headers={"Accept-Encoding": "gzip"})
+
+    assert answer.headers["Content-Encoding"] == "gzip"
+    assert len(answer.content) < len(gzip.decompress(answer.content)) / 3
 
 
 def test_a_chain_carries_its_last_snapshot_and_its_age(

@@ -69,8 +69,8 @@ export const age = (seconds) =>
           ? Math.round(seconds / 60) + " m"
           : (seconds / 3600).toFixed(1) + " h";
 
-/** Delays: 58 ms, 1.4 s. */
-export const delay = (ms) => (missing(ms) ? DASH : ms < 1000 ? Math.round(ms) + " ms" : (ms / 1000).toFixed(1) + " s");
+/** Delays: under 1 ms, 58 ms, 1.4 s. */
+export const delay = (ms) => (missing(ms) ? DASH : ms < 1 ? "under 1 ms" : ms < 1000 ? Math.round(ms) + " ms" : (ms / 1000).toFixed(1) + " s");
 
 const indianTime = (unixSeconds) => new Date(unixSeconds * 1000 + IST_OFFSET_MS).toISOString();
 /** 10:42:07 in India, from unix seconds. */

@@ -91,7 +91,7 @@ function startChain() {
       $("#spotchg").className = `chg n ${change > 0 ? "up" : change < 0 ? "down" : ""}`;
     }
     for (const id of ["#f-fut", "#sl-f"]) put($(id), format.grouped(book.future, 2));
-    for (const id of ["#f-str", "#sl-st"]) put($(id), format.price(book.straddle()));
+    for (const id of ["#f-str", "#sl-st"]) put($(id), format.grouped(book.straddle(), 2));
   }
   function second() {
     if (document.hidden || !book.hasQuotes) return;
