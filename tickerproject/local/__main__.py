@@ -28,7 +28,7 @@ FIRST_PRICE_SECONDS = 30
 DEMO_KEY = "demo-api-key.env"
 # A simulated run that skips closed hours looks some days ahead.
 CALENDAR_MARGIN = timedelta(days=10)
-LONG_AGO = "2026-11-25T09:15:00+05:30"
+KNOWN_DAY = "2026-11-25T09:15:00+05:30"
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:
@@ -190,14 +190,14 @@ class LocalRun:
         }
 
     def _default_clock(self) -> str:
-        """Today's market, closed hours skipped; a day of long ago once the calendar in the project has ended."""
+        """Today's market, closed hours skipped; a day the calendar knows once that has ended."""
         covered_until = calendar_end(PROJECT / "market" / "data" / "session_exceptions.csv")
         if datetime.now(UTC).date() <= covered_until - CALENDAR_MARGIN:
             return "open"
         self._console.trouble(
-            f"the project's market calendar ends in {covered_until:%Y}: the simulated market starts at {LONG_AGO} instead"
+            f"the project's market calendar ends in {covered_until:%Y}: the simulated market starts at {KNOWN_DAY}"
         )
-        return LONG_AGO
+        return KNOWN_DAY
 
     def _prepare_servers(self) -> tuple[Postgres | None, Valkey | None]:
         """Our own servers, ready to be started, unless the environment names others."""
