@@ -5,7 +5,7 @@ An update has the rows that changed and a snapshot (the part's blob) has all of 
 encoding goes part by part. A line's Greeks follow from the line itself: all its rows are priced with its `pricing`.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from streaming.contracts import Instruments
+from streaming.contracts import Instruments, Part
 from streaming.packets import DEPTH_LEVELS
 from streaming.pricing import (
     SOURCES,
@@ -96,33 +96,18 @@ class PartEncoder:
         cut = sum(sizes[: len(options)])  # options come first
 
         pricings = price_parts(self.table, options, moment, self.settings)
+        of_part = np.repeat(np.arange(len(options)), sizes[: len(options)])
         market = self._market_columns(slots, moment)
-        of_options = self._option_columns(
-            slots[:cut], np.repeat(np.arange(len(options)), sizes[: len(options)]), pricings
-        )
-        of_underlyings = self._underlying_columns(slots[cut:])
-        heads = _pricing_heads(pricings, self.settings)
+        option_columns = {name: values[:cut] for name, values in market.items()}
+        option_columns |= self._option_columns(slots[:cut], of_part, pricings)
+        cash_columns = {name: values[cut:] for name, values in market.items()}
+        cash_columns |= self._underlying_columns(slots[cut:])
 
-        common = _head(moment, stamp)
-        lines = {}
-        end = 0
-        for number, (part, size) in enumerate(zip(parts, sizes, strict=True)):
-            start, end = end, end + size
-            columns = {name: values[start:end] for name, values in market.items()}
-            if number < len(options):
-                columns |= {name: values[start:end] for name, values in of_options.items()}
-            else:
-                columns |= {name: values[start - cut : end - cut] for name, values in of_underlyings.items()}
-            own = {
-                "part": part.name,
-                "underlying": part.underlying,
-                "expiry": part.expiry,
-                "kind": "snapshot" if part.name in whole else "update",
-            }
-            pricing = heads[number] if number < len(options) else None
-            line = {**common, **own, "pricing": pricing, "columns": columns}
-            lines[part.name] = orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY)
-        return lines
+        head = _head(moment, stamp)
+        heads: list[dict[str, Any] | None] = [*_pricing_heads(pricings, self.settings)]
+        lines = _lines(options, sizes[: len(options)], option_columns, heads, whole, head)
+        cash = parts[len(options) :]
+        return lines | _lines(cash, sizes[len(options) :], cash_columns, [None] * len(cash), whole, head)
 
     def _market_columns(self, slots: Slots, moment: Moment) -> dict[str, Column]:
         """What every kind of instrument has, gathered and rounded for all rows at once."""
@@ -186,6 +171,31 @@ def _head(moment: Moment, stamp: Stamp) -> dict[str, Any]:
         "sent_at": stamp.sent_at,
         "market_time": moment.market_time,
     }
+
+
+def _lines(
+    parts: Sequence[Part],
+    sizes: Sequence[int],
+    columns: Mapping[str, Column],
+    pricings: Sequence[dict[str, Any] | None],
+    whole: Collection[str],
+    head: dict[str, Any],
+) -> dict[str, bytes]:
+    """Each part's share of the columns, which hold the parts one after the other, as its line."""
+    lines = {}
+    end = 0
+    for part, size, pricing in zip(parts, sizes, pricings, strict=True):
+        start, end = end, end + size
+        line = head | {
+            "part": part.name,
+            "underlying": part.underlying,
+            "expiry": part.expiry,
+            "kind": "snapshot" if part.name in whole else "update",
+            "pricing": pricing,
+            "columns": {name: values[start:end] for name, values in columns.items()},
+        }
+        lines[part.name] = orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY)
+    return lines
 
 
 def _pricing_heads(pricings: PartPricings, settings: PricingSettings) -> list[dict[str, Any]]:

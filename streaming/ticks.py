@@ -32,7 +32,7 @@ _TOTALS: Final = (
     "previous_oi",
     "previous_oi_day",
 )
-_DEPTH: Final = {"depth_price": np.float64, "depth_quantity": np.int64, "depth_orders": np.int64}
+_DEPTH: Final = {"depth_price": np.float64, "depth_quantity": np.int32, "depth_orders": np.int32}
 _TIMES: Final = ("last_trade_time", "exchange_timestamp")
 _IST_SECONDS: Final = 19_800
 _DAY_SECONDS: Final = 86_400
@@ -110,7 +110,7 @@ class TickTable:
         market_time : the market's clock, Unix seconds: a tick from its future is not believed.
         """
         counts: Counter[str] = Counter()
-        changed: list[NDArray[np.intp]] = []
+        changed = np.zeros(len(self), np.bool_)
         accepted = winners = 0
         for block in window.blocks:
             slots = self.instruments.slots_of(block.columns["instrument_token"])
@@ -125,9 +125,9 @@ class TickTable:
             self._write(block, rows, slots[rows], verdict.flags[rows])
             accepted += int(np.count_nonzero(verdict.keep))
             winners += len(rows)
-            changed.append(slots[rows])
+            changed[slots[rows]] = True
         self._packets += window.packets
-        dirty = np.unique(np.concatenate(changed)) if changed else np.empty(0, np.intp)
+        dirty = np.flatnonzero(changed)
         self.columns["received_at"][dirty] = received_at
         self.columns["received_wall"][dirty] = received_wall
         return Applied(dirty, accepted, accepted - winners, counts)
