@@ -23,7 +23,7 @@ def valkey() -> Iterator[str]:
         server.prepare()
         if len(cores) > 1:
             os.sched_setaffinity(0, {cores[0]})  # inherited by the server
-        process = subprocess.Popen(server.command())
+        process = subprocess.Popen(server.command(), stdout=subprocess.DEVNULL)
         try:
             if len(cores) > 1:
                 os.sched_setaffinity(0, {cores[1]})
