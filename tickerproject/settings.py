@@ -280,6 +280,7 @@ UNFOLD = {
     "SITE_TITLE": "ticker",
     "SITE_HEADER": "ticker",
     "SITE_URL": "/",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "/static/dashboard/favicon.svg"}],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "ENVIRONMENT": "tickerproject.admin.environment_badge",
