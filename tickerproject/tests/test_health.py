@@ -1,0 +1,123 @@
+"""`/health` tells the truth, in its documented shape; `/health/live` asks nobody; `/metrics` is not for strangers."""
+
+import time
+from typing import Any
+
+import pytest
+import redis
+from django.conf import settings as django_settings
+from django.test import Client
+from pytest_django import Settings
+
+from market.calendar_loading import load_calendar
+from streaming.names import RedisNames
+from streaming.state import StreamState, encode
+
+SHAPE = {"status", "environment", "source", "ticker", "dependencies"}
+
+
+def stream_state(**changes: Any) -> StreamState:
+    now = time.time()
+    state = StreamState(
+        process="test",
+        running=True,
+        source="simulated",
+        epoch=1,
+        started_at=now - 60,
+        written_at=now,
+        active_subscriptions=3,
+        active_accounts=1,
+        accounts={"AB1234": {"status": "open", "subscriptions": 3, "last_tick_at": now - 0.1}},
+        sockets=[],
+        overflow={},
+        counters={},
+        lag_seconds=0.0,
+        publisher="closed",
+    )
+    state.update(changes)  # type: ignore[typeddict-item]
+    return state
+
+
+@pytest.fixture
+def told(db: None, valkey: "redis.Redis", client: Client) -> Any:
+    """What `/health` answers when a stream says `state`."""
+    load_calendar(django_settings.MARKET_DATA_DIR)
+
+    def ask(state: StreamState | None) -> tuple[int, dict[str, Any]]:
+        if state is not None:
+            valkey.set(RedisNames(django_settings.REDIS_PREFIX).state(state["process"]), encode(state), ex=10)
+        answer = client.get("/health")
+        return answer.status_code, answer.json()
+
+    return ask
+
+
+def test_without_a_stream_the_feed_is_degraded_and_says_so(told: Any) -> None:
+    status, body = told(None)
+    assert status == 503
+    assert set(body) == SHAPE
+    assert body["status"] == "degraded"
+    assert body["ticker"]["reasons"] == ["no stream process is running"]
+
+
+def test_the_body_has_the_documented_shape(told: Any) -> None:
+    _, body = told(stream_state())
+    assert body["ticker"]["running"] is True
+    assert body["ticker"]["active_subscriptions"] == 3
+    account = body["ticker"]["accounts"]["AB1234"]
+    assert set(account) == {"status", "subscriptions", "last_tick_at"}
+    assert account["last_tick_at"].endswith("+00:00")
+    assert set(body["dependencies"]) == {"redis", "database", "instrument_registry"}
+    assert set(body["dependencies"]["instrument_registry"]) == {"status", "cached_instruments", "last_refresh"}
+
+
+def test_connected_but_silent_in_market_hours_is_red(told: Any) -> None:
+    now = time.time()
+    silent = {"AB1234": {"status": "open", "subscriptions": 3, "last_tick_at": now - 60}}
+    status, body = told(stream_state(accounts=silent))
+    assert status == 503
+    assert body["ticker"]["status"] == "critical"
+    assert "connected but silent" in body["ticker"]["reasons"][0]
+
+
+def test_silence_is_no_fault_while_the_market_is_closed(told: Any, settings: Settings) -> None:
+    settings.MARKET_CLOCK = "2026-11-25T22:00:00+05:30"
+    silent = {"AB1234": {"status": "open", "subscriptions": 3, "last_tick_at": None}}
+    _, body = told(stream_state(accounts=silent))
+    assert body["ticker"]["status"] == "ok"
+
+
+def test_an_account_without_a_session_is_named(told: Any) -> None:
+    waiting = {"AB1234": {"status": "awaiting_token", "subscriptions": 3, "last_tick_at": None}}
+    _, body = told(stream_state(accounts=waiting))
+    assert body["ticker"]["reasons"] == ["account AB1234 is awaiting_token"]
+
+
+def test_a_lost_redis_is_told_without_an_error(db: None, client: Client, settings: Settings) -> None:
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    answer = client.get("/health")
+    assert answer.status_code == 503
+    assert answer.json()["dependencies"]["redis"] == "degraded"
+
+
+def test_liveness_asks_neither_database_nor_redis(client: Client, settings: Settings) -> None:
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    assert client.get("/health/live").json() == {"status": "ok"}  # pytest-django refuses the database to this test
+
+
+def test_metrics_are_for_this_machine_and_for_readers(db: None, client: Client) -> None:
+    assert client.get("/metrics").status_code == 200
+    assert client.get("/metrics", REMOTE_ADDR="192.0.2.1").status_code == 403
+    assert client.get("/metrics", HTTP_X_FORWARDED_FOR="192.0.2.1").status_code == 403
+
+
+def test_a_request_id_comes_back_and_an_odd_one_is_replaced(client: Client) -> None:
+    assert client.get("/health/live", headers={"X-Request-ID": "my-own-id-1"})["X-Request-ID"] == "my-own-id-1"
+    odd = client.get("/health/live", headers={"X-Request-ID": "a b\tc"})["X-Request-ID"]
+    assert len(odd) == 32
+
+
+def test_our_pages_allow_no_inline_script_and_no_other_host(client: Client) -> None:
+    policy = client.get("/health/live")["Content-Security-Policy"]
+    assert "unsafe-inline" not in policy
+    assert "default-src 'self'" in policy
