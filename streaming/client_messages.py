@@ -34,17 +34,17 @@ class BadMessage(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """An underlying's options of one expiry; without an expiry, its cash and futures only."""
+    """An underlying's options of one expiry."""
 
     underlying: str
-    expiry: date | None
+    expiry: date
 
     @property
     def part(self) -> str:
         return part_of(self.underlying, self.expiry)
 
     def as_json(self) -> dict[str, Any]:
-        return {"underlying": self.underlying, "expiry": self.expiry.isoformat() if self.expiry else None}
+        return {"underlying": self.underlying, "expiry": self.expiry.isoformat()}
 
 
 class Directory(Protocol):
@@ -102,7 +102,7 @@ class Subscribe(_Topics):
         """What of this is not streamed; None if all of it is."""
         chains = [chain for chain in self.chains if chain.part not in directory.parts]
         if chains:
-            names = ", ".join(sorted(f"{c.underlying} {c.expiry or 'underlying'}" for c in chains))
+            names = ", ".join(sorted(f"{chain.underlying} {chain.expiry}" for chain in chains))
             return Unknown(
                 "unknown_chain",
                 f"Not streamed: {names}. Subscribe its instruments first.",
@@ -158,7 +158,7 @@ def error_frame(request_id: str | None, code: str, message: str, details: Mappin
 
 
 def ack_frame(request_id: str | None, parts: list[str]) -> str:
-    """The answer to a subscription: everything that the client is sent from now on."""
+    """The answer to a request: the parts it brings or, to an unsubscription, those still sent."""
     return orjson.dumps({"type": "ack", "id": request_id, "parts": parts}).decode()
 
 
@@ -176,6 +176,8 @@ def _request_id(message: dict[str, Any]) -> str | None:
 
 def _topics(message: dict[str, Any], request_id: str | None) -> tuple[frozenset[Chain], frozenset[int]]:
     _only(message, {"type", "id", "chains", "tokens"}, request_id)
+    if request_id is None:
+        raise BadMessage("bad_message", "Give the request an `id`: its answer will name it.")
     chains, tokens = message.get("chains", []), message.get("tokens", [])
     if not isinstance(chains, list) or not isinstance(tokens, list):
         raise BadMessage("bad_message", "`chains` and `tokens` must be lists.", request_id=request_id)
@@ -191,11 +193,14 @@ def _chain(chain: Any, request_id: str | None) -> Chain:
     if not isinstance(chain, dict) or not isinstance(chain.get("underlying"), str):
         raise BadMessage("bad_message", "A chain is {underlying, expiry}.", request_id=request_id)
     _only(chain, {"underlying", "expiry"}, request_id)
-    name, expiry = chain["underlying"], chain.get("expiry")
+    name, expiry = chain["underlying"], str(chain.get("expiry"))
     if not 0 < len(name) <= _LONGEST_NAME:
         raise BadMessage("bad_message", "`underlying` must be a name.", request_id=request_id)
     try:
-        return Chain(canonical_name(name), None if expiry is None else date.fromisoformat(expiry))
+        day = date.fromisoformat(expiry)
+        if day.isoformat() != expiry:  # ISO 8601 has other forms of dates too
+            raise ValueError(expiry)
+        return Chain(canonical_name(name), day)
     except (TypeError, ValueError):
         raise BadMessage("bad_message", "`expiry` must be a date as YYYY-MM-DD.", request_id=request_id) from None
 

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from channels.consumer import AsyncConsumer
+from channels.consumer import AsyncConsumer, get_handler_name
 from channels.db import database_sync_to_async
 from channels.exceptions import StopConsumer
+from django.db import Error as DatabaseError
 from redis.exceptions import RedisError
 
 from accounts.actions import Action
@@ -38,7 +39,7 @@ from streaming.outbox import Outbox, Pacing
 
 logger = logging.getLogger(__name__)
 
-BAD_FRAMES, NOT_AUTHENTICATED, DENIED, NOT_ACKNOWLEDGED, OVER_LIMIT = 4400, 4401, 4403, 4408, 4429
+TRY_AGAIN, BAD_FRAMES, NOT_AUTHENTICATED, DENIED, NOT_ACKNOWLEDGED, OVER_LIMIT = 1013, 4400, 4401, 4403, 4408, 4429
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +94,33 @@ class TicksConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no typ
         finally:
             await self._leave()
 
+    async def identify(self) -> Principal:
+        """Who is at the other end, if they may stream. Raises Refused, or a database error."""
+        principal: Principal = await database_sync_to_async(_streaming_principal)(self.scope)
+        return principal
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Hand a message to its handler.
+
+        The base class looks after database connections around every message: a hop to the process's one database thread
+        for each acknowledgement. Only the look-up of the principal needs that, and `database_sync_to_async` does it.
+        """
+        await getattr(self, get_handler_name(message))(message)
+
     # --- what the client does ----------------------------------------------------------------------------------------
 
     async def websocket_connect(self, event: dict[str, Any]) -> None:
         # Accepted before it is refused: a browser is told the close code only of a connection that once was open.
         await self.send({"type": "websocket.accept"})
         try:
-            principal = await database_sync_to_async(_streaming_principal)(self.scope)
+            principal = await self.identify()
         except Refused as exc:
             await self._refuse(exc)
+            return
+        except DatabaseError as exc:
+            logger.warning("a WebSocket client cannot be identified: %s", exc)
+            await self._send_text(error_frame(None, "unavailable", "You cannot be identified now; try again."))
+            await self._close(TRY_AGAIN)
             return
         feed = hub()
         if (
@@ -159,18 +178,16 @@ class TicksConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no typ
             raise BadMessage("too_many_subscriptions", "That is more than one client may have.", details, message.id)
         try:
             directory = await feed.directory()
-            unknown = asked.unknown_in(directory)
-            if unknown and isinstance(message, Subscribe):
+            if isinstance(message, Subscribe) and message.unknown_in(directory):
                 directory = await feed.directory(afresh=True)  # it may have begun to be streamed just now
-                unknown = asked.unknown_in(directory)
         except (RedisError, OSError):
             raise BadMessage("unavailable", "The feed cannot be asked now; try again.", request_id=message.id) from None
         if isinstance(message, Subscribe) and (missing := message.unknown_in(directory)):
             raise BadMessage(missing.code, missing.message, missing.details, message.id)
         self._asked = asked
-        parts = sorted(asked.parts_in(directory))
-        await self._send_text(ack_frame(message.id, parts))
-        await feed.follow(client, parts)
+        answered = message if isinstance(message, Subscribe) else asked
+        await self._send_text(ack_frame(message.id, sorted(answered.parts_in(directory))))
+        await feed.follow(client, asked.parts_in(directory))
 
     # --- what the client is sent ------------------------------------------------------------------------------------
 
@@ -196,9 +213,12 @@ class TicksConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no typ
                 return NOT_ACKNOWLEDGED
             if now >= recheck_at:
                 try:
-                    await database_sync_to_async(_streaming_principal)(self.scope)
+                    await self.identify()
                 except Refused as exc:
-                    return NOT_AUTHENTICATED if exc.status_code == 401 else DENIED
+                    return _close_code(exc)
+                except DatabaseError as exc:
+                    # Nobody is cut off because the database is: it is asked again soon.
+                    logger.warning("whether a client may still stream could not be looked up: %s", exc)
                 recheck_at = now + self.limits.recheck
             if feed.feed_state is not client.feed_state:
                 await self._tell_feed_state(feed.feed_state, client)
@@ -246,7 +266,7 @@ class TicksConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no typ
 
     async def _refuse(self, exc: Refused) -> None:
         await self._send_text(error_frame(None, exc.code, str(exc), exc.details))
-        await self._close({401: NOT_AUTHENTICATED, 403: DENIED}.get(exc.status_code, BAD_FRAMES))
+        await self._close(_close_code(exc))
 
     async def _close(self, code: int) -> None:
         if not self._closed:
@@ -263,7 +283,10 @@ class TicksConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no typ
 
 
 def _streaming_principal(scope: Any) -> Principal:
-    """Who is at the other end, if they may stream. Raises Refused."""
     principal = principal_of_scope(scope)
     authorise(principal, Action.STREAM)
     return principal
+
+
+def _close_code(exc: Refused) -> int:
+    return {401: NOT_AUTHENTICATED, 403: DENIED}.get(exc.status_code, BAD_FRAMES)

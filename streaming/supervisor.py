@@ -27,6 +27,7 @@ from market.calendar import SEGMENTS
 from market.exceptions import CalendarMissing
 from streaming import broker_messages, desired, window_metrics
 from streaming.allocation import Assignment, allocate
+from streaming.cancellation import raise_if_cancelled
 from streaming.connection import Dial, DialGuard, TickerConnection, Timing
 from streaming.control import PARTS_CHANGED, SUBSCRIPTIONS_CHANGED, TOKEN_CHANGED, read_message
 from streaming.desired import Desired
@@ -118,7 +119,8 @@ class StreamProcess:
                 await _end(windows)
                 self._flush()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self.publisher.drained(), DRAIN_SECONDS)
+                    async with asyncio.timeout(DRAIN_SECONDS):
+                        await self.publisher.drained()
                 await _end(publishing)
                 await self._say_goodbye()
 
@@ -171,6 +173,7 @@ class StreamProcess:
                     await self._apply(await database_sync_to_async(self._load)(), group)
             except DatabaseError as exc:
                 logger.warning("subscriptions could not be read, the stream goes on with what it has: %s", exc)
+            raise_if_cancelled()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self.options.look):
                     await self._reload.wait()
@@ -287,6 +290,7 @@ class StreamProcess:
             window_metrics.gauge(self.pool, self.publisher, self._lag, self.pipeline)
             with suppress(RedisError, OSError):
                 await write_state(self.redis, self.options.names, self.state())
+            raise_if_cancelled()
             await asyncio.sleep(STATE_EVERY_SECONDS)
 
     def _judge_feed(self) -> None:

@@ -1,0 +1,399 @@
+"""Clients of `/ws/ticks/`: the protocol, slow clients, bad ones, and a feed that goes away."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import pytest
+import redis.asyncio as redis
+from channels.db import database_sync_to_async
+from channels.testing import WebsocketCommunicator
+from django.contrib.auth.models import User
+from django.db import OperationalError, connection
+from hypothesis import given
+from hypothesis import strategies as st
+
+from accounts.actions import Action
+from accounts.api_keys import create_api_key
+from accounts.exceptions import Denied
+from accounts.models import KiteApp, TradingAccount
+from streaming import hub as hubs
+from streaming.client_messages import BadMessage, read_client_message
+from streaming.consumers import FrameBudget, Limits, TicksConsumer
+from streaming.hub import HubTiming, hub
+from streaming.names import RedisNames
+from streaming.outbox import Pacing
+from streaming.tests.fake_broker import until
+from streaming.tests.ws_schemas import validator
+
+NAMES = RedisNames("ticker")
+NIFTY = {"underlying": "nifty 50", "expiry": "2026-12-01"}
+OPTIONS, UNDERLYING = "nifty:2026-12-01", "nifty:underlying"
+
+
+class QuickConsumer(TicksConsumer):
+    """The same, with waits of milliseconds."""
+
+    limits: ClassVar[Limits] = Limits(frames_per_second=1000, subscriptions=10, recheck=0.05, retry=0.02)
+    pacing: ClassVar[Pacing] = Pacing(min_interval=0.01, never_acknowledged_interval=0.3, acknowledgement_timeout=0.5)
+    refusal: ClassVar[Exception | None] = None
+
+    async def identify(self) -> Any:
+        """Who may stream is another test's matter."""
+        if self.refusal is not None:
+            raise self.refusal
+        return SimpleNamespace(name="user:1")
+
+
+class Feed:
+    """What a stream process leaves in Redis, without one."""
+
+    def __init__(self, client: "redis.Redis") -> None:
+        self.client = client
+        self.seq = dict.fromkeys((OPTIONS, UNDERLYING), 0)
+
+    async def begin(self) -> None:
+        await self.client.set(NAMES.state("stream"), b"{}")
+        await self.client.hset(NAMES.parts, mapping={"1": OPTIONS, "2": OPTIONS, "9": UNDERLYING})
+        for part in self.seq:
+            await self.update(part)
+
+    async def update(self, part: str) -> int:
+        """Publish one update of a part, its blob first. Returns its number."""
+        self.seq[part] += 1
+        line = '{"schema":1,"part":"%s","underlying":"NIFTY","kind":"%s","epoch":1,"seq":%d,"columns":{}}'
+        await self.client.set(NAMES.blob(part), line % (part, "snapshot", self.seq[part]))
+        await self.client.publish(NAMES.channel(part), line % (part, "update", self.seq[part]))
+        return self.seq[part]
+
+
+@pytest.fixture
+async def feed(async_valkey: "redis.Redis") -> Feed:
+    feed = Feed(async_valkey)
+    await feed.begin()
+    return feed
+
+
+class Browser:
+    """A client, for short."""
+
+    def __init__(self, communicator: WebsocketCommunicator) -> None:
+        self.communicator = communicator
+
+    async def say(self, **message: Any) -> None:
+        await self.communicator.send_json_to(message)
+
+    async def hear(self, seconds: float = 5) -> Any:
+        return await self.communicator.receive_json_from(seconds)
+
+    async def closed(self, seconds: float = 5) -> int:
+        """The close code; frames before it are passed over."""
+        while True:
+            event = await self.communicator.receive_output(seconds)
+            if event["type"] == "websocket.close":
+                return int(event["code"])
+
+    async def subscribed(self) -> None:
+        """Subscribe to the chain and acknowledge its snapshot."""
+        await self.say(type="subscribe", id="1", chains=[NIFTY])
+        assert (await self.hear())["type"] == "ack"
+        frame = await self.hear()
+        assert frame["type"] == "snapshot"
+        await self.say(type="ack", frame=frame["frame"])
+
+
+Dial = Callable[[], Awaitable[Browser]]
+
+
+@pytest.fixture(autouse=True)
+def quick_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hubs, "TIMING", HubTiming(look=0.05, retry=0.02))
+
+
+@pytest.fixture
+async def dial() -> AsyncIterator[Dial]:
+    browsers: list[Browser] = []
+
+    async def dial() -> Browser:
+        communicator = WebsocketCommunicator(QuickConsumer.as_asgi(), "/ws/ticks/")
+        await communicator.connect(timeout=5)
+        browsers.append(Browser(communicator))
+        return browsers[-1]
+
+    yield dial
+    for browser in browsers:
+        if not browser.communicator.future.done():
+            await browser.communicator.disconnect(timeout=5)
+
+
+@pytest.fixture
+async def browser(feed: Feed, dial: Dial) -> Browser:
+    return await dial()
+
+
+def seqs(frame: dict[str, Any]) -> dict[str, int]:
+    return {line["part"]: line["seq"] for line in frame["parts"]}
+
+
+async def test_a_subscription_is_answered_and_its_snapshot_comes_before_any_update(
+    browser: Browser, feed: Feed
+) -> None:
+    await browser.say(type="subscribe", id="1", chains=[NIFTY])
+    assert await browser.hear() == {"type": "ack", "id": "1", "parts": [OPTIONS, UNDERLYING]}
+    snapshot = await browser.hear()
+    assert (snapshot["type"], snapshot["frame"], snapshot["skipped"]) == ("snapshot", 1, 0)
+    assert seqs(snapshot) == {OPTIONS: 1, UNDERLYING: 1}
+    await browser.say(type="ack", frame=1)
+    await wait_until_listening(feed)
+    await feed.update(OPTIONS)
+    assert seqs(await browser.hear()) == {OPTIONS: 2}
+
+
+async def test_a_token_brings_its_part_and_its_underlying(browser: Browser) -> None:
+    await browser.say(type="subscribe", id="t", tokens=[1, 2])
+    assert (await browser.hear())["parts"] == [OPTIONS, UNDERLYING]
+
+
+async def test_after_an_unsubscription_nothing_of_it_comes(browser: Browser, feed: Feed) -> None:
+    await browser.subscribed()
+    await browser.say(type="subscribe", id="2", tokens=[9])
+    assert (await browser.hear())["parts"] == [UNDERLYING]
+    await browser.say(type="unsubscribe", id="3", chains=[NIFTY])
+    assert (await browser.hear())["parts"] == [UNDERLYING]
+    await wait_until_listening(feed)
+    await feed.update(OPTIONS)
+    await feed.update(UNDERLYING)
+    assert seqs(await browser.hear()) == {UNDERLYING: 2}
+
+
+async def test_a_client_with_two_frames_unacknowledged_gets_the_newest_next(browser: Browser, feed: Feed) -> None:
+    await browser.subscribed()
+    await wait_until_listening(feed)
+    for expected in (2, 3):
+        await feed.update(OPTIONS)
+        assert seqs(await browser.hear()) == {OPTIONS: expected}
+    for _ in range(5):
+        newest = await feed.update(OPTIONS)
+    await wait_until_seen(OPTIONS, newest)
+    assert await browser.communicator.receive_nothing(0.05)
+    await browser.say(type="ack", frame=3)
+    frame = await browser.hear()
+    assert (seqs(frame), frame["skipped"]) == ({OPTIONS: newest}, 4)
+    assert frame["parts"][0]["kind"] == "snapshot"
+
+
+async def test_a_slow_client_delays_no_other(feed: Feed, dial: Dial) -> None:
+    slow, quick = await dial(), await dial()
+    await slow.subscribed()
+    await quick.subscribed()
+    await wait_until_listening(feed)
+    for number in range(2, 12):
+        await feed.update(OPTIONS)
+        frame = await quick.hear()
+        assert (seqs(frame), frame["skipped"]) == ({OPTIONS: number}, 0)
+        await quick.say(type="ack", frame=frame["frame"])
+
+
+async def test_a_client_that_stops_acknowledging_is_closed(browser: Browser, feed: Feed) -> None:
+    await browser.subscribed()
+    await wait_until_listening(feed)
+    await feed.update(OPTIONS)
+    assert await browser.closed() == 4408
+
+
+async def test_a_client_that_never_acknowledges_is_kept_and_gets_few_frames(browser: Browser, feed: Feed) -> None:
+    await browser.say(type="subscribe", id="1", chains=[NIFTY])
+    assert [(await browser.hear())["type"] for _ in range(2)] == ["ack", "snapshot"]
+    await wait_until_listening(feed)
+    for _ in range(10):
+        newest = await feed.update(OPTIONS)
+    assert await browser.communicator.receive_nothing(0.05)
+    assert seqs(await browser.hear()) == {OPTIONS: newest}
+    await asyncio.sleep(2 * QuickConsumer.pacing.acknowledgement_timeout)
+    assert not browser.communicator.future.done()
+
+
+async def test_many_clients_and_one_subscription_in_redis(feed: Feed, dial: Dial) -> None:
+    for browser in [await dial() for _ in range(5)]:
+        await browser.subscribed()
+    await wait_until_listening(feed)
+    channels = NAMES.channel(OPTIONS), NAMES.channel(UNDERLYING), NAMES.control
+    assert await listeners(feed, *channels) == [1, 1, 1]
+
+
+async def test_the_last_client_to_leave_ends_the_subscription(browser: Browser, feed: Feed) -> None:
+    await browser.subscribed()
+    await wait_until_listening(feed)
+    await browser.communicator.disconnect(timeout=5)
+    assert not hub().clients
+    await eventually(lambda: listeners(feed, NAMES.channel(OPTIONS)), lambda counts: counts == [0])
+
+
+async def test_clients_are_told_when_no_stream_lives_and_when_one_does_again(browser: Browser, feed: Feed) -> None:
+    await browser.subscribed()
+    await feed.client.delete(NAMES.state("stream"))
+    assert await browser.hear() == {"type": "status", "feed_state": "down"}
+    await feed.client.set(NAMES.state("stream"), b"{}")
+    assert await browser.hear() == {"type": "status", "feed_state": "live"}
+
+
+async def test_what_was_missed_while_redis_was_away_is_made_good(browser: Browser, feed: Feed) -> None:
+    await browser.subscribed()
+    await wait_until_listening(feed)
+    await feed.client.client_kill_filter(_type="pubsub")
+    newest = await feed.update(OPTIONS)  # nobody listens
+    assert seqs(await browser.hear()) == {OPTIONS: newest}
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ({"chains": [{"underlying": "NIFTY", "expiry": "2026-12-08"}]}, "unknown_chain"),
+        ({"tokens": [1, 77]}, "unknown_token"),
+        ({"tokens": list(range(1, 12))}, "too_many_subscriptions"),
+        ({"tokens": "all"}, "bad_message"),
+        ({"chains": [{"underlying": "NIFTY", "expiry": "soon"}]}, "bad_message"),
+        ({"chains": [], "symbol": "x"}, "bad_message"),
+    ],
+)
+async def test_what_cannot_be_subscribed_is_an_error_and_the_connection_stays(
+    browser: Browser, said: dict[str, Any], code: str
+) -> None:
+    await browser.say(type="subscribe", id="7", **said)
+    error = await browser.hear()
+    validator("error").validate(error)
+    assert (error["type"], error["id"], error["code"]) == ("error", "7", code)
+    await browser.subscribed()
+
+
+BAD_FRAMES: list[dict[str, Any]] = [
+    {"text": "x" * 65537},
+    {"text": '{"type":"ack","frame":NaN}'},
+    {"text": "[" * 60000},
+    {"bytes": b"\x00"},
+    {"text": '{"type":"ack","frame":99}'},
+]
+
+
+@pytest.mark.parametrize("frame", BAD_FRAMES)
+async def test_frames_outside_the_protocol_are_errors_and_close_the_socket_when_they_repeat(
+    browser: Browser, frame: dict[str, Any]
+) -> None:
+    for _ in range(QuickConsumer.limits.bad_frames):
+        await browser.communicator.send_input({"type": "websocket.receive", **frame})
+        assert (await browser.hear())["type"] == "error"
+    assert await browser.closed() == 4400
+
+
+async def test_a_client_that_talks_too_much_is_closed(feed: Feed, dial: Dial, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(QuickConsumer, "limits", Limits(frames_per_second=5))
+    browser = await dial()
+    for _ in range(11):
+        await browser.say(type="unsubscribe", id="1", tokens=[1])
+    assert await browser.closed() == 4429
+
+
+def test_a_second_of_silence_earns_a_seconds_worth_of_frames() -> None:
+    now = [0.0]
+    budget = FrameBudget(20, lambda: now[0])
+    assert sum(budget.spend() for _ in range(100)) == 40
+    now[0] = 10.0
+    assert sum(budget.spend() for _ in range(100)) <= 40
+
+
+async def test_a_principal_has_only_so_many_sockets(feed: Feed, dial: Dial, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(QuickConsumer, "limits", Limits(sockets_per_principal=1))
+    await dial()
+    assert await (await dial()).closed() == 4429
+
+
+async def test_a_right_that_is_taken_away_ends_the_socket(
+    browser: Browser, feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await browser.subscribed()
+    monkeypatch.setattr(QuickConsumer, "refusal", Denied())
+    assert await browser.closed() == 4403
+
+
+async def test_a_database_that_is_away_cuts_nobody_off(
+    browser: Browser, feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await browser.subscribed()
+    await wait_until_listening(feed)
+    monkeypatch.setattr(QuickConsumer, "refusal", OperationalError("the connection is closed"))
+    await asyncio.sleep(2 * QuickConsumer.limits.recheck)
+    await feed.update(OPTIONS)
+    assert seqs(await browser.hear()) == {OPTIONS: 2}
+
+
+async def test_nobody_we_know_is_told_so(async_valkey: "redis.Redis") -> None:
+    communicator = WebsocketCommunicator(TicksConsumer.as_asgi(), "/ws/ticks/")
+    await communicator.connect(timeout=5)
+    browser = Browser(communicator)
+    assert (await browser.hear())["code"] == "not_authenticated"
+    assert await browser.closed() == 4401
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("scope", "allowed"), [(Action.STREAM, True), (Action.READ, False)])
+async def test_a_key_needs_the_right_to_stream(feed: Feed, scope: Action, allowed: bool) -> None:
+    owner = await User.objects.acreate(username="asha")
+    app = await KiteApp.objects.acreate(api_key="key", label="App")
+    account = await TradingAccount.objects.acreate(kite_user_id="AB1234", label="Asha", app=app, owner=owner)
+    _, key = await database_sync_to_async(create_api_key)(
+        owner=owner, label="Bot", scopes=[scope], accounts=[account], valid_for=timedelta(days=1)
+    )
+    communicator = WebsocketCommunicator(TicksConsumer.as_asgi(), "/ws/ticks/", headers=[(b"x-api-key", key.encode())])
+    await communicator.connect(timeout=5)
+    browser = Browser(communicator)
+    if allowed:
+        await browser.subscribed()
+        await communicator.disconnect(timeout=5)
+    else:
+        assert await browser.closed() == 4403
+    # The communicator keeps Channels from closing connections, and this one would keep the test database from going.
+    await database_sync_to_async(lambda: connection.close())()
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.floats(allow_nan=False),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+)
+near_messages = st.fixed_dictionaries(
+    {"type": st.sampled_from(["subscribe", "unsubscribe", "ack"]) | json_values},
+    optional={"id": json_values, "chains": json_values, "tokens": json_values, "frame": json_values},
+)
+
+
+@given(st.text(max_size=50) | json_values.map(json.dumps) | near_messages.map(json.dumps))
+def test_whatever_a_client_sends_is_a_message_or_a_typed_error(text: str) -> None:
+    try:
+        read_client_message(text)
+    except BadMessage as exc:
+        assert exc.code == "bad_message"
+
+
+async def wait_until_listening(feed: Feed) -> None:
+    """The hub's subscription runs beside the client's; what is published before it is made good by the snapshot."""
+    channels = [NAMES.channel(part) for part in {OPTIONS, UNDERLYING} & set(hub()._followers)]
+    await eventually(lambda: listeners(feed, *channels), all)
+
+
+async def wait_until_seen(part: str, seq: int) -> None:
+    """Until the hub has had a line."""
+    await until(lambda: hub()._newest.get(part) == (1, seq))
+
+
+async def listeners(feed: Feed, *channels: str) -> list[int]:
+    """How many subscriptions each channel has."""
+    return [count for _, count in await feed.client.pubsub_numsub(*channels)]
+
+
+async def eventually(ask: Callable[[], Awaitable[list[int]]], good: Callable[[list[int]], bool]) -> None:
+    """Ask until the answer is good."""
+    async with asyncio.timeout(5):
+        while not good(await ask()):  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.005)
