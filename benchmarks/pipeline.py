@@ -28,6 +28,7 @@ PACKETS_A_FRAME = 30
 WINDOWS = 12
 LOOP_TURNS = 8
 """Enough for the publisher's task to have handed its bytes to the socket."""
+WINDOW_SECONDS = 0.1
 
 
 def run(rounds: int) -> Iterator[Result]:
@@ -73,7 +74,15 @@ def _case(
     publish_tick: Callable[[str, str], object],
     rounds: int,
 ) -> Result:
-    pipeline = TickPipeline("simulated", 1, lambda: MARKET_TIME, PricingSettings(rate=RATE))
+    windows_passed = itertools.count()
+    pipeline = TickPipeline(
+        source="simulated",
+        epoch=1,
+        market_time=lambda: MARKET_TIME,
+        pricing=PricingSettings(rate=RATE),
+        # Windows come as fast as they can be done; to the pipeline they are 100 ms apart: keyframes keep their share.
+        monotonic=lambda: next(windows_passed) * WINDOW_SECONDS,
+    )
     pipeline.follow(source.contracts)
     pipeline.flush(frames_of(source, range(len(source.contracts)), 100, volume=1), MARKET_TIME)
     coming = itertools.cycle(windows)

@@ -3,9 +3,9 @@
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import redis
 from django.conf import settings
@@ -38,16 +38,28 @@ class Snapshot:
         return min(ages) + max(0.0, now - self.sent_at) * 1000 if ages else None
 
 
-def parse(blob: bytes | str) -> Snapshot:
-    """A part's line → snapshot.
+def parse(blob: bytes) -> Snapshot:
+    """A part's blob → snapshot: a line with all rows, and lines with what changed since.
 
     Raises
     ------
     ValueError
-        If it is not such a line.
+        If these are not such lines.
     """
+    whole, *changes = map(_line, blob.split(b"\n"))
+    for change in changes:
+        passed_ms = (change.sent_at - whole.sent_at) * 1000
+        older = {
+            token: {**row, "age_ms": None if row.get("age_ms") is None else row["age_ms"] + passed_ms}
+            for token, row in whole.rows.items()
+        }
+        whole = replace(change, rows=older | dict(change.rows))
+    return whole
+
+
+def _line(encoded: bytes) -> Snapshot:
     try:
-        line = json.loads(blob)
+        line = json.loads(encoded)
         columns: dict[str, list[Any]] = line["columns"]
         names = list(columns)
         rows = {
@@ -73,14 +85,14 @@ def latest(*parts: str) -> list[Snapshot | None]:
     """The parts' last snapshots in one round trip; None for each that there is none of, or all when Redis is away."""
     names = RedisNames(settings.REDIS_PREFIX)
     try:
-        blobs = _client().mget([names.blob(part) for part in parts])
+        blobs = cast("list[bytes | None]", _client().mget([names.blob(part) for part in parts]))
     except RedisError as exc:
         logger.warning("No last prices for the page: Redis did not answer (%s)", exc)
         return [None] * len(parts)
     return [_parsed(part, blob) for part, blob in zip(parts, blobs, strict=True)]
 
 
-def _parsed(part: str, blob: bytes | str | None) -> Snapshot | None:
+def _parsed(part: str, blob: bytes | None) -> Snapshot | None:
     if blob is None:
         return None
     try:

@@ -21,10 +21,11 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from streaming import metrics
+from streaming.cancellation import raise_if_cancelled
 from streaming.control import PARTS_CHANGED, read_message
 from streaming.exceptions import ConnectionLost
 from streaming.names import RedisNames
-from streaming.outbox import Line, Outbox, read_line
+from streaming.outbox import Line, Outbox, read_blob, read_line
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,9 @@ class HubTiming:
     quiet: float = 5.0  # nothing came for so long: ask whether the connection still lives
     look: float = 2.0  # at the stream processes' state keys
     retry: float = 0.5
+
+
+TIMING = HubTiming()
 
 
 @dataclass(eq=False, slots=True)
@@ -67,7 +71,7 @@ class PartDirectory:
 class Hub:
     """One per web process (and event loop). Runs while it has clients."""
 
-    def __init__(self, url: str, names: RedisNames, timing: HubTiming = HubTiming()) -> None:
+    def __init__(self, url: str, names: RedisNames, timing: HubTiming) -> None:
         self.clients: set[Client] = set()
         self.feed_state = FeedState.LIVE  # until seen otherwise
         self._names = names
@@ -130,6 +134,7 @@ class Hub:
         """What is streamed now. Raises RedisError if it cannot be read."""
         if self._directory is None or afresh:
             stored = cast(dict[bytes, bytes], await self._reader.hgetall(self._names.parts))
+            raise_if_cancelled()
             self._directory = PartDirectory({int(token): part.decode() for token, part in stored.items()})
         return self._directory
 
@@ -170,7 +175,7 @@ class Hub:
         if (
             resyncs == self._resyncs
         ):  # else it may be older than what the subscription begins with; it is asked for again
-            read = {part: line for part, data in zip(parts, stored, strict=True) if data and (line := read_line(data))}
+            read = {part: line for part, data in zip(parts, stored, strict=True) if data and (line := read_blob(data))}
             self._blobs |= read
         return True
 
@@ -203,6 +208,7 @@ class Hub:
                 logger.warning("the hub lost Redis: %s; trying again in %.1f s", exc, self._timing.retry)
             finally:
                 self._pubsub = None
+            raise_if_cancelled()
             await asyncio.sleep(self._timing.retry)
 
     async def _relay(self, pubsub: PubSub) -> None:
@@ -250,11 +256,12 @@ class Hub:
             except (RedisError, OSError):
                 state = FeedState.DOWN
             if state is not self.feed_state:
-                logger.warning("the feed is %s", state)
+                logger.log(logging.INFO if state is FeedState.LIVE else logging.WARNING, "the feed is %s", state)
                 self.feed_state = state
             for client in self.clients:
                 if client.feed_state is not state:
                     client.wake.set()
+            raise_if_cancelled()
             metrics.CLIENT_PENDING_BYTES.set(sum(client.outbox.pending_bytes for client in self.clients))
             await asyncio.sleep(self._timing.look)
 
@@ -302,5 +309,5 @@ def hub() -> Hub:
     """The hub of the running event loop."""
     loop = asyncio.get_running_loop()
     if loop not in _hubs:
-        _hubs[loop] = Hub(settings.REDIS_URL, RedisNames(settings.REDIS_PREFIX))
+        _hubs[loop] = Hub(settings.REDIS_URL, RedisNames(settings.REDIS_PREFIX), TIMING)
     return _hubs[loop]

@@ -1,8 +1,8 @@
 """When a part is sent whole. In between only changed rows are, as a film has a whole picture now and then.
 
 Encoding every row of every part at every flush would cost several times more than all the rest of the pipeline. So a
-part that changed is sent whole, and its blob written, once an interval: a blob lags no more than that, a reader that
-missed updates is right again as soon, and the Greeks of rows that do not trade follow the underlying.
+part that changed is sent whole, and its blob begun anew, once an interval: a blob stays short, a reader that missed
+updates is right again as soon, and the Greeks of rows that do not trade follow the underlying.
 """
 
 import math

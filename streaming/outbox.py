@@ -33,6 +33,14 @@ def read_line(data: bytes) -> Line | None:
     return Line(part.decode(), (int(epoch), int(seq)), data.decode())
 
 
+def read_blob(data: bytes) -> Line | None:
+    """A part's blob as one line: its keyframe and the changes since, to be applied in order, in the last one's place."""
+    lines = [line for encoded in data.split(b"\n") if (line := read_line(encoded)) is not None]
+    if not lines:
+        return None
+    return Line(lines[-1].part, lines[-1].version, ",".join(line.text for line in lines))
+
+
 class FrameKind(StrEnum):
     SNAPSHOT = "snapshot"
     UPDATE = "update"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from streaming.contracts import Contract, Instruments
+from streaming.keyframes import Keyframes
 from streaming.packets import decode_window
 from streaming.pricing import Moment, PricingSettings
 from streaming.publisher import Batch, PartPayload
@@ -52,6 +53,8 @@ class TickPipeline:
     seq: int = 0
     table: TickTable = field(init=False)
     encoder: PartEncoder = field(init=False)
+    keyframes: Keyframes = field(default_factory=Keyframes)
+    monotonic: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
         self.table = TickTable(Instruments([]), self.policy)
@@ -72,6 +75,7 @@ class TickPipeline:
         """Make these the instruments; those that stay keep their values."""
         self.table.replace_instruments(Instruments(contracts))
         self.encoder.follow()
+        self.keyframes.follow(self.parts)
 
     def flush(self, frames: Sequence[bytes], received_wall: float) -> Flushed:
         """Take in one window's frames; `received_wall` is when the newest of them came (Unix seconds)."""
@@ -82,7 +86,7 @@ class TickPipeline:
             window, received_at=moment.monotonic, received_wall=received_wall, market_time=moment.market_time
         )
         decoded = time.perf_counter()
-        batch = self._encode(applied.slots, moment) if len(applied.slots) else {}
+        batch = self._encode(applied.slots, moment)
         return Flushed(
             batch=batch,
             packets=window.packets,
@@ -96,16 +100,18 @@ class TickPipeline:
     def whole(self, parts: Iterable[str] | None = None) -> Batch:
         """These parts (all, if none are named) with every row: after a change of the feed's state or of the rows."""
         blobs = self.encoder.encode_snapshot(self.parts if parts is None else parts, self._moment(), self._stamp())
-        return {part: PartPayload(blob, blob) for part, blob in blobs.items()}
+        return {part: PartPayload((line,), is_whole=True) for part, line in blobs.items()}
 
     def _encode(self, slots: "np.ndarray[tuple[int], np.dtype[np.intp]]", moment: Moment) -> Batch:
-        stamp = self._stamp()
-        updates = self.encoder.encode_update(slots, moment, stamp)
-        blobs = self.encoder.encode_snapshot(updates, moment, stamp)
-        return {part: PartPayload(update, blobs[part]) for part, update in updates.items()}
+        self.keyframes.changed(self.table.instruments.parts_of(slots))
+        whole = set(self.keyframes.take_due(moment.monotonic))
+        if not (whole or len(slots)):
+            return {}
+        lines = self.encoder.encode_flush(slots, whole, moment, self._stamp())
+        return {part: PartPayload((line,), is_whole=part in whole) for part, line in lines.items()}
 
     def _moment(self) -> Moment:
-        return Moment(self.market_time(), time.monotonic())
+        return Moment(self.market_time(), self.monotonic())
 
     def _stamp(self) -> Stamp:
         self.seq += 1

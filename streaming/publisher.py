@@ -1,8 +1,8 @@
 """Batches to Redis: one pipelined write per flush, one PUBLISH per channel, and no tick ever waits for it.
 
-Up to four batches queue; a fifth merges the oldest into the next. Encoded lines cannot be added up, so a part that is
-in both is then sent whole, from the newer blob. The same debt (*owed* parts) is how a failed write and an outage are
-made good: when Redis is back, every part goes out once in full.
+A part's blob is its newest keyframe (a line with all rows) and, appended line by line, what changed since: writing it
+costs no more than what changed, and whoever reads it has everything. Up to four batches queue; a fifth merges the
+oldest two, line behind line. After a failed write every part is *owed*: it goes out once in full when Redis answers.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 
 from streaming import metrics
 from streaming.breaker import Breaker, BreakerState
+from streaming.cancellation import raise_if_cancelled
 from streaming.names import RedisNames, group_of
 
 logger = logging.getLogger(__name__)
@@ -33,17 +34,33 @@ _BREAKER_LEVELS = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerSta
 
 @dataclass(frozen=True, slots=True)
 class PartPayload:
-    """One part in one flush: the line with its changed rows, and the blob with all of them. Both are encoded JSON."""
+    """What is new of one part: encoded lines, to be applied in order. If it `is_whole`, the first one has all rows."""
 
-    update: bytes
-    blob: bytes
+    lines: tuple[bytes, ...]
+    is_whole: bool
 
-    def whole(self) -> "PartPayload":
-        """The same, with all rows also on the channel."""
-        return PartPayload(self.blob, self.blob)
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.lines))
+
+    def then(self, newer: "PartPayload") -> "PartPayload":
+        """Both, one after the other; what comes before a whole line is not needed any more."""
+        return newer if newer.is_whole else PartPayload(self.lines + newer.lines, self.is_whole)
 
 
 Batch = Mapping[str, PartPayload]
+
+# One command and one answer per flush: a pipeline's hundred of each cost the client more than the ticks themselves.
+# Blobs come first: who reads one because of a message must find one that is at least as new.
+_WRITE = """
+local ttl, wholes, changes = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local at = 4
+for i = at, at + wholes - 1, 2 do redis.call('SET', ARGV[i], ARGV[i + 1], 'EX', ttl) end
+at = at + wholes
+for i = at, at + changes - 1, 2 do redis.call('APPEND', ARGV[i], '\\n' .. ARGV[i + 1]) end
+at = at + changes
+for i = at, #ARGV, 2 do redis.call('PUBLISH', ARGV[i], ARGV[i + 1]) end
+"""
 
 
 class ChannelLayer(Protocol):
@@ -63,11 +80,11 @@ def hot_path_client(url: str, *, timeout_seconds: float = WRITE_SECONDS) -> "red
     )
 
 
-def merge(older: Batch, newer: Batch) -> Batch:
-    """Both as one batch: a part in both is sent whole, since its older changes are only in the newer blob."""
+def merge(older: Batch, newer: Batch) -> dict[str, PartPayload]:
+    """Both as one batch."""
     merged = dict(older)
     for part, payload in newer.items():
-        merged[part] = payload.whole() if part in older else payload
+        merged[part] = older[part].then(payload) if part in older else payload
     return merged
 
 
@@ -87,7 +104,7 @@ class Publisher:
         self.breaker = breaker or Breaker()
         self.dropped = 0
         self.failures = 0
-        self._client = client
+        self._script = client.register_script(_WRITE)
         self._names = names
         self._layer = layer
         self._write_seconds = write_seconds
@@ -96,18 +113,18 @@ class Publisher:
         self._ready = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._latest: dict[str, PartPayload] = {}  # the newest of every part: what an outage leaves owed
+        self._latest: dict[str, PartPayload] = {}  # every part in full: what an outage leaves owed
         self._owed: set[str] = set()
         self._layer_failing = False
 
     @property
     def pending_bytes(self) -> int:
         """Encoded bytes that wait to be written."""
-        return sum(len(payload.update) + len(payload.blob) for batch in self._queue for payload in batch.values())
+        return sum(payload.size for batch in self._queue for payload in batch.values())
 
     def put(self, batch: Batch) -> None:
         """Queue a batch. Never waits: the fifth one merges the oldest two."""
-        self._latest.update(batch)
+        self._latest = merge(self._latest, batch)
         if len(self._queue) == QUEUE_BATCHES:
             oldest, second = self._queue.popleft(), self._queue.popleft()
             self._queue.appendleft(merge(oldest, second))
@@ -115,6 +132,10 @@ class Publisher:
         self._queue.append(batch)
         self._idle.clear()
         self._ready.set()
+
+    def owe_everything(self) -> None:
+        """Redis may have come back empty: every part is to be sent in full."""
+        self._owed = set(self._latest)
 
     def settle(self) -> None:
         """Pay what is owed even if no tick comes any more (Redis came back after the close)."""
@@ -139,6 +160,7 @@ class Publisher:
             if not self._queue:
                 self._ready.clear()
             await self._deliver(batch)
+            raise_if_cancelled()
             if not self._queue:
                 self._idle.set()
 
@@ -146,7 +168,7 @@ class Publisher:
         allowed = self.breaker.allows()
         if not allowed:
             self.dropped += 1
-            self._owed = set(self._latest)
+            self.owe_everything()
             metrics.CIRCUIT_OPEN_DROPS.inc()
         elif await self._write(self._with_debts(batch)):
             if self.breaker.state is not BreakerState.CLOSED:
@@ -158,30 +180,34 @@ class Publisher:
 
     def _with_debts(self, batch: Batch) -> Batch:
         """The batch, with every part that readers may have missed sent whole."""
-        return {**batch, **{part: self._latest[part].whole() for part in self._owed}} if self._owed else batch
+        return {**batch, **{part: self._latest[part] for part in self._owed}} if self._owed else batch
 
     def _fail(self) -> None:
         was_open = self.breaker.state is BreakerState.OPEN
         self.breaker.failed()
         self.failures += 1
         metrics.PUBLISH_FAILURES.inc()
-        # A Redis that failed may come back empty, so the debt is every part, not only those of this batch.
-        self._owed = set(self._latest)
+        self.owe_everything()
         if self.breaker.state is BreakerState.OPEN and not was_open:
             logger.warning("Redis fails: batches are dropped until it answers; sockets and Greeks go on")
 
     async def _write(self, batch: Batch) -> bool:
         began = self._clock()
+        wholes: list[str | bytes] = []
+        changes: list[str | bytes] = []
         messages: dict[str, list[bytes]] = {}
-        pipeline = self._client.pipeline(transaction=False)
         for part, payload in batch.items():
-            # Blobs first: who reads one because of a message must find one that is at least as new.
-            pipeline.set(self._names.blob(part), payload.blob, ex=BLOB_TTL_SECONDS)
-            messages.setdefault(self._names.channel(part), []).append(payload.update)
+            joined = b"\n".join(payload.lines)
+            (wholes if payload.is_whole else changes).extend((self._names.blob(part), joined))
+            messages.setdefault(self._names.channel(part), []).append(joined)
+        published: list[str | bytes] = []
         for channel, lines in messages.items():
-            pipeline.publish(channel, b"\n".join(lines))
+            published += (channel, b"\n".join(lines))
         try:
-            await pipeline.execute()
+            async with asyncio.timeout(self._write_seconds):
+                await self._script(
+                    args=[BLOB_TTL_SECONDS, len(wholes), len(changes), *wholes, *changes, *published],
+                )
         except (RedisError, OSError, TimeoutError) as exc:
             logger.debug("a batch was not written: %s", exc)
             return False
@@ -197,7 +223,7 @@ class Publisher:
         """Each underlying's lines once, as one bytes value, for consumers that people write themselves."""
         groups: dict[str, list[bytes]] = {}
         for part, payload in batch.items():
-            groups.setdefault(group_of(part), []).append(payload.update)
+            groups.setdefault(group_of(part), []).extend(payload.lines)
         try:
             async with asyncio.timeout(self._write_seconds):
                 for group, lines in groups.items():

@@ -209,7 +209,10 @@ class FakeSite:
         followed += [Chain("BANKNIFTY", date(2026, 12, 29), "NFO"), Chain("SENSEX", date(2026, 12, 3), "BFO")]
         options, cash = None, None
         if self.with_snapshot:
-            options, cash = parse(json.dumps(market.options(kind="snapshot"))), parse(json.dumps(market.cash()))
+            options, cash = (
+                parse(json.dumps(market.options(kind="snapshot")).encode()),
+                parse(json.dumps(market.cash()).encode()),
+            )
         page = chain_page(
             followed[0],
             [] if self.empty else market.contracts,

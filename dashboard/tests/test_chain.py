@@ -19,7 +19,7 @@ def market() -> FakeMarket:
 
 
 def snapshot(part: dict[str, object]) -> Snapshot:
-    return parse(json.dumps(part))
+    return parse(json.dumps(part).encode())
 
 
 def page(market: FakeMarket, **more: object) -> ChainPage:
@@ -162,4 +162,16 @@ def test_a_session_is_open_from_its_opening_to_its_close(hour: int, is_open: boo
 )
 def test_what_is_not_a_parts_line_is_refused(blob: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        parse(blob)
+        parse(blob.encode())
+
+
+def test_a_blob_is_read_with_what_changed_since_its_whole_line() -> None:
+    def line(sent_at: float, **columns: list[int]) -> str:
+        return json.dumps({"columns": columns, "source": "simulated", "sent_at": sent_at, "market_time": sent_at})
+
+    whole = line(10.0, instrument_token=[1, 2], last_price=[100, 200], age_ms=[0, 50])
+    change = line(10.5, instrument_token=[2], last_price=[201], age_ms=[5])
+    snapshot = parse(f"{whole}\n{change}".encode())
+    assert [snapshot.rows[token]["last_price"] for token in (1, 2)] == [100, 201]
+    assert [snapshot.rows[token]["age_ms"] for token in (1, 2)] == [500, 5]
+    assert snapshot.sent_at == 10.5

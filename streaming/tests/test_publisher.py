@@ -18,8 +18,12 @@ from streaming.tests.proxy import Proxy
 NAMES = RedisNames("ticker")
 
 
-def payload(text: str) -> PartPayload:
-    return PartPayload(f"update {text}".encode(), f"blob {text}".encode())
+def whole(text: str) -> PartPayload:
+    return PartPayload((f"whole {text}".encode(),), is_whole=True)
+
+
+def change(text: str) -> PartPayload:
+    return PartPayload((f"change {text}".encode(),), is_whole=False)
 
 
 class Messages:
@@ -63,8 +67,8 @@ async def test_one_publish_per_channel_whatever_the_number_of_parts(
     async with running(publisher.run()):
         for flush in range(3):
             publisher.put(
-                {f"nifty:2026-12-{day:02}": payload(f"{flush}.{day}") for day in range(1, 31)}
-                | {"nifty:underlying": payload(f"{flush}.u"), "banknifty:2026-12-29": payload(f"{flush}.b")}
+                {f"nifty:2026-12-{day:02}": whole(f"{flush}.{day}") for day in range(1, 31)}
+                | {"nifty:underlying": whole(f"{flush}.u"), "banknifty:2026-12-29": whole(f"{flush}.b")}
             )
             await publisher.drained()
         await until(lambda: len(messages.received) == 9)
@@ -72,64 +76,76 @@ async def test_one_publish_per_channel_whatever_the_number_of_parts(
     assert sorted(len(lines) for _, lines in messages.received) == [1] * 6 + [30] * 3
 
 
-async def test_the_newest_blob_of_a_part_is_kept_for_a_while(async_valkey: "redis.Redis") -> None:
+async def test_a_blob_is_the_newest_whole_line_and_what_changed_since(async_valkey: "redis.Redis") -> None:
     publisher = Publisher(hot_path_client(settings.REDIS_URL), NAMES)
     async with running(publisher.run()):
-        publisher.put({"nifty:underlying": payload("1")})
-        publisher.put({"nifty:underlying": payload("2")})
-        await publisher.drained()
-    assert await async_valkey.get("ticker:latest:nifty:underlying") == b"blob 2"
+        for payload in (whole("1"), change("2"), whole("3"), change("4"), change("5")):
+            publisher.put({"nifty:underlying": payload})
+            await publisher.drained()
+    assert await async_valkey.get("ticker:latest:nifty:underlying") == b"whole 3\nchange 4\nchange 5"
     assert await async_valkey.ttl("ticker:latest:nifty:underlying") > 0
 
 
-async def test_a_queue_that_is_full_loses_no_part_and_sends_a_merged_one_whole(messages: Messages) -> None:
+async def test_a_queue_that_is_full_loses_nothing(async_valkey: "redis.Redis", messages: Messages) -> None:
     publisher = Publisher(hot_path_client(settings.REDIS_URL), NAMES)
-    publisher.put({"nifty:underlying": payload("1"), "nifty:2026-12-01": payload("1")})
+    publisher.put({"nifty:underlying": whole("1"), "nifty:2026-12-01": whole("1")})
     for number in range(2, QUEUE_BATCHES + 2):
-        publisher.put({"nifty:underlying": payload(str(number))})
+        publisher.put({"nifty:underlying": change(str(number))})
     async with running(publisher.run()):
         await publisher.drained()
-        await until(lambda: "update 5" in messages.lines)
-    assert messages.lines == ["update 1", "blob 2", "update 3", "update 4", "update 5"] or messages.lines == [
-        "blob 2", "update 1", "update 3", "update 4", "update 5"
-    ]  # fmt: skip
+        await until(lambda: "change 5" in messages.lines)
+    assert len(messages.received) == QUEUE_BATCHES + 1  # the oldest two batches went as one, on two channels
+    of_underlying = [line for line in messages.lines if line != "whole 1"]
+    assert of_underlying == ["change 2", "change 3", "change 4", "change 5"]
+    stored = await async_valkey.get("ticker:latest:nifty:underlying")
+    assert stored == b"whole 1\nchange 2\nchange 3\nchange 4\nchange 5"
 
 
-def test_merging_keeps_what_only_the_older_batch_has() -> None:
-    merged = merge({"a": payload("1"), "b": payload("1")}, {"b": payload("2"), "c": payload("2")})
-    assert merged == {"a": payload("1"), "b": PartPayload(b"blob 2", b"blob 2"), "c": payload("2")}
+def test_merging_puts_line_behind_line_and_drops_what_a_whole_one_makes_superfluous() -> None:
+    merged = merge({"a": whole("1"), "b": change("1")}, {"a": change("2"), "b": whole("2"), "c": change("2")})
+    assert merged == {
+        "a": PartPayload((b"whole 1", b"change 2"), is_whole=True),
+        "b": whole("2"),
+        "c": change("2"),
+    }
 
 
 async def test_when_redis_comes_back_every_part_is_sent_once_in_full(messages: Messages) -> None:
     async with Proxy(settings.REDIS_URL).running() as proxy:
         publisher = Publisher(hot_path_client(proxy.url), NAMES, breaker=Breaker(failures=3, rest=0.05))
         async with running(publisher.run()):
-            publisher.put({"nifty:2026-12-01": payload("old"), "nifty:underlying": payload("1")})
+            publisher.put({"nifty:2026-12-01": whole("old"), "nifty:underlying": whole("1")})
             await publisher.drained()
             await proxy.cut()
             for number in range(2, 9):
-                publisher.put({"nifty:underlying": payload(str(number))})
+                publisher.put({"nifty:underlying": change(str(number))})
                 await publisher.drained()
             assert publisher.breaker.state is BreakerState.OPEN
             assert publisher.dropped >= 1
             await proxy.restore()
-            await until(lambda: publisher.settle() or publisher.breaker.state is BreakerState.CLOSED)
-            await until(lambda: "blob 8" in messages.lines)
-    assert sorted(messages.lines) == ["blob 8", "blob old", "update 1", "update old"]
+
+            def closed() -> bool:
+                publisher.settle()
+                return publisher.breaker.state is BreakerState.CLOSED
+
+            await until(closed)
+            await until(lambda: "change 8" in messages.lines)
+    in_full = ["whole 1", *(f"change {number}" for number in range(2, 9))]
+    assert sorted(messages.lines) == sorted(["whole old", "whole 1", "whole old", *in_full])
 
 
 async def test_no_tick_waits_for_a_redis_that_hangs() -> None:
     async with Proxy(settings.REDIS_URL).running() as proxy:
         publisher = Publisher(hot_path_client(proxy.url, timeout_seconds=0.05), NAMES)
         async with running(publisher.run()):
-            publisher.put({"nifty:underlying": payload("1")})
+            publisher.put({"nifty:underlying": whole("1")})
             await publisher.drained()
             proxy.hold()
             began = time.perf_counter()
             for number in range(100):
-                publisher.put({"nifty:underlying": payload(str(number))})
+                publisher.put({"nifty:underlying": whole(str(number))})
             assert time.perf_counter() - began < 0.05  # no await: this is arithmetic
-            assert publisher.pending_bytes < 5 * len(b"update 99blob 99")
+            assert publisher.pending_bytes < 5 * len(b"whole 99")
             await until(lambda: publisher.failures > 0)
 
 
@@ -139,10 +155,10 @@ async def test_each_underlyings_group_gets_each_batch_once(async_valkey: "redis.
     await layer.group_add("ticks.nifty", name)
     publisher = Publisher(hot_path_client(settings.REDIS_URL), NAMES, layer=layer)
     async with running(publisher.run()):
-        publisher.put({"nifty:underlying": payload("u"), "nifty:2026-12-01": payload("o")})
+        publisher.put({"nifty:underlying": whole("u"), "nifty:2026-12-01": change("o")})
         async with asyncio.timeout(5):
             message = await layer.receive(name)
-    assert message == {"type": "ticks.batch", "data": b"update u\nupdate o"}
+    assert message == {"type": "ticks.batch", "data": b"whole u\nchange o"}
 
 
 def test_the_breaker_opens_after_ten_failures_and_lets_one_try_through_later() -> None:
