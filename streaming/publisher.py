@@ -52,14 +52,20 @@ Batch = Mapping[str, PartPayload]
 
 # One command and one answer per flush: a pipeline's hundred of each cost the client more than the ticks themselves.
 # Blobs come first: who reads one because of a message must find one that is at least as new.
+# Each line travels once: the channel's message is put together from the same lines as the blobs.
 _WRITE = """
-local ttl, wholes, changes = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local at = 4
-for i = at, at + wholes - 1, 2 do redis.call('SET', ARGV[i], ARGV[i + 1], 'EX', ttl) end
-at = at + wholes
-for i = at, at + changes - 1, 2 do redis.call('APPEND', ARGV[i], '\\n' .. ARGV[i + 1]) end
-at = at + changes
-for i = at, #ARGV, 2 do redis.call('PUBLISH', ARGV[i], ARGV[i + 1]) end
+local ttl, at = ARGV[1], 2
+while at <= #ARGV do
+  local channel, parts, message = ARGV[at], tonumber(ARGV[at + 1]), {}
+  at = at + 2
+  for n = 1, parts do
+    local blob, is_whole, lines = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+    if is_whole == '1' then redis.call('SET', blob, lines, 'EX', ttl) else redis.call('APPEND', blob, '\\n' .. lines) end
+    message[n] = lines
+    at = at + 3
+  end
+  redis.call('PUBLISH', channel, table.concat(message, '\\n'))
+end
 """
 
 
@@ -193,28 +199,23 @@ class Publisher:
 
     async def _write(self, batch: Batch) -> bool:
         began = self._clock()
-        wholes: list[str | bytes] = []
-        changes: list[str | bytes] = []
-        messages: dict[str, list[bytes]] = {}
+        channels: dict[str, list[tuple[str, PartPayload]]] = {}
         for part, payload in batch.items():
-            joined = b"\n".join(payload.lines)
-            (wholes if payload.is_whole else changes).extend((self._names.blob(part), joined))
-            messages.setdefault(self._names.channel(part), []).append(joined)
-        published: list[str | bytes] = []
-        for channel, lines in messages.items():
-            published += (channel, b"\n".join(lines))
+            channels.setdefault(self._names.channel(part), []).append((part, payload))
+        arguments: list[str | bytes | int] = [BLOB_TTL_SECONDS]
+        for channel, parts in channels.items():
+            arguments += (channel, len(parts))
+            for part, payload in parts:
+                arguments += (self._names.blob(part), int(payload.is_whole), b"\n".join(payload.lines))
         try:
-            async with asyncio.timeout(self._write_seconds):
-                await self._script(
-                    args=[BLOB_TTL_SECONDS, len(wholes), len(changes), *wholes, *changes, *published],
-                )
+            await self._script(args=arguments)
         except (RedisError, OSError, TimeoutError) as exc:
             logger.debug("a batch was not written: %s", exc)
             return False
         self._owed.difference_update(batch)
         metrics.PUBLISH_SECONDS.observe(self._clock() - began)
         metrics.PUBLISHED_BATCHES.inc()
-        metrics.PUBLISHED_MESSAGES.inc(len(messages))
+        metrics.PUBLISHED_MESSAGES.inc(len(channels))
         if self._layer is not None:
             await self._tell_groups(self._layer, batch)
         return True
