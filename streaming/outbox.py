@@ -34,7 +34,7 @@ def read_line(data: bytes) -> Line | None:
 
 
 def read_blob(data: bytes) -> Line | None:
-    """A part's blob as one line: its keyframe and the changes since, to be applied in order, in the last one's place."""
+    """A part's blob as one line, in the place of its last: the keyframe and the changes since, to apply in order."""
     lines = [line for encoded in data.split(b"\n") if (line := read_line(encoded)) is not None]
     if not lines:
         return None

@@ -60,7 +60,8 @@ while at <= #ARGV do
   at = at + 2
   for n = 1, parts do
     local blob, is_whole, lines = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-    if is_whole == '1' then redis.call('SET', blob, lines, 'EX', ttl) else redis.call('APPEND', blob, '\\n' .. lines) end
+    if is_whole == '1' then redis.call('SET', blob, lines, 'EX', ttl)
+    else redis.call('APPEND', blob, '\\n' .. lines) end
     message[n] = lines
     at = at + 3
   end

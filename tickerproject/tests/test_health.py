@@ -11,31 +11,32 @@ from pytest_django import Settings
 
 from market.calendar_loading import load_calendar
 from streaming.names import RedisNames
-from streaming.state import StreamState, encode
+from streaming.state import AccountState, StreamState, encode
 
 SHAPE = {"status", "environment", "source", "ticker", "dependencies"}
 
 
-def stream_state(**changes: Any) -> StreamState:
+def stream_state(accounts: dict[str, AccountState] | None = None) -> StreamState:
     now = time.time()
-    state = StreamState(
+    healthy = AccountState(status="open", subscriptions=3, last_tick_at=now - 0.1)
+    return StreamState(
         process="test",
         running=True,
         source="simulated",
+        feed_state="live",
         epoch=1,
         started_at=now - 60,
         written_at=now,
         active_subscriptions=3,
+        derived_subscriptions=0,
         active_accounts=1,
-        accounts={"AB1234": {"status": "open", "subscriptions": 3, "last_tick_at": now - 0.1}},
+        accounts={"AB1234": healthy} if accounts is None else accounts,
         sockets=[],
         overflow={},
         counters={},
         lag_seconds=0.0,
         publisher="closed",
     )
-    state.update(changes)  # type: ignore[typeddict-item]
-    return state
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_the_body_has_the_documented_shape(told: Any) -> None:
 
 def test_connected_but_silent_in_market_hours_is_red(told: Any) -> None:
     now = time.time()
-    silent = {"AB1234": {"status": "open", "subscriptions": 3, "last_tick_at": now - 60}}
+    silent = {"AB1234": AccountState(status="open", subscriptions=3, last_tick_at=now - 60)}
     status, body = told(stream_state(accounts=silent))
     assert status == 503
     assert body["ticker"]["status"] == "critical"
@@ -82,13 +83,13 @@ def test_connected_but_silent_in_market_hours_is_red(told: Any) -> None:
 
 def test_silence_is_no_fault_while_the_market_is_closed(told: Any, settings: Settings) -> None:
     settings.MARKET_CLOCK = "2026-11-25T22:00:00+05:30"
-    silent = {"AB1234": {"status": "open", "subscriptions": 3, "last_tick_at": None}}
+    silent = {"AB1234": AccountState(status="open", subscriptions=3, last_tick_at=None)}
     _, body = told(stream_state(accounts=silent))
     assert body["ticker"]["status"] == "ok"
 
 
 def test_an_account_without_a_session_is_named(told: Any) -> None:
-    waiting = {"AB1234": {"status": "awaiting_token", "subscriptions": 3, "last_tick_at": None}}
+    waiting = {"AB1234": AccountState(status="awaiting_token", subscriptions=3, last_tick_at=None)}
     _, body = told(stream_state(accounts=waiting))
     assert body["ticker"]["reasons"] == ["account AB1234 is awaiting_token"]
 
