@@ -260,15 +260,20 @@ class StreamProcess:
     async def _hear_control(self) -> None:
         """Nudges from other processes; without Redis the looks at the database go on."""
         client = redis.Redis.from_url(self.options.redis_url, socket_timeout=None, socket_connect_timeout=1)
+        is_lost = False
         async with client:
             while True:
                 try:
                     async with _subscription(client, self.options.names.control) as messages:
+                        is_lost = False
                         self._reload.set()  # what was said before this moment was not heard
                         async for data in messages:
                             self._on_control(read_message(data))
                 except (RedisError, OSError) as exc:
-                    logger.warning("the control channel is lost: %s", exc)
+                    if not is_lost:
+                        logger.warning("the control channel is lost: %s", exc)
+                    is_lost = True
+                raise_if_cancelled()
                 await asyncio.sleep(1)
 
     def _on_control(self, message: dict[str, Any]) -> None:
@@ -288,8 +293,12 @@ class StreamProcess:
             if self._desired is not None and not self._parts_written:
                 await self._write_parts(frozenset())
             window_metrics.gauge(self.pool, self.publisher, self._lag, self.pipeline)
-            with suppress(RedisError, OSError):
+            try:
                 await write_state(self.redis, self.options.names, self.state())
+            except (RedisError, OSError):
+                # Also while no tick comes that would have noticed.
+                self._parts_written = False
+                self.publisher.owe_everything()
             raise_if_cancelled()
             await asyncio.sleep(STATE_EVERY_SECONDS)
 

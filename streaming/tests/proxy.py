@@ -12,7 +12,7 @@ class Proxy:
     def __init__(self, url: str) -> None:
         self._target = urlsplit(url)
         self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._port = 0
@@ -33,36 +33,41 @@ class Proxy:
             await self.cut()
 
     async def cut(self) -> None:
-        self._flowing.set()
         if self._server is not None:
             self._server.close()
             self._server = None
-        for writer in list(self._writers):
-            writer.close()
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
 
     async def restore(self) -> None:
         self._flowing.set()
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
         self._port = self._server.sockets[0].getsockname()[1]
 
     def hold(self) -> None:
         self._flowing.clear()
 
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream_reader, upstream = await asyncio.open_connection(self._target.hostname, self._target.port)
-        self._writers |= {writer, upstream}
+        ways = (self._copy(reader, upstream), self._copy(upstream_reader, writer))
+        directions = [asyncio.create_task(way) for way in ways]
         try:
-            await asyncio.gather(self._copy(reader, upstream), self._copy(upstream_reader, writer))
-        except OSError:
-            pass
+            await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            for direction in directions:
+                direction.cancel()
+            await asyncio.gather(*directions, return_exceptions=True)
             for one in (writer, upstream):
-                self._writers.discard(one)
-                one.close()
+                one.transport.abort()
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
             await self._flowing.wait()
             writer.write(data)
             await writer.drain()
-        writer.close()

@@ -55,14 +55,20 @@ async def messages(async_valkey: "redis.Redis") -> AsyncIterator[Messages]:
         yield heard
 
 
+@pytest.fixture
+async def hot_client() -> AsyncIterator["redis.Redis"]:
+    async with hot_path_client(settings.REDIS_URL) as client:
+        yield client
+
+
 async def publishes(client: "redis.Redis") -> int:
     return int((await client.info("commandstats")).get("cmdstat_publish", {}).get("calls", 0))
 
 
 async def test_one_publish_per_channel_whatever_the_number_of_parts(
-    async_valkey: "redis.Redis", messages: Messages
+    async_valkey: "redis.Redis", messages: Messages, hot_client: "redis.Redis"
 ) -> None:
-    publisher = Publisher(hot_path_client(settings.REDIS_URL), NAMES)
+    publisher = Publisher(hot_client, NAMES)
     before = await publishes(async_valkey)
     async with running(publisher.run()):
         for flush in range(3):
@@ -76,8 +82,10 @@ async def test_one_publish_per_channel_whatever_the_number_of_parts(
     assert sorted(len(lines) for _, lines in messages.received) == [1] * 6 + [30] * 3
 
 
-async def test_a_blob_is_the_newest_whole_line_and_what_changed_since(async_valkey: "redis.Redis") -> None:
-    publisher = Publisher(hot_path_client(settings.REDIS_URL), NAMES)
+async def test_a_blob_is_the_newest_whole_line_and_what_changed_since(
+    async_valkey: "redis.Redis", hot_client: "redis.Redis"
+) -> None:
+    publisher = Publisher(hot_client, NAMES)
     async with running(publisher.run()):
         for payload in (whole("1"), change("2"), whole("3"), change("4"), change("5")):
             publisher.put({"nifty:underlying": payload})
@@ -86,8 +94,10 @@ async def test_a_blob_is_the_newest_whole_line_and_what_changed_since(async_valk
     assert await async_valkey.ttl("ticker:latest:nifty:underlying") > 0
 
 
-async def test_a_queue_that_is_full_loses_nothing(async_valkey: "redis.Redis", messages: Messages) -> None:
-    publisher = Publisher(hot_path_client(settings.REDIS_URL), NAMES)
+async def test_a_queue_that_is_full_loses_nothing(
+    async_valkey: "redis.Redis", messages: Messages, hot_client: "redis.Redis"
+) -> None:
+    publisher = Publisher(hot_client, NAMES)
     publisher.put({"nifty:underlying": whole("1"), "nifty:2026-12-01": whole("1")})
     for number in range(2, QUEUE_BATCHES + 2):
         publisher.put({"nifty:underlying": change(str(number))})
@@ -111,8 +121,8 @@ def test_merging_puts_line_behind_line_and_drops_what_a_whole_one_makes_superflu
 
 
 async def test_when_redis_comes_back_every_part_is_sent_once_in_full(messages: Messages) -> None:
-    async with Proxy(settings.REDIS_URL).running() as proxy:
-        publisher = Publisher(hot_path_client(proxy.url), NAMES, breaker=Breaker(failures=3, rest=0.05))
+    async with Proxy(settings.REDIS_URL).running() as proxy, hot_path_client(proxy.url) as client:
+        publisher = Publisher(client, NAMES, breaker=Breaker(failures=3, rest=0.05))
         async with running(publisher.run()):
             publisher.put({"nifty:2026-12-01": whole("old"), "nifty:underlying": whole("1")})
             await publisher.drained()
@@ -135,8 +145,11 @@ async def test_when_redis_comes_back_every_part_is_sent_once_in_full(messages: M
 
 
 async def test_no_tick_waits_for_a_redis_that_hangs() -> None:
-    async with Proxy(settings.REDIS_URL).running() as proxy:
-        publisher = Publisher(hot_path_client(proxy.url, timeout_seconds=0.05), NAMES)
+    async with (
+        Proxy(settings.REDIS_URL).running() as proxy,
+        hot_path_client(proxy.url, timeout_seconds=0.05) as client,
+    ):
+        publisher = Publisher(client, NAMES)
         async with running(publisher.run()):
             publisher.put({"nifty:underlying": whole("1")})
             await publisher.drained()
@@ -149,15 +162,18 @@ async def test_no_tick_waits_for_a_redis_that_hangs() -> None:
             await until(lambda: publisher.failures > 0)
 
 
-async def test_each_underlyings_group_gets_each_batch_once(async_valkey: "redis.Redis") -> None:
+async def test_each_underlyings_group_gets_each_batch_once(
+    async_valkey: "redis.Redis", hot_client: "redis.Redis"
+) -> None:
     layer = get_channel_layer()
     name = await layer.new_channel()
     await layer.group_add("ticks.nifty", name)
-    publisher = Publisher(hot_path_client(settings.REDIS_URL), NAMES, layer=layer)
+    publisher = Publisher(hot_client, NAMES, layer=layer)
     async with running(publisher.run()):
         publisher.put({"nifty:underlying": whole("u"), "nifty:2026-12-01": change("o")})
         async with asyncio.timeout(5):
             message = await layer.receive(name)
+    await layer.flush()
     assert message == {"type": "ticks.batch", "data": b"whole u\nchange o"}
 
 

@@ -1,0 +1,374 @@
+"""A whole stream process, from a broker's frames to Redis, with a broker of the test's own."""
+
+import asyncio
+import json
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import redis.asyncio as redis
+from django.conf import settings
+from django.db import OperationalError
+
+from streaming import feed_account
+from streaming.broker_messages import Reader
+from streaming.connection import AccessToken, kite_dial
+from streaming.desired import Desired
+from streaming.feed_account import FeedAccount
+from streaming.names import RedisNames
+from streaming.pipeline import TickPipeline
+from streaming.subscriptions import Streamed
+from streaming.supervisor import StreamOptions, StreamProcess
+from streaming.tests import chain, frames
+from streaming.tests.fake_broker import HEARTBEAT, QUICK, TOKEN, FakeBroker, until
+from streaming.tests.proxy import Proxy
+from streaming.tests.ws_schemas import check
+from streaming.wire_requests import Mode
+
+NAMES = RedisNames("ticker")
+ACCOUNT = FeedAccount(1, "AB1234")
+OPTIONS = f"nifty:{chain.EXPIRY}"
+
+
+class Database:
+    """What the process would read from PostgreSQL."""
+
+    def __init__(self) -> None:
+        self.contracts = chain.contracts()
+        self.account: FeedAccount | None = ACCOUNT
+        self.token: AccessToken | None = TOKEN
+        self.version = 0
+        self.is_away = False
+
+    def change(self, **values: Any) -> None:
+        for name, value in values.items():
+            setattr(self, name, value)
+        self.version += 1
+
+    def mark(self) -> tuple[object, ...]:
+        if self.is_away:
+            raise OperationalError("no connection")
+        return (self.version,)
+
+    def load(self) -> Desired:
+        mark = self.mark()
+        streamed = [
+            Streamed(
+                instrument_token=one.instrument_token,
+                exchange="NFO",
+                tradingsymbol=one.tradingsymbol,
+                segment="",
+                instrument_type=one.instrument_type,
+                underlying=one.underlying,
+                expiry=one.expiry,
+                strike=0,  # type: ignore[arg-type]  # the contract has it
+                tick_size=0,  # type: ignore[arg-type]
+                mode=Mode.FULL,
+                derived=not one.is_option,
+                pinned_to=None,
+            )
+            for one in self.contracts
+        ]
+        always_open = SimpleNamespace(is_open=lambda *question: True)
+        return Desired(mark, streamed, self.contracts, self.account, always_open)  # type: ignore[arg-type]
+
+    def read_token(self, account: FeedAccount) -> AccessToken | None:
+        return self.token
+
+
+class NoGuard:
+    """The lock is another test's matter."""
+
+    async def watch(self) -> None:
+        await asyncio.Event().wait()
+
+
+@pytest.fixture
+def database(monkeypatch: pytest.MonkeyPatch) -> Database:
+    database = Database()
+    monkeypatch.setattr(feed_account, "read_token", database.read_token)
+    return database
+
+
+@pytest.fixture
+async def broker() -> AsyncIterator[FakeBroker]:
+    async with FakeBroker().running() as broker:
+        yield broker
+
+
+def process_for(broker: FakeBroker, database: Database, redis_url: str = "", **options: Any) -> StreamProcess:
+    told = StreamOptions(
+        redis_url=redis_url or settings.REDIS_URL,
+        names=NAMES,
+        source="simulated",
+        window=0.01,
+        look=0.1,
+        settle=0,
+        timing=replace(QUICK, silence=5),
+    )
+    return StreamProcess(
+        replace(told, **options),
+        dial=kite_dial(broker.root, QUICK),
+        pipeline=TickPipeline(source="simulated", epoch=7, market_time=lambda: chain.NOW),
+        guard=NoGuard(),  # type: ignore[arg-type]
+        load=database.load,
+        mark=database.mark,
+    )
+
+
+@asynccontextmanager
+async def running(process: StreamProcess) -> AsyncIterator[None]:
+    """Run it beside the test, and stop it as a signal would."""
+    stop = asyncio.Event()
+    task = asyncio.create_task(process.run(stop))
+    try:
+        yield
+        assert not task.done(), task
+    finally:
+        stop.set()
+        async with asyncio.timeout(10):
+            await task
+
+
+def tick_frame() -> bytes:
+    return frames.frame(
+        *chain.underlying_packets(),
+        *(chain.option_packet(strike, kind) for strike in chain.STRIKES for kind in ("CE", "PE")),
+    )
+
+
+async def lines_of(client: "redis.Redis", part: str) -> list[dict[str, Any]]:
+    blob = await client.get(NAMES.blob(part))
+    return [json.loads(line) for line in blob.splitlines()] if blob else []
+
+
+async def state_of(client: "redis.Redis") -> dict[str, Any]:
+    found = await client.get(NAMES.state("stream"))
+    return dict(json.loads(found)) if found else {}
+
+
+async def eventually(ask: Callable[[], Any]) -> Any:
+    """The first answer that is not empty."""
+    async with asyncio.timeout(10):
+        while not (answer := await ask()):  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.005)
+        return answer
+
+
+async def test_frames_become_priced_lines_in_redis(
+    broker: FakeBroker, database: Database, async_valkey: "redis.Redis"
+) -> None:
+    async with running(process_for(broker, database)):
+        await until(lambda: len(broker.modes) == len(database.contracts))
+        assert set(broker.modes.values()) == {Mode.FULL}
+        await broker.send(tick_frame())
+
+        async def priced() -> list[dict[str, Any]]:
+            return [
+                line
+                for line in await lines_of(async_valkey, OPTIONS)
+                if None not in line["columns"]["delta"] and line["columns"]["delta"]
+            ]
+
+        line = (await eventually(priced))[0]
+        check("part-line", line)
+        assert (line["source"], line["epoch"], line["underlying"]) == ("simulated", 7, "NIFTY")
+        assert line["columns"]["implied_volatility"] == pytest.approx([0.14] * len(line["columns"]["strike"]), abs=0.01)
+
+
+async def test_an_untraded_chain_is_there_before_its_first_tick(
+    broker: FakeBroker, database: Database, async_valkey: "redis.Redis"
+) -> None:
+    async with running(process_for(broker, database)):
+        [line, *_] = await eventually(lambda: lines_of(async_valkey, OPTIONS))
+        assert line["columns"]["strike"] == sorted([*chain.STRIKES, *chain.STRIKES])
+        assert set(line["columns"]["last_price"]) == {None}
+        assert await async_valkey.hget(NAMES.parts, str(chain.INDEX_TOKEN)) == b"nifty:underlying"
+
+
+async def test_the_state_says_what_is_and_vanishes_with_a_clean_stop(
+    broker: FakeBroker, database: Database, async_valkey: "redis.Redis"
+) -> None:
+    async with running(process_for(broker, database)):
+        await until(lambda: broker.connections)
+        await broker.send(tick_frame())
+
+        async def live() -> Any:
+            state = await state_of(async_valkey)
+            return state if state.get("feed_state") == "live" else None
+
+        state = await eventually(live)
+        assert state["running"]
+        assert (state["active_subscriptions"], state["derived_subscriptions"]) == (12, 2)
+        assert state["accounts"]["AB1234"]["status"] == "open"
+        assert state["accounts"]["AB1234"]["last_tick_at"] > 0
+        assert [socket["state"] for socket in state["sockets"]] == ["open"]
+    assert await state_of(async_valkey) == {}
+
+
+async def test_a_subscription_reaches_the_broker_within_a_second(
+    broker: FakeBroker, database: Database, async_valkey: "redis.Redis"
+) -> None:
+    async with running(process_for(broker, database, look=60)):
+        await until(lambda: len(broker.modes) == 12)
+        await eventually(lambda: has_listener(async_valkey))
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        database.change(contracts=database.contracts[2:])
+        await async_valkey.publish(NAMES.control, '{"type":"subscriptions_changed"}')
+        await until(lambda: len(broker.modes) == 10)
+        assert loop.time() - began < 1
+        await eventually(lambda: has_parts(async_valkey, 10))
+
+
+async def test_a_change_that_nobody_announced_is_found(broker: FakeBroker, database: Database) -> None:
+    async with running(process_for(broker, database)):
+        await until(lambda: len(broker.modes) == 12)
+        database.change(contracts=database.contracts[2:])
+        await until(lambda: len(broker.modes) == 10)
+
+
+async def test_a_database_that_is_away_stops_nothing(broker: FakeBroker, database: Database) -> None:
+    process = process_for(broker, database)
+    async with running(process):
+        await until(lambda: len(broker.modes) == 12)
+        database.is_away = True
+        await asyncio.sleep(3 * process.options.look)
+        await broker.send(tick_frame())
+        await until(lambda: process.counters["ticks"] == 12)
+
+
+async def test_with_nobody_logged_in_it_waits_and_goes_on_with_the_login(
+    broker: FakeBroker, database: Database, async_valkey: "redis.Redis"
+) -> None:
+    database.token = None
+    async with running(process_for(broker, database, look=60)):
+
+        async def waiting() -> bool:
+            accounts = (await state_of(async_valkey)).get("accounts", {})
+            return bool(accounts.get("AB1234", {}).get("status") == "awaiting_token")
+
+        await eventually(waiting)
+        await eventually(lambda: has_listener(async_valkey))
+        database.token = TOKEN
+        await async_valkey.publish(NAMES.control, '{"type":"token_changed","account":"AB1234"}')
+        await until(lambda: len(broker.modes) == 12)
+
+
+async def test_without_an_account_it_runs_and_takes_the_first_that_appears(
+    broker: FakeBroker, database: Database
+) -> None:
+    database.account = None
+    process = process_for(broker, database)
+    async with running(process):
+        await until(lambda: process.pipeline.parts)
+        assert process.pool is None
+        database.change(account=ACCOUNT)
+        await until(lambda: len(broker.modes) == 12)
+        database.change(account=None)
+        await until(lambda: not broker.connections)
+
+
+async def test_a_feed_that_falls_silent_is_called_stale_on_every_part(
+    broker: FakeBroker, database: Database, async_valkey: "redis.Redis"
+) -> None:
+    process = process_for(broker, database, stale=0.1)
+    async with running(process):
+        await until(lambda: broker.connections)
+        await broker.send(tick_frame())
+        await until(lambda: process.pipeline.feed_state == "live")
+        await broker.send(HEARTBEAT)
+        await until(lambda: process.pipeline.feed_state == "stale")
+
+        async def called_stale() -> bool:
+            last = [(await lines_of(async_valkey, part))[-1] for part in (OPTIONS, "nifty:underlying")]
+            return all(line["feed_state"] == "stale" and line["kind"] == "snapshot" for line in last)
+
+        await eventually(called_stale)
+
+
+async def test_bad_frames_are_counted_and_the_rest_is_kept(broker: FakeBroker, database: Database) -> None:
+    process = process_for(broker, database)
+    async with running(process):
+        await until(lambda: broker.connections)
+        for frame in (b"\x00\x02" + tick_frame()[2:], b"\xff\xff\xff", frames.frame(frames.ltp(99 * 256 + 2, 100))):
+            await broker.send(frame)
+        await broker.send(tick_frame())
+        await until(lambda: process.counters["unknown_token"] == 1 and process.counters["ticks"] >= 12)
+        assert len(broker.handshakes) == 1
+
+
+async def test_redis_going_away_disturbs_no_socket_and_everything_is_there_again_after(
+    broker: FakeBroker, database: Database, async_valkey: "redis.Redis"
+) -> None:
+    async with Proxy(settings.REDIS_URL).running() as proxy:
+        process = process_for(broker, database, proxy.url)
+        async with running(process):
+            await until(lambda: broker.connections)
+            await proxy.cut()
+            for _ in range(3):
+                await broker.send(tick_frame())
+            await until(lambda: process.counters["ticks"] == 36)
+            await async_valkey.flushall()  # it comes back empty
+            await proxy.restore()
+            await eventually(lambda: lines_of(async_valkey, OPTIONS))
+            await eventually(lambda: has_parts(async_valkey, 12))
+            assert len(broker.handshakes) == 1
+
+
+async def test_what_was_received_before_a_stop_is_delivered(
+    broker: FakeBroker, database: Database, async_valkey: "redis.Redis"
+) -> None:
+    process = process_for(broker, database, window=60)  # no window closes by itself
+    async with running(process):
+        await until(lambda: broker.connections)
+        await broker.send(tick_frame())
+        await until(lambda: process.inbox.packets == 12)
+    assert process.counters["ticks"] == 12
+    assert (await lines_of(async_valkey, "nifty:underlying"))[-1]["columns"]["last_price"][0] == chain.SPOT
+
+
+async def test_many_waiting_packets_close_the_window_early(broker: FakeBroker, database: Database) -> None:
+    process = process_for(broker, database, window=60, window_packets=24)
+    async with running(process):
+        await until(lambda: broker.connections)
+        for _ in range(2):
+            await broker.send(tick_frame())
+        await until(lambda: process.counters["ticks"] == 24)
+
+
+async def test_a_part_that_fails_for_good_ends_the_process(broker: FakeBroker, database: Database) -> None:
+    def broken() -> Desired:
+        raise ZeroDivisionError
+
+    database.load = broken  # type: ignore[method-assign]
+    with pytest.raises(ExceptionGroup) as failed:
+        async with asyncio.timeout(10):
+            await process_for(broker, database).run(asyncio.Event())
+    assert failed.group_contains(ZeroDivisionError)
+
+
+def test_the_brokers_texts_are_counted_and_none_raises(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    process_counters: Counter[str] = Counter()
+    read = Reader("AB1234", process_counters)
+    for text in ('{"type":"order","data":{}}', '{"type":"error","data":"no"}', '{"type":"message","data":"hi"}',
+                 '{"type":"app_code"}', "[]", "{"):  # fmt: skip
+        read(text)
+    assert process_counters == {
+        "order_updates": 1, "broker_errors": 1, "broker_notices": 1, "texts_other": 1, "texts_unreadable": 2
+    }  # fmt: skip
+    assert "the broker says: no" in caplog.text
+
+
+async def has_listener(client: "redis.Redis") -> bool:
+    return bool((await client.pubsub_numsub(NAMES.control))[0][1])
+
+
+async def has_parts(client: "redis.Redis", count: int) -> bool:
+    return bool(await client.hlen(NAMES.parts) == count)
