@@ -72,6 +72,7 @@ class Timing:
     close_timeout: float = 3.0
     ping_interval: float = 10.0
     silence: float = 10.0  # no frame at all, not even a heartbeat
+    mute: float = 30.0  # heartbeats, but no data although the market is open
     backoff_base: float = 0.5
     backoff_cap: float = 30.0
     steady: float = 60.0  # so long must data have flowed before the back-off starts afresh
@@ -168,6 +169,7 @@ class TickerConnection:
         inbox: Inbox,
         on_text: Callable[[str], None],
         guard: DialGuard,
+        expects_data: Callable[[], bool] = lambda: False,
         timing: Timing = Timing(),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -182,11 +184,13 @@ class TickerConnection:
         self._inbox = inbox
         self._on_text = on_text
         self._guard = guard
+        self._expects_data = expects_data
         self._timing = timing
         self._clock = clock
         self._wanted = asyncio.Event()
         self._data_began: float | None = None
         self._data_latest = 0.0
+        self._quiet_since = 0.0
 
     def want(self, desired: Mapping[int, Mode]) -> None:
         """Make this the whole set of subscriptions; the difference goes out soon, or with the next connection."""
@@ -236,6 +240,7 @@ class TickerConnection:
     async def _serve(self, websocket: ClientConnection) -> None:
         """Read and keep subscribed until the socket ends; raises ConnectionLost with the reason."""
         self._data_began = None
+        self._quiet_since = self._clock()
         self.applied = {}
         reason = "closed"
         try:
@@ -262,16 +267,25 @@ class TickerConnection:
                     self._inbox.put(frame)
                     if len(frame) > 2:
                         self._note_data()
+                    else:
+                        self._check_for_data()
         except TimeoutError:
             # The closing handshake of a dead link would only cost its own timeout on top.
             websocket.transport.abort()
             raise ConnectionLost(f"nothing received for {silence:g} s") from None
 
     def _note_data(self) -> None:
-        self._data_latest = self._clock()
+        self._data_latest = self._quiet_since = self._clock()
         self.last_tick_at = time.time()
         if self._data_began is None:
             self._data_began = self._data_latest
+
+    def _check_for_data(self) -> None:
+        """A heartbeat came: the link lives, but a feed that is mute in market hours is as good as none."""
+        if not self.applied or not self._expects_data():
+            self._quiet_since = self._clock()
+        elif self._clock() - self._quiet_since > self._timing.mute:
+            raise ConnectionLost(f"connected, but no data for {self._timing.mute:g} s while the market is open")
 
     def _was_steady(self) -> bool:
         """Whether the last session earned a fresh start: an open socket has not, data over a minute has."""

@@ -16,7 +16,7 @@ STATE_EVERY_SECONDS = 1.0
 
 
 class AccountState(TypedDict):
-    status: str  # of its connections, the worst: open, connecting, waiting, awaiting_token, idle, closed
+    status: str  # of its connections, the worst: open, stalled, connecting, waiting, awaiting_token, idle, closed
     subscriptions: int
     last_tick_at: float | None  # unix seconds
 

@@ -28,7 +28,7 @@ from market.exceptions import CalendarMissing
 from streaming import broker_messages, desired, window_metrics
 from streaming.allocation import Assignment, allocate
 from streaming.cancellation import raise_if_cancelled
-from streaming.connection import Dial, DialGuard, TickerConnection, Timing
+from streaming.connection import ConnectionState, Dial, DialGuard, TickerConnection, Timing
 from streaming.control import PARTS_CHANGED, SUBSCRIPTIONS_CHANGED, TOKEN_CHANGED, read_message
 from streaming.desired import Desired
 from streaming.feed_account import FeedAccount, StoredTokens
@@ -200,10 +200,10 @@ class StreamProcess:
             else:
                 logger.error("no account may feed market data: add one, or enable it for data, in the admin")
         self._place(wanted)
-        logger.info(
-            "streaming %d instruments in %d parts through %s",
-            len(wanted.streamed), len(self.pipeline.parts), wanted.account.name if wanted.account else "no account",
-        )  # fmt: skip
+        if before is None or before.mark != wanted.mark:
+            through = wanted.account.name if wanted.account else "no account"
+            parts = len(self.pipeline.parts)
+            logger.info("streaming %d instruments in %d parts through %s", len(wanted.streamed), parts, through)
 
     def _place(self, wanted: Desired) -> None:
         """Hand the instruments to the accounts that carry them."""
@@ -227,6 +227,7 @@ class StreamProcess:
                 inbox=self.inbox,
                 on_text=broker_messages.Reader(account.name, self.counters),
                 guard=dials,
+                expects_data=self._in_session,
                 timing=self.options.timing,
             )
 
@@ -347,7 +348,7 @@ class StreamProcess:
             active_accounts=int(pool is not None and pool.open_connections > 0),
             accounts={
                 pool.account: {
-                    "status": pool.status,
+                    "status": "stalled" if pool.status == ConnectionState.OPEN and self._is_stale() else pool.status,
                     "subscriptions": pool.subscribed,
                     "last_tick_at": pool.last_tick_at,
                 }

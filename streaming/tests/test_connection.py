@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import random
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from websockets.asyncio.server import ServerConnection
@@ -20,6 +22,7 @@ def connection_to(
     tokens: FixedTokens | None = None,
     texts: list[str] | None = None,
     timing: Timing = QUICK,
+    expects_data: Callable[[], bool] = lambda: False,
 ) -> TickerConnection:
     return TickerConnection(
         "AB1234 socket 1",
@@ -28,6 +31,7 @@ def connection_to(
         inbox=inbox or Inbox(),
         on_text=(texts if texts is not None else []).append,
         guard=DialGuard(limit=1000),
+        expects_data=expects_data,
         timing=timing,
     )
 
@@ -103,6 +107,23 @@ async def test_heartbeats_keep_a_socket_alive() -> None:
                 await broker.send(HEARTBEAT)
                 await asyncio.sleep(QUICK.silence / 5)
     assert len(broker.handshakes) == 1
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+async def test_heartbeats_alone_are_not_enough_while_the_market_is_open(is_open: bool) -> None:
+    async def beat(websocket: ServerConnection) -> None:
+        for _ in range(40):
+            await websocket.send(HEARTBEAT)
+            await asyncio.sleep(0.005)
+
+    async with FakeBroker(on_open=beat).running() as broker:
+        inbox = Inbox()
+        connection = connection_to(broker, inbox=inbox, timing=replace(QUICK, mute=0.05), expects_data=lambda: is_open)
+        connection.want({1: Mode.FULL})
+        async with running(connection.run()):
+            await until(lambda: broker.connections)
+            await until(lambda: len(broker.handshakes) == 2 or inbox.heartbeats == 40)
+    assert (len(broker.handshakes) == 2) is is_open
 
 
 async def test_a_dead_token_is_not_dialled_again_and_a_new_one_is() -> None:

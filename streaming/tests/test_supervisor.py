@@ -284,6 +284,7 @@ async def test_a_feed_that_falls_silent_is_called_stale_on_every_part(
         await until(lambda: process.pipeline.feed_state == "live")
         await broker.send(HEARTBEAT)
         await until(lambda: process.pipeline.feed_state == "stale")
+        assert process.state()["accounts"]["AB1234"]["status"] == "stalled"
 
         async def called_stale() -> bool:
             last = [(await lines_of(async_valkey, part))[-1] for part in (OPTIONS, "nifty:underlying")]
