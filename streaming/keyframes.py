@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 class Keyframes:
     """Which parts are due. Times are monotonic seconds, handed in; nothing is due that did not change."""
 
-    def __init__(self, interval_seconds: float = 4.0) -> None:
+    def __init__(self, interval_seconds: float = 5.0) -> None:
         self._interval = interval_seconds
         self._sent: dict[str, float] = {}
         self._changed: set[str] = set()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import orjson
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -52,20 +53,18 @@ Batch = Mapping[str, PartPayload]
 
 # One command and one answer per flush: a pipeline's hundred of each cost the client more than the ticks themselves.
 # Blobs come first: who reads one because of a message must find one that is at least as new.
-# Each line travels once: the channel's message is put together from the same lines as the blobs.
+# Each line travels once: the blobs are cut from the channels' messages, by the sizes that the plan tells.
 _WRITE = """
-local ttl, at = ARGV[1], 2
-while at <= #ARGV do
-  local channel, parts, message = ARGV[at], tonumber(ARGV[at + 1]), {}
-  at = at + 2
-  for n = 1, parts do
-    local blob, is_whole, lines = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-    if is_whole == '1' then redis.call('SET', blob, lines, 'EX', ttl)
-    else redis.call('APPEND', blob, '\\n' .. lines) end
-    message[n] = lines
-    at = at + 3
+local ttl, plan = ARGV[1], cjson.decode(ARGV[2])
+for n, channel in ipairs(plan) do
+  local message, at = ARGV[n + 2], 1
+  for _, part in ipairs(channel[2]) do
+    local blob, is_whole, size = part[1], part[2], part[3]
+    local lines = string.sub(message, at, at + size - 1)
+    if is_whole then redis.call('SET', blob, lines, 'EX', ttl) else redis.call('APPEND', blob, '\\n' .. lines) end
+    at = at + size + 1
   end
-  redis.call('PUBLISH', channel, table.concat(message, '\\n'))
+  redis.call('PUBLISH', channel[1], message)
 end
 """
 
@@ -203,13 +202,17 @@ class Publisher:
         channels: dict[str, list[tuple[str, PartPayload]]] = {}
         for part, payload in batch.items():
             channels.setdefault(self._names.channel(part), []).append((part, payload))
-        arguments: list[str | bytes | int] = [BLOB_TTL_SECONDS]
+        plan, messages = [], []
         for channel, parts in channels.items():
-            arguments += (channel, len(parts))
-            for part, payload in parts:
-                arguments += (self._names.blob(part), int(payload.is_whole), b"\n".join(payload.lines))
+            lines = [b"\n".join(payload.lines) for _, payload in parts]
+            blobs = [
+                (self._names.blob(part), payload.is_whole, len(line))
+                for (part, payload), line in zip(parts, lines, strict=True)
+            ]
+            plan.append((channel, blobs))
+            messages.append(b"\n".join(lines))
         try:
-            await self._script(args=arguments)
+            await self._script(args=[BLOB_TTL_SECONDS, orjson.dumps(plan), *messages])
         except (RedisError, OSError, TimeoutError) as exc:
             logger.debug("a batch was not written: %s", exc)
             return False
