@@ -35,6 +35,11 @@ class Inbox:
         if self.packets >= self._full_at:
             self.full.set()
 
+    def take_heartbeats(self) -> int:
+        """How many came since the last call."""
+        heartbeats, self.heartbeats = self.heartbeats, 0
+        return heartbeats
+
     def take(self) -> tuple[list[bytes], list[float]]:
         """Everything that waits, oldest first, and when each frame came; the inbox is empty afterwards."""
         frames, received_at = self.frames, self.received_at

@@ -25,7 +25,7 @@ from redis.exceptions import RedisError
 from accounts import clock
 from market.calendar import SEGMENTS
 from market.exceptions import CalendarMissing
-from streaming import broker_messages, desired, window_metrics
+from streaming import broker_messages, desired, metrics, window_metrics
 from streaming.allocation import Assignment, allocate
 from streaming.cancellation import raise_if_cancelled
 from streaming.connection import ConnectionState, Dial, DialGuard, TickerConnection, Timing
@@ -293,6 +293,7 @@ class StreamProcess:
                 self._failures_seen, self._parts_written = self.publisher.failures, False
             if self._desired is not None and not self._parts_written:
                 await self._write_parts(frozenset())
+            metrics.HEARTBEATS.inc(self.inbox.take_heartbeats())
             window_metrics.gauge(self.pool, self.publisher, self._lag, self.pipeline)
             try:
                 await write_state(self.redis, self.options.names, self.state())
