@@ -51,4 +51,5 @@ def _batch(instruments: Instruments, frames: list[bytes]) -> bytes:
         raise RuntimeError(f"{len(applied.slots)} rows changed, not {TICKS}: {applied.counts}")
     stamp = Stamp("simulated", "live", 1, 1, MARKET_TIME)
     encoder = PartEncoder(table, PricingSettings(rate=RATE))
-    return b"\n".join(encoder.encode_update(applied.slots, Moment(MARKET_TIME, 1.0), stamp).values())
+    lines = encoder.encode_flush(applied.slots, (), Moment(MARKET_TIME, 1.0), stamp).values()
+    return b"\n".join(line.data for line in lines)

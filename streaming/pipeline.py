@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +12,7 @@ from streaming.keyframes import Keyframes
 from streaming.packets import decode_window
 from streaming.pricing import Moment, PricingSettings
 from streaming.publisher import Batch, PartPayload
-from streaming.snapshots import PartEncoder, Stamp
+from streaming.snapshots import Line, PartEncoder, Stamp
 from streaming.ticks import TickTable
 from streaming.validation import Policy
 
@@ -99,16 +99,16 @@ class TickPipeline:
 
     def whole(self, parts: Iterable[str] | None = None) -> Batch:
         """These parts (all, if none are named) with every row: after a change of the feed's state or of the rows."""
-        blobs = self.encoder.encode_snapshot(self.parts if parts is None else parts, self._moment(), self._stamp())
-        return {part: PartPayload((line,), is_whole=True) for part, line in blobs.items()}
+        return _payloads(
+            self.encoder.encode_snapshot(self.parts if parts is None else parts, self._moment(), self._stamp())
+        )
 
     def _encode(self, slots: "np.ndarray[tuple[int], np.dtype[np.intp]]", moment: Moment) -> Batch:
         self.keyframes.changed(self.table.instruments.parts_of(slots))
-        whole = set(self.keyframes.take_due(moment.monotonic))
+        whole = self.keyframes.take_due(moment.monotonic)
         if not (whole or len(slots)):
             return {}
-        lines = self.encoder.encode_flush(slots, whole, moment, self._stamp())
-        return {part: PartPayload((line,), is_whole=part in whole) for part, line in lines.items()}
+        return _payloads(self.encoder.encode_flush(slots, whole, moment, self._stamp()))
 
     def _moment(self) -> Moment:
         return Moment(self.market_time(), self.monotonic())
@@ -116,3 +116,7 @@ class TickPipeline:
     def _stamp(self) -> Stamp:
         self.seq += 1
         return Stamp(self.source, self.feed_state, self.epoch, self.seq, time.time())
+
+
+def _payloads(lines: Mapping[str, Line]) -> Batch:
+    return {part: PartPayload((line.data,), line.is_whole) for part, line in lines.items()}

@@ -3,11 +3,13 @@
 An update has the rows that changed and a snapshot (the part's blob) has all of them; the shape is one, described by
 `docs/schemas/ws/part-line.json`. All rows asked for, of all parts, are gathered, priced and rounded together; only the
 encoding goes part by part. A line's Greeks follow from the line itself: all its rows are priced with its `pricing`.
+When a part is priced on something else than before (its books came, its future went), it goes out whole: whoever holds
+its other rows would compare Greeks of two models.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import orjson
@@ -54,6 +56,13 @@ class Stamp:
     sent_at: float
 
 
+class Line(NamedTuple):
+    """One part's encoded line, and whether it has all of the part's rows."""
+
+    data: bytes
+    is_whole: bool
+
+
 class PartEncoder:
     """Encodes parts of one tick table. Call `follow` when its instruments were replaced."""
 
@@ -69,33 +78,31 @@ class PartEncoder:
         self._symbols = [contract.tradingsymbol for contract in contracts]
         self._types = [contract.instrument_type for contract in contracts]
         self._expiries = [contract.expiry.isoformat() if contract.expiry else None for contract in contracts]
+        self._priced_on: dict[str, int] = {}
 
-    def encode_update(self, slots: Slots, moment: Moment, stamp: Stamp) -> dict[str, bytes]:
-        """One line per part with these rows: what a flush publishes."""
-        return self._encode(self._instruments.parts_of(slots), (), moment, stamp)
-
-    def encode_snapshot(self, parts: Iterable[str], moment: Moment, stamp: Stamp) -> dict[str, bytes]:
+    def encode_snapshot(self, parts: Iterable[str], moment: Moment, stamp: Stamp) -> dict[str, Line]:
         """One line per part with all of its rows, those that never ticked included."""
         rows = {name: self._instruments.parts[name].slots for name in parts}
-        return self._encode(rows, rows.keys(), moment, stamp)
+        return self._encode(rows, set(rows), moment, stamp)
 
-    def encode_flush(self, slots: Slots, whole: Collection[str], moment: Moment, stamp: Stamp) -> dict[str, bytes]:
+    def encode_flush(self, slots: Slots, whole: Collection[str], moment: Moment, stamp: Stamp) -> dict[str, Line]:
         """One line per part: the parts named in `whole` with all of their rows, the others with those of `slots`."""
         rows = self._instruments.parts_of(slots) | {name: self._instruments.parts[name].slots for name in whole}
-        return self._encode(rows, whole, moment, stamp)
+        return self._encode(rows, set(whole), moment, stamp)
 
-    def _encode(
-        self, rows: Mapping[str, Slots], whole: Collection[str], moment: Moment, stamp: Stamp
-    ) -> dict[str, bytes]:
+    def _encode(self, rows: dict[str, Slots], whole: set[str], moment: Moment, stamp: Stamp) -> dict[str, Line]:
         if not rows:
             return {}
         parts = sorted((self._instruments.parts[name] for name in rows), key=lambda part: part.expiry is None)
         options = [part for part in parts if part.expiry is not None]
+        pricings = price_parts(self.table, options, moment, self.settings)
+        for part in self._switched(options, pricings):
+            rows[part.name] = part.slots
+            whole.add(part.name)
         sizes = [len(rows[part.name]) for part in parts]
         slots = np.concatenate([rows[part.name] for part in parts])
         cut = sum(sizes[: len(options)])  # options come first
 
-        pricings = price_parts(self.table, options, moment, self.settings)
         of_part = np.repeat(np.arange(len(options)), sizes[: len(options)])
         market = self._market_columns(slots, moment)
         option_columns = {name: values[:cut] for name, values in market.items()}
@@ -108,6 +115,12 @@ class PartEncoder:
         lines = _lines(options, sizes[: len(options)], option_columns, heads, whole, head)
         cash = parts[len(options) :]
         return lines | _lines(cash, sizes[len(options) :], cash_columns, [None] * len(cash), whole, head)
+
+    def _switched(self, options: Sequence[Part], pricings: PartPricings) -> list[Part]:
+        """The parts that are priced on another source than when they were last encoded."""
+        sources = dict(zip((part.name for part in options), pricings.source.tolist(), strict=True))
+        before, self._priced_on = self._priced_on, self._priced_on | sources
+        return [part for part in options if before.get(part.name, sources[part.name]) != sources[part.name]]
 
     def _market_columns(self, slots: Slots, moment: Moment) -> dict[str, Column]:
         """What every kind of instrument has, gathered and rounded for all rows at once."""
@@ -180,21 +193,22 @@ def _lines(
     pricings: Sequence[dict[str, Any] | None],
     whole: Collection[str],
     head: dict[str, Any],
-) -> dict[str, bytes]:
+) -> dict[str, Line]:
     """Each part's share of the columns, which hold the parts one after the other, as its line."""
     lines = {}
     end = 0
     for part, size, pricing in zip(parts, sizes, pricings, strict=True):
         start, end = end, end + size
+        is_whole = part.name in whole
         line = head | {
             "part": part.name,
             "underlying": part.underlying,
             "expiry": part.expiry,
-            "kind": "snapshot" if part.name in whole else "update",
+            "kind": "snapshot" if is_whole else "update",
             "pricing": pricing,
             "columns": {name: values[start:end] for name, values in columns.items()},
         }
-        lines[part.name] = orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY)
+        lines[part.name] = Line(orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY), is_whole)
     return lines
 
 

@@ -25,7 +25,7 @@ def encoder(source: UnderlyingSource = UnderlyingSource.PARITY_FORWARD) -> PartE
 
 
 def snapshot(of: PartEncoder, part: str = OPTIONS) -> dict[str, Any]:
-    line: dict[str, Any] = json.loads(of.encode_snapshot([part], MOMENT, STAMP)[part])
+    line: dict[str, Any] = json.loads(of.encode_snapshot([part], MOMENT, STAMP)[part].data)
     return line
 
 
@@ -45,7 +45,7 @@ def test_a_part_that_never_ticked_is_all_null_and_follows_the_schema() -> None:
 
 
 def test_the_head_is_found_without_reading_the_columns() -> None:
-    data = encoder().encode_snapshot([OPTIONS], MOMENT, STAMP)[OPTIONS]
+    data = encoder().encode_snapshot([OPTIONS], MOMENT, STAMP)[OPTIONS].data
     found = read_line(data)
     assert found is not None
     assert (found.part, found.version) == (OPTIONS, (7, 123))
@@ -74,8 +74,8 @@ def test_a_snapshots_greeks_follow_from_its_own_inputs(source: UnderlyingSource)
 def test_a_snapshot_has_every_row_and_an_update_those_that_changed() -> None:
     of = encoder()
     applied = tick(of.table, chain.option_packet(25_050.0, PUT, time=NOW + 1), at=1_000.1)
-    (data,) = of.encode_update(applied.slots, MOMENT, STAMP).values()
-    update = json.loads(data)
+    (line,) = of.encode_flush(applied.slots, (), MOMENT, STAMP).values()
+    update = json.loads(line.data)
     check("part-line", update)
     assert (update["kind"], update["part"]) == ("update", OPTIONS)
     assert update["columns"]["instrument_token"] == [option_token(25_050.0, PUT)]
@@ -84,15 +84,15 @@ def test_a_snapshot_has_every_row_and_an_update_those_that_changed() -> None:
 
 def test_an_update_of_several_parts_has_one_line_each() -> None:
     of = encoder()
-    lines = of.encode_update(np.arange(len(of.table)), MOMENT, STAMP)
+    lines = of.encode_flush(np.arange(len(of.table)), (), MOMENT, STAMP)
     assert set(lines) == {OPTIONS, UNDERLYING}
-    rows = {part: json.loads(line)["columns"]["instrument_token"] for part, line in lines.items()}
+    rows = {part: json.loads(line.data)["columns"]["instrument_token"] for part, line in lines.items()}
     assert set(rows[UNDERLYING]) == {chain.INDEX_TOKEN, FUTURE_TOKEN}
     assert len(rows[OPTIONS]) == 10
 
 
 def test_nothing_changed_is_nothing_to_send() -> None:
-    assert encoder().encode_update(np.empty(0, np.intp), MOMENT, STAMP) == {}
+    assert encoder().encode_flush(np.empty(0, np.intp), (), MOMENT, STAMP) == {}
 
 
 def test_values_come_as_received() -> None:
@@ -145,8 +145,22 @@ def test_the_encoder_follows_a_change_of_instruments() -> None:
 def test_a_flush_sends_some_parts_whole_and_of_the_others_what_changed() -> None:
     of = encoder()
     lines = of.encode_flush(np.array([len(of.table) - 1]), {UNDERLYING}, MOMENT, STAMP)
-    kinds = {
-        part: (json.loads(line)["kind"], len(json.loads(line)["columns"]["flags"])) for part, line in lines.items()
-    }
+    sent = {part: json.loads(line.data) for part, line in lines.items()}
+    kinds = {part: (line["kind"], len(line["columns"]["flags"])) for part, line in sent.items()}
     assert kinds == {UNDERLYING: ("snapshot", 2), OPTIONS: ("update", 1)}
+    assert {part: line.is_whole for part, line in lines.items()} == {UNDERLYING: True, OPTIONS: False}
     assert lines[UNDERLYING] == of.encode_snapshot([UNDERLYING], MOMENT, STAMP)[UNDERLYING]
+
+
+def test_a_part_that_is_priced_on_something_else_than_before_is_sent_whole() -> None:
+    of = PartEncoder(chain.table(), PricingSettings(rate=RATE))
+    tick(of.table, frames.index(chain.INDEX_TOKEN, 2_500_000))
+    assert snapshot(of)["pricing"]["underlying_source"] == "spot"  # no book has come yet
+    tick(of.table, *chain.packets())
+    one = np.array([slot(of.table, option_token(25_000.0, CALL))])
+    (line,) = of.encode_flush(one, (), MOMENT, STAMP).values()
+    sent = json.loads(line.data)
+    assert (line.is_whole, sent["kind"], len(sent["columns"]["flags"])) == (True, "snapshot", 10)
+    assert sent["pricing"]["underlying_source"] == "parity-forward"
+    (line,) = of.encode_flush(one, (), MOMENT, STAMP).values()
+    assert not line.is_whole
