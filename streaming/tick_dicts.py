@@ -22,6 +22,7 @@ from streaming.packets import (
 )
 
 _COUNT = struct.Struct(">H")
+_COUNT_AND_LENGTH = struct.Struct(">HH")
 _ONE_LTP = struct.Struct(">Ii")
 _ONE_INDEX_QUOTE = struct.Struct(">I6i")
 _ONE_INDEX_FULL = struct.Struct(">I6iI")
@@ -42,22 +43,28 @@ def decode_frame_to_dicts(frame: bytes) -> list[dict[str, Any]]:
     Same keys and values as `KiteTicker`'s ticks, except that times are aware UTC datetimes (the official client gives
     naive ones in the machine's own zone), and that prices and depth quantities below zero are read as such.
     """
-    if len(frame) < 2:
+    size = len(frame)
+    if size < 4:
         return []
     try:
-        ticks, end = _ticks(frame)
-        if end == len(frame):
+        count, length = _COUNT_AND_LENGTH.unpack_from(frame)
+        if count == 1 and length == size - 4:  # what a quiet feed sends most
+            return [_READERS[length](frame, 4)]
+        ticks, end = _ticks(frame, count)
+        if end == size:
             return ticks
     except (struct.error, KeyError):
         pass
-    return _ticks(salvage(frame, Counter()))[0]
+    whole = salvage(frame, Counter())
+    return _ticks(whole, _COUNT.unpack_from(whole)[0])[0]
 
 
-def _ticks(frame: bytes) -> tuple[list[dict[str, Any]], int]:
-    unpack_count = _COUNT.unpack_from
+def _ticks(frame: bytes, count: int) -> tuple[list[dict[str, Any]], int]:
+    """The ticks of its `count` packets, and where the last one ends."""
+    unpack_length = _COUNT.unpack_from
     place, ticks = 2, []
-    for _ in range(unpack_count(frame, 0)[0]):
-        length = unpack_count(frame, place)[0]
+    for _ in range(count):
+        length = unpack_length(frame, place)[0]
         ticks.append(_READERS[length](frame, place + 2))
         place += 2 + length
     return ticks, place
