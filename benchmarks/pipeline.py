@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import redis
 import redis.asyncio
+import uvloop
 
 from benchmarks.harness import PeerMissing, Result, compare
 from benchmarks.market import MARKET_TIME, RATE, Market, frames_of, market
@@ -35,7 +36,7 @@ def run(rounds: int) -> Iterator[Result]:
     """Ticks per second, with publishing and (`-unpublished`) without it on either side."""
     source = market()
     windows = [_window(source, number) for number in range(WINDOWS)]
-    with valkey() as url, asyncio.Runner() as loop:
+    with valkey() as url, asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:  # the service's loop
         # Patient: between our turns the loop stands still, for longer than the service would wait for an answer.
         publisher = Publisher(hot_path_client(url, timeout_seconds=60), RedisNames("benchmark"))
         writing = loop.get_loop().create_task(publisher.run())

@@ -73,15 +73,13 @@ PRICES: Final = ("last_price", "average_traded_price", "open", "high", "low", "c
 
 _PRICES_OF: Final = {length: tuple(n for n in layout.names or () if n in PRICES) for length, layout in LAYOUTS.items()}
 _TOTALS_OF: Final = {
-    length: tuple(n for n in layout.names or () if n not in PRICES and n != "depth" and not n.startswith("_"))
+    length: tuple(n for n in layout.names or () if n not in (*PRICES, "instrument_token", "depth", "_change"))
     for length, layout in LAYOUTS.items()
 }
 
 # How many 16-bit words a packet and its length take, by the length as a native 16-bit read shows it: one dict look-up
 # in the locating loop both steps over a packet and proves its length legal.
 _WORDS: Final = {int.from_bytes(length.to_bytes(2, "big"), sys.byteorder): length // 2 + 1 for length in LAYOUTS}
-_EVEN_FRAME_PACKETS: Final = 64
-"""From this many packets on, asking numpy whether all lengths are equal is cheaper than stepping over them."""
 
 
 class Fault(StrEnum):
@@ -98,7 +96,7 @@ class Fault(StrEnum):
 class Block:
     """All packets of one length of a window, one array per field, in order of arrival.
 
-    Prices are float64 in currency; quantities, totals and Unix times keep the integers of the wire. `change_percent` is
+    Prices are float64 in currency; quantities, totals and Unix times are int64, depth's quantities and orders int32. `change_percent` is
     against the previous close, as the official client computes it, but nan where there is none. `depth_price`,
     `depth_quantity` and `depth_orders` have shape (n, 10): five bids, best first, then five offers, best first.
     """
@@ -144,42 +142,42 @@ def decode_window(frames: Sequence[bytes]) -> Window:
 def _locate(frames: Sequence[bytes], faults: Counter[Fault]) -> tuple[bytes, NDArray[np.intp], int]:
     """One buffer of all sound packets, and where each packet's length stands in it, counted in 16-bit words."""
     sound: list[bytes] = []
-    even: list[NDArray[np.intp]] = []
-    uneven: list[int] = []
-    base = heartbeats = 0
+    heartbeats = 0
     for frame in frames:
-        if len(frame) < 2:
-            if frame:
-                heartbeats += 1
-            else:
-                faults[Fault.EMPTY] += 1
-            continue
-        places = _even_places(frame)
-        if places is None:
-            mark = len(uneven)
-            if not _step_over(frame, base, uneven):
-                del uneven[mark:]
-                frame = salvage(frame, faults)
-                _step_over(frame, base, uneven)
+        if len(frame) > 1:
+            sound.append(frame)
+        elif frame:
+            heartbeats += 1
         else:
-            # Keep the order of arrival: what was stepped over so far comes first.
-            even += [np.array(uneven, np.intp), places + base]
-            uneven = []
-        sound.append(frame)
+            faults[Fault.EMPTY] += 1
+    if (even := _even_window(sound)) is not None:
+        return *even, heartbeats
+    offsets: list[int] = []
+    base = 0
+    for number, frame in enumerate(sound):
+        mark = len(offsets)
+        if not _step_over(frame, base, offsets):
+            del offsets[mark:]
+            sound[number] = frame = salvage(frame, faults)
+            _step_over(frame, base, offsets)
         base += len(frame) >> 1
-    offsets = np.array(uneven, np.intp)
-    if even:
-        offsets = np.concatenate([*even, offsets])
-    return b"".join(sound), offsets, heartbeats
+    return b"".join(sound), np.array(offsets, np.intp), heartbeats
 
 
-def _even_places(frame: bytes) -> NDArray[np.intp] | None:
-    """The places of the packets of a big frame of packets of one length, without a loop; None if it is not one."""
-    count, length = frame[0] << 8 | frame[1], int.from_bytes(frame[2:4], "big")
-    if count < _EVEN_FRAME_PACKETS or length not in LAYOUTS or len(frame) != 2 + count * (length + 2):
+def _even_window(frames: Sequence[bytes]) -> tuple[bytes, NDArray[np.intp]] | None:
+    """The frames joined and the places of their packets, without a loop over these, if all have one length."""
+    if not frames:
         return None
-    places = np.arange(count, dtype=np.intp) * (length // 2 + 1) + 1
-    return places if (np.frombuffer(frame, ">u2")[places] == length).all() else None
+    length = int.from_bytes(frames[0][2:4], "big")
+    if length not in LAYOUTS:
+        return None
+    counts = [frame[0] << 8 | frame[1] for frame in frames]
+    if any(len(frame) != 2 + count * (length + 2) for frame, count in zip(frames, counts, strict=True)):
+        return None
+    joined = b"".join(frames)
+    # Before each packet lie the packets before it, and a word for each frame up to its own.
+    places = np.arange(sum(counts), dtype=np.intp) * (length // 2 + 1) + np.repeat(np.arange(1, len(frames) + 1), counts)
+    return (joined, places) if (np.frombuffer(joined, ">u2")[places] == length).all() else None
 
 
 def _step_over(frame: bytes, base: int, offsets: list[int]) -> bool:
@@ -234,8 +232,11 @@ def _rows(sound: bytes, words: NDArray[np.uint16], places: NDArray[np.intp], len
 
 def _columns(rows: NDArray[np.void], length: int) -> dict[str, NDArray[Any]]:
     """One contiguous native array per field; see `Block`."""
-    columns: dict[str, NDArray[Any]] = {name: rows[name].astype(np.uint32) for name in _TOTALS_OF[length]}
-    divisor = DIVISORS[columns["instrument_token"] & 0xFF]
+    tokens = rows["instrument_token"].astype(np.uint32)
+    columns: dict[str, NDArray[Any]] = {"instrument_token": tokens}
+    for name in _TOTALS_OF[length]:
+        columns[name] = rows[name].astype(np.int64)
+    divisor = DIVISORS[tokens & 0xFF]
     for name in _PRICES_OF[length]:
         columns[name] = rows[name] / divisor
     if length != LTP:
@@ -246,5 +247,5 @@ def _columns(rows: NDArray[np.void], length: int) -> dict[str, NDArray[Any]]:
         depth = rows["depth"]
         columns["depth_price"] = depth["price"] / divisor[:, np.newaxis]
         columns["depth_quantity"] = depth["quantity"].astype(np.int32)
-        columns["depth_orders"] = depth["orders"].astype(np.uint16)
+        columns["depth_orders"] = depth["orders"].astype(np.int32)
     return columns

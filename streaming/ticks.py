@@ -154,7 +154,7 @@ class TickTable:
         )
 
     def _newest(self, block: Block, slots: NDArray[np.intp], keep: NDArray[np.bool_]) -> NDArray[np.intp]:
-        """The row of each instrument's newest kept tick; none where a later tick of another length is in already.
+        """The row of each instrument's newest kept tick, ascending; none where a later tick of another length is in already.
 
         Of two lengths in one window the later packet wins whole. Both come only in the instant a mode changes.
         """
@@ -169,13 +169,14 @@ class TickTable:
         owners = slots[ordered]
         newest: NDArray[np.intp] = ordered[np.append(owners[1:] != owners[:-1], True)]
         is_last: NDArray[np.bool_] = self._packets + block.sequence[newest] > self.columns["arrival"][slots[newest]]
-        return newest[is_last]
+        return np.sort(newest[is_last])
 
     def _write(self, block: Block, rows: NDArray[np.intp], slots: NDArray[np.intp], flags: NDArray[np.uint8]) -> None:
         columns = self.columns
+        every = len(rows) == len(block)  # the usual case: nothing was dropped, no instrument came twice
         for name, values in block.columns.items():
             if name != "instrument_token":
-                columns[name][slots] = values[rows]
+                columns[name][slots] = values if every else values.take(rows, axis=0)
         for name in _TIMES:
             if name in block.columns:
                 times = columns[name][slots]
