@@ -96,9 +96,10 @@ class Fault(StrEnum):
 class Block:
     """All packets of one length of a window, one array per field, in order of arrival.
 
-    Prices are float64 in currency; quantities, totals and Unix times are int64, depth's quantities and orders int32. `change_percent` is
-    against the previous close, as the official client computes it, but nan where there is none. `depth_price`,
-    `depth_quantity` and `depth_orders` have shape (n, 10): five bids, best first, then five offers, best first.
+    Prices are float64 in currency; quantities, totals and Unix times are int64, depth's quantities and orders int32.
+    `change_percent` is against the previous close, as the official client computes it, but nan where there is none.
+    `depth_price`, `depth_quantity` and `depth_orders` have shape (n, 10): five bids, best first, then five offers,
+    best first.
     """
 
     length: int
@@ -176,7 +177,8 @@ def _even_window(frames: Sequence[bytes]) -> tuple[bytes, NDArray[np.intp]] | No
         return None
     joined = b"".join(frames)
     # Before each packet lie the packets before it, and a word for each frame up to its own.
-    places = np.arange(sum(counts), dtype=np.intp) * (length // 2 + 1) + np.repeat(np.arange(1, len(frames) + 1), counts)
+    places = np.repeat(np.arange(1, len(frames) + 1), counts)
+    places += np.arange(len(places)) * (length // 2 + 1)
     return (joined, places) if (np.frombuffer(joined, ">u2")[places] == length).all() else None
 
 
