@@ -156,7 +156,8 @@ class TickTable:
     def _newest(self, block: Block, slots: NDArray[np.intp], keep: NDArray[np.bool_]) -> NDArray[np.intp]:
         """The row of each instrument's newest kept tick, ascending.
 
-        None where a later tick of another length is in already. Of two lengths in one window the later packet wins whole. Both come only in the instant a mode changes.
+        None where a later tick of another length is in already. Of two lengths in one window the later packet wins
+        whole. Both come only in the instant a mode changes.
         """
         rows = np.flatnonzero(keep)
         if not rows.size:
