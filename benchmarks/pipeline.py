@@ -19,7 +19,7 @@ from benchmarks.harness import PeerMissing, Result, compare
 from benchmarks.market import MARKET_TIME, RATE, Market, frames_of, market
 from benchmarks.typical import NAME, TypicalService
 from benchmarks.valkey import valkey
-from streaming.names import RedisNames
+from market.names import RedisNames
 from streaming.pipeline import TickPipeline
 from streaming.pricing import PricingSettings
 from streaming.publisher import Batch, Publisher, hot_path_client

@@ -10,7 +10,7 @@ from datetime import date, datetime
 from typing import Any
 
 from dashboard import formats
-from dashboard.latest import Row, Snapshot
+from market.latest import Row, Snapshot
 
 # From this price up a price needs eight characters, and the columns of prices are drawn wider.
 WIDE_PRICE = 10_000

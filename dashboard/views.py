@@ -14,13 +14,13 @@ from accounts import clock
 from accounts.actions import Action
 from accounts.permissions import page_view
 from dashboard.chain import Chain, Contract, MarketSession, chain_page, market_session
-from dashboard.latest import latest
 from dashboard.shell import links
 from market import calendar
 from market.exceptions import CalendarMissing
+from market.latest import latest
 from market.models import Instrument
+from market.names import part_of
 from streaming.models import Subscription
-from streaming.names import part_of
 
 LAST_CHAIN = "last_chain"
 DEFAULT_EXCHANGE = "NFO"

@@ -10,7 +10,8 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from market import calendar
-from market.models import Instrument, InstrumentImport, TradingSession
+from market.models import ChainMinute, Instrument, InstrumentImport, TradingSession, UnderlyingPricing
+from market.underlyings import canonical_name
 
 
 class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
@@ -126,3 +127,32 @@ class TradingSessionAdmin(ModelAdmin):  # type: ignore[misc]
     )  # type: ignore[untyped-decorator]
     def sort(self, session: TradingSession) -> str:
         return session.kind
+
+
+@admin.register(UnderlyingPricing)
+class UnderlyingPricingAdmin(ModelAdmin):  # type: ignore[misc]
+    list_display = ["underlying", "rate", "dividend_yield", "underlying_source", "option_price", "updated_at"]
+    search_fields = ["underlying"]
+
+    def save_model(self, request: HttpRequest, obj: UnderlyingPricing, form: "ModelForm[Any]", change: bool) -> None:
+        obj.underlying = canonical_name(obj.underlying)
+        super().save_model(request, obj, form, change)
+
+
+@admin.register(ChainMinute)
+class ChainMinuteAdmin(ReadOnlyAdmin):
+    list_display = [
+        "minute",
+        "underlying",
+        "expiry",
+        "spot",
+        "forward",
+        "atm_implied_volatility",
+        "straddle_price",
+        "max_pain",
+        "source",
+    ]
+    list_filter = ["source", "underlying"]
+    date_hierarchy = "minute"
+    show_full_result_count = False
+    list_per_page = 50

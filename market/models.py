@@ -7,10 +7,20 @@ from typing import Self
 from django.db import models
 from django.db.models import F, Q
 
+from market.pricing_terms import OptionPrice, UnderlyingSource
 from market.underlyings import INDEX_SPOTS, spot_symbol
 
 OPTION_TYPES = ("CE", "PE")
 LONGEST_STRIKE = 10  # digits before the point
+UNDERLYING_SOURCES = [
+    (UnderlyingSource.PARITY_FORWARD.value, "The forward implied by put–call parity (Black-76)"),
+    (UnderlyingSource.FUTURE.value, "The future of the same expiry (Black-76)"),
+    (UnderlyingSource.SPOT.value, "The spot (Black–Scholes–Merton)"),
+]
+OPTION_PRICES = [
+    (OptionPrice.MIDDLE.value, "The middle of bid and ask, else the last trade"),
+    (OptionPrice.LAST_PRICE.value, "The last trade"),
+]
 
 
 class InstrumentQuerySet(models.QuerySet["Instrument"]):
@@ -234,3 +244,69 @@ class TradingSession(models.Model):
 
     def __str__(self) -> str:
         return f"{self.exchange} {self.segment} {self.date} {self.kind}"
+
+
+class UnderlyingPricing(models.Model):
+    """How options on one underlying are priced, where that is not what the settings say. Empty means: as they say."""
+
+    underlying = models.CharField(max_length=64, unique=True, help_text="The name that contracts use: NIFTY")
+    rate = models.DecimalField(
+        max_digits=6, decimal_places=5, null=True, blank=True, help_text="Per year as a fraction: 0.065 is 6.5 %"
+    )
+    dividend_yield = models.DecimalField(
+        max_digits=6, decimal_places=5, null=True, blank=True, help_text="Per year as a fraction"
+    )
+    underlying_source = models.CharField(max_length=16, choices=UNDERLYING_SOURCES, blank=True)
+    option_price = models.CharField(max_length=16, choices=OPTION_PRICES, blank=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["underlying"]
+        verbose_name_plural = "pricing of underlyings"
+        constraints = [
+            models.CheckConstraint(
+                condition=(Q(rate__isnull=True) | Q(rate__gte=-1, rate__lte=1))
+                & (Q(dividend_yield__isnull=True) | Q(dividend_yield__gte=-1, dividend_yield__lte=1)),
+                name="market_underlying_pricing_rates",
+                violation_error_message="Rates are fractions per year: 6.5 % is 0.065.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.underlying
+
+
+class ChainMinute(models.Model):
+    """What one expiry's chain said at the end of one minute: the history behind IV rank and changes of open interest.
+
+    Computed by the stream from live prices (units: docs/greeks.md); null where a number was not known.
+    """
+
+    underlying = models.CharField(max_length=64)
+    expiry = models.DateField()
+    minute = models.DateTimeField(help_text="Market time, the minute's beginning")
+    source = models.CharField(max_length=16, help_text="live, simulated or replay: never mixed")
+    spot = models.FloatField(null=True)
+    forward = models.FloatField(null=True)
+    atm_strike = models.FloatField(null=True)
+    atm_implied_volatility = models.FloatField(null=True)
+    skew_25_delta = models.FloatField(null=True, help_text="Call less put, as a fraction")
+    butterfly_25_delta = models.FloatField(null=True, help_text="As a fraction")
+    straddle_price = models.FloatField(null=True)
+    call_oi = models.FloatField(null=True)
+    put_oi = models.FloatField(null=True)
+    call_volume = models.FloatField(null=True)
+    put_volume = models.FloatField(null=True)
+    max_pain = models.FloatField(null=True)
+    net_gamma_exposure = models.FloatField(null=True, help_text="Rupees per 1 % of the underlying")
+    gamma_flip = models.FloatField(null=True)
+
+    class Meta:
+        ordering = ["-minute"]
+        constraints = [
+            models.UniqueConstraint(fields=["underlying", "expiry", "minute", "source"], name="market_chain_minute"),
+        ]
+        indexes = [models.Index(fields=["minute"], name="market_chain_minute_age")]
+
+    def __str__(self) -> str:
+        return f"{self.underlying} {self.expiry} {self.minute:%Y-%m-%d %H:%M}"

@@ -7,8 +7,8 @@ from typing import Any, Protocol, Self
 
 import orjson
 
+from market.names import part_of, underlying_part
 from market.underlyings import canonical_name
-from streaming.names import part_of, underlying_part
 
 LARGEST_TOKEN = 2**32 - 1
 _LONGEST_ID = 64

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from streaming.names import part_of
+from market.names import part_of
 
 CALL, PUT, FUTURE, CASH = "CE", "PE", "FUT", "EQ"
 UNKNOWN: Final = -1

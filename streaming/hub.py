@@ -20,11 +20,11 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from market.names import RedisNames
 from streaming import metrics
 from streaming.cancellation import raise_if_cancelled
 from streaming.control import PARTS_CHANGED, read_message
 from streaming.exceptions import ConnectionLost
-from streaming.names import RedisNames
 from streaming.outbox import Line, Outbox, read_blob, read_line
 
 logger = logging.getLogger(__name__)

@@ -19,10 +19,10 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from market.names import RedisNames, group_of
 from streaming import metrics
 from streaming.breaker import Breaker, BreakerState
 from streaming.cancellation import raise_if_cancelled
-from streaming.names import RedisNames, group_of
 
 logger = logging.getLogger(__name__)
 

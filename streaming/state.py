@@ -9,7 +9,7 @@ import orjson
 import redis
 import redis.asyncio as aioredis
 
-from streaming.names import RedisNames
+from market.names import RedisNames
 
 STATE_TTL_SECONDS = 10
 STATE_EVERY_SECONDS = 1.0

@@ -17,11 +17,11 @@ from django.db import transaction
 from accounts.control import announce
 from accounts.models import TradingAccount
 from market.models import Instrument
+from market.names import part_of
 from market.underlyings import canonical_name
 from streaming.control import SUBSCRIPTIONS_CHANGED
 from streaming.exceptions import NotSubscribed, UnknownInstrument
 from streaming.models import Subscription
-from streaming.names import part_of
 from streaming.wire_requests import Mode
 
 

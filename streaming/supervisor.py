@@ -25,6 +25,7 @@ from redis.exceptions import RedisError
 from accounts import clock
 from market.calendar import SEGMENTS
 from market.exceptions import CalendarMissing
+from market.names import RedisNames
 from streaming import broker_messages, desired, metrics, window_metrics
 from streaming.allocation import Assignment, allocate
 from streaming.cancellation import raise_if_cancelled
@@ -34,7 +35,6 @@ from streaming.desired import Desired
 from streaming.feed_account import FeedAccount, StoredTokens
 from streaming.guard import SingleProcess
 from streaming.inbox import Inbox
-from streaming.names import RedisNames
 from streaming.pipeline import LIVE, STALE, TickPipeline
 from streaming.pool import CONNECTIONS_PER_KEY, TOKENS_PER_CONNECTION, ConnectionPool
 from streaming.publisher import ChannelLayer, Publisher, hot_path_client

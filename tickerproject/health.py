@@ -15,7 +15,7 @@ from accounts import clock
 from market.calendar import is_open
 from market.exceptions import CalendarMissing
 from market.models import Instrument, InstrumentImport
-from streaming.names import RedisNames
+from market.names import RedisNames
 from streaming.state import StreamState, read_states
 
 logger = logging.getLogger(__name__)

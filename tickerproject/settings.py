@@ -241,6 +241,10 @@ KITE_TIMEOUT_SECONDS = env.float("KITE_TIMEOUT_SECONDS", default=7.0)
 # --- Greeks ---
 GREEKS_RATE = env.float("GREEKS_RATE", default=0.10)
 GREEKS_DIVIDEND_YIELD = env.float("GREEKS_DIVIDEND_YIELD", default=0.0)
+GREEKS_UNDERLYING_SOURCE = env.str("GREEKS_UNDERLYING_SOURCE", default="parity-forward")
+GREEKS_OPTION_PRICE = env.str("GREEKS_OPTION_PRICE", default="middle")
+# How long the history of option chains (a row per expiry and minute) is kept.
+CHAIN_HISTORY_DAYS = env.int("CHAIN_HISTORY_DAYS", default=400)
 
 # --- the stream ---
 FEED_SOURCE = env.str("FEED_SOURCE", default="live")  # live | simulated | replay

@@ -27,7 +27,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from dashboard.chain import Chain, Contract, MarketSession, chain_page
-from dashboard.latest import parse
+from market.latest import parse
 
 POLICY = "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 TODAY = date(2026, 11, 25)

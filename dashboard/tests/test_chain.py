@@ -7,8 +7,8 @@ import pytest
 
 from accounts.clock import IST
 from dashboard.chain import Chain, ChainPage, Contract, chain_page, expiries_of, market_session, nearest
-from dashboard.latest import Snapshot, parse
 from dashboard.tests.fakes import TODAY, FakeMarket
+from market.latest import Snapshot, parse
 
 NIFTY = Chain("NIFTY", date(2026, 12, 1), "NFO")
 

@@ -13,8 +13,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from dashboard import views
-from dashboard.latest import _client, latest
 from dashboard.tests.fakes import FakeMarket
+from market.latest import _client, latest
 from market.models import Instrument
 from streaming.models import Subscription
 

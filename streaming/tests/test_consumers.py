@@ -20,11 +20,11 @@ from accounts.actions import Action
 from accounts.api_keys import create_api_key
 from accounts.exceptions import Denied
 from accounts.models import KiteApp, TradingAccount
+from market.names import RedisNames
 from streaming import hub as hubs
 from streaming.client_messages import BadMessage, read_client_message
 from streaming.consumers import FrameBudget, Limits, TicksConsumer
 from streaming.hub import HubTiming, hub
-from streaming.names import RedisNames
 from streaming.outbox import Pacing
 from streaming.tests.fake_broker import until
 from streaming.tests.ws_schemas import validator

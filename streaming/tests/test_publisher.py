@@ -9,8 +9,8 @@ import redis.asyncio as redis
 from channels.layers import get_channel_layer
 from django.conf import settings
 
+from market.names import RedisNames
 from streaming.breaker import Breaker, BreakerState
-from streaming.names import RedisNames
 from streaming.publisher import QUEUE_BATCHES, PartPayload, Publisher, hot_path_client, merge
 from streaming.tests.fake_broker import running, until
 from streaming.tests.proxy import Proxy

@@ -15,12 +15,12 @@ import redis.asyncio as redis
 from django.conf import settings
 from django.db import OperationalError
 
+from market.names import RedisNames
 from streaming import feed_account
 from streaming.broker_messages import Reader
 from streaming.connection import AccessToken, kite_dial
 from streaming.desired import Desired
 from streaming.feed_account import FeedAccount
-from streaming.names import RedisNames
 from streaming.pipeline import TickPipeline
 from streaming.subscriptions import Streamed
 from streaming.supervisor import StreamOptions, StreamProcess

@@ -10,7 +10,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from market.calendar_loading import load_calendar
-from streaming.names import RedisNames
+from market.names import RedisNames
 from streaming.state import AccountState, StreamState, encode
 
 SHAPE = {"status", "environment", "source", "ticker", "dependencies"}

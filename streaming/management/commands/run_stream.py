@@ -13,12 +13,12 @@ from django.core.management.base import BaseCommand, CommandError
 from prometheus_client import REGISTRY, start_http_server
 
 from accounts import clock
+from market.names import RedisNames
 from streaming.connection import Dial, Timing, kite_dial
 from streaming.desired import next_epoch
 from streaming.exceptions import AnotherStreamRuns
 from streaming.guard import SingleProcess
 from streaming.metrics import STREAM_REGISTRY
-from streaming.names import RedisNames
 from streaming.pipeline import TickPipeline
 from streaming.pricing import PricingSettings
 from streaming.supervisor import StreamOptions, StreamProcess

@@ -13,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from streaming.names import RedisNames
+from market.names import RedisNames
 
 logger = logging.getLogger(__name__)
 
