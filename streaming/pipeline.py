@@ -77,6 +77,10 @@ class TickPipeline:
         self.encoder.follow()
         self.keyframes.follow(self.parts)
 
+    def price_on(self, pricing: PricingSettings) -> None:
+        """Price on these terms from now on."""
+        self.pricing = self.encoder.settings = pricing
+
     def flush(self, frames: Sequence[bytes], received_wall: float) -> Flushed:
         """Take in one window's frames; `received_wall` is when the newest of them came (Unix seconds)."""
         began = time.perf_counter()

@@ -26,6 +26,7 @@ from accounts import clock
 from market.calendar import SEGMENTS
 from market.exceptions import CalendarMissing
 from market.names import RedisNames
+from market.underlying_pricing import PRICING_CHANGED
 from streaming import broker_messages, desired, metrics, window_metrics
 from streaming.allocation import Assignment, allocate
 from streaming.cancellation import raise_if_cancelled
@@ -185,8 +186,13 @@ class StreamProcess:
 
     async def _apply(self, wanted: Desired, group: asyncio.TaskGroup) -> None:
         before, self._desired = self._desired, wanted
-        gone = self.pipeline.parts
-        if before is None or list(before.contracts) != list(wanted.contracts):
+        same_rows = before is not None and list(before.contracts) == list(wanted.contracts)
+        if before is None or before.pricing != wanted.pricing:
+            self.pipeline.price_on(wanted.pricing)
+            if same_rows:
+                self.publisher.put(self.pipeline.whole())
+        if not same_rows:
+            gone = self.pipeline.parts
             self.pipeline.follow(wanted.contracts)
             gone -= self.pipeline.parts
             self.publisher.forget(gone)
@@ -279,7 +285,7 @@ class StreamProcess:
 
     def _on_control(self, message: dict[str, Any]) -> None:
         match message.get("type"):
-            case type_ if type_ == SUBSCRIPTIONS_CHANGED:
+            case type_ if type_ in (SUBSCRIPTIONS_CHANGED, PRICING_CHANGED):
                 self._reload.set()
             case type_ if type_ == TOKEN_CHANGED and self._tokens is not None:
                 self._tokens.nudge.set()
