@@ -1,7 +1,7 @@
 """One shape for errors and pages, whatever a view raises."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
 import pytest
@@ -9,7 +9,7 @@ import structlog
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
 from django.core.exceptions import ValidationError as DjangoValidationError
-from django.http import Http404
+from django.http import Http404, HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
 from rest_framework import exceptions as drf
 from rest_framework.request import Request
@@ -159,3 +159,27 @@ def test_strangers_are_throttled_by_address_whatever_they_claim(monkeypatch: pyt
 
     assert key(REMOTE_ADDR="10.0.0.1", HTTP_X_FORWARDED_FOR="1.1.1.1") == key(REMOTE_ADDR="10.0.0.1")
     assert key(REMOTE_ADDR="10.0.0.1") != key(REMOTE_ADDR="10.0.0.2")
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "words"),
+    [
+        (lambda request: errors.bad_request(request, Exception()), 400, "cannot be understood"),
+        (lambda request: errors.permission_denied(request, PermissionDenied()), 403, "no right to see"),
+        (lambda request: errors.not_found(request, Http404({"tried": "much"})), 404, "There is no such page."),
+        (lambda request: errors.not_found(request, Http404("No options of X expire then.")), 404, "No options of X"),
+        (errors.server_error, 500, "Name the request id"),
+    ],
+)
+def test_people_get_a_page_that_says_what_happened_and_names_the_request(
+    answer: Callable[[HttpRequest], HttpResponse], status: int, words: str
+) -> None:
+    page = answer(RequestFactory().get("/somewhere"))
+    text = page.content.decode()
+    assert (page.status_code, words in text, REQUEST_ID in text) == (status, True, True)
+
+
+def test_a_message_on_an_error_page_is_text_and_not_markup() -> None:
+    page = errors.not_found(RequestFactory().get("/x"), Http404("<script>alert(1)</script>"))
+    assert isinstance(page, HttpResponse)
+    assert b"<script>alert" not in page.content
