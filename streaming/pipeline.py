@@ -8,16 +8,18 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from streaming.contracts import Contract, Instruments
-from streaming.keyframes import Keyframes
 from streaming.packets import decode_window
 from streaming.pricing import Moment, PricingSettings
 from streaming.publisher import Batch, PartPayload
 from streaming.snapshots import Line, PartEncoder, Stamp
 from streaming.ticks import TickTable
+from streaming.turns import Turns
 from streaming.validation import Policy
 
 # What every line says of the feed: whether prices come, as far as they should at this hour.
 LIVE, STALE = "live", "stale"
+KEYFRAME_SECONDS = 5.0
+"""How often a part that changes is sent whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class TickPipeline:
     seq: int = 0
     table: TickTable = field(init=False)
     encoder: PartEncoder = field(init=False)
-    keyframes: Keyframes = field(default_factory=Keyframes)
+    keyframes: Turns = field(default_factory=lambda: Turns(KEYFRAME_SECONDS))
     monotonic: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:

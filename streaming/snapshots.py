@@ -110,7 +110,7 @@ class PartEncoder:
         cash_columns = {name: values[cut:] for name, values in market.items()}
         cash_columns |= self._underlying_columns(slots[cut:])
 
-        head = _head(moment, stamp)
+        head = head_of(moment, stamp)
         heads: list[dict[str, Any] | None] = [*_pricing_heads(pricings)]
         lines = _lines(options, sizes[: len(options)], option_columns, heads, whole, head)
         cash = parts[len(options) :]
@@ -170,7 +170,7 @@ class PartEncoder:
         }
 
 
-def _head(moment: Moment, stamp: Stamp) -> dict[str, Any]:
+def head_of(moment: Moment, stamp: Stamp) -> dict[str, Any]:
     """A line's first keys, in the order readers may rely on: they find part, epoch and seq without parsing the rest."""
     return {
         "schema": SCHEMA,
