@@ -212,9 +212,7 @@ def parity_forward(quotes: Quotes, spot: float, years: float, terms: PricingTerm
     """
     middle = np.where(quotes.flags == 0, _middles(quotes), np.nan)
     calls, puts = np.flatnonzero(quotes.is_call), np.flatnonzero(~quotes.is_call)
-    strikes, of_calls, of_puts = np.intersect1d(
-        quotes.strike[calls], quotes.strike[puts], assume_unique=True, return_indices=True
-    )
+    strikes, of_calls, of_puts = np.intersect1d(quotes.strike[calls], quotes.strike[puts], return_indices=True)
     calls, puts = calls[of_calls], puts[of_puts]
     carried = spot * np.exp((terms.rate - terms.dividend_yield) * years)
     if np.isfinite(carried):
