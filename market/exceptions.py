@@ -49,13 +49,18 @@ class PricesUnavailable(MarketError, Refused):
     default_message = "Current prices cannot be read now; try again."
 
 
-class RowsInvalid(MarketError, Refused):
-    """Rows of a request that make no sense. The details name the first of them by index and field."""
+class InputInvalid(MarketError, Refused):
+    """A request that makes no sense, which only became plain with what is known here. The details are by field."""
 
     code = "invalid_input"
+    default_message = "The input is not valid."
+
+
+class RowsInvalid(InputInvalid):
+    """Rows of a request that make no sense. The details name the first of them by index and field."""
 
     def __init__(self, name: str, problems: Sequence[tuple[int, str, str]]) -> None:
         found: list[dict[str, Any]] = [
             {"index": index, "field": field, "message": message} for index, field, message in problems[:MOST_PROBLEMS]
         ]
-        super().__init__("The input is not valid.", details={name: found, "problems": len(problems)})
+        super().__init__(details={name: found, "problems": len(problems)})
