@@ -30,11 +30,11 @@ def _unknown() -> Floats:
 class Chain:
     """One expiry: float64 arrays with a value per strike. An array may be left out, or given as one number for all.
 
-    Implied volatilities are those of `black76` on `forward`, per year as fractions; `time_to_expiry` is in years, `rate`
-    and `dividend_yield` are per year as fractions, continuously compounded. A `forward` that is `nan` becomes
+    Implied volatilities are those of `black76` on `forward`, per year as fractions; `time_to_expiry` is in years;
+    `rate` and `dividend_yield` are per year as fractions, continuously compounded. A `forward` that is `nan` becomes
     spot·e^((rate - dividend_yield)·years), for which alone the yield is used; a spot that is `nan` comes back from the
-    forward in the same way. `contract_size` is how many units of the underlying one unit of open interest stands for: 1
-    at Kite, which counts units and not lots.
+    forward in the same way. `contract_size` is how many units of the underlying one unit of open interest stands for:
+    1 at Kite, which counts units and not lots.
 
     Raises
     ------
@@ -108,11 +108,12 @@ class Straddle(NamedTuple):
 def strike_implied_volatility(chain: Chain) -> Floats:
     """One volatility for each strike: of the option out of the money, or of the other where that one has none.
 
-    By parity a strike's call and put have the same; the one out of the money is traded, and its price is all time value.
+    By parity a strike's call and put have the same; the one out of the money is the one that trades, and its price is
+    all time value.
     """
     call, put = chain.call_implied_volatility, chain.put_implied_volatility
     first, second = np.where(chain.strike < chain.forward, (put, call), (call, put))
-    return np.where(np.isnan(first), second, first)
+    return np.asarray(np.where(np.isnan(first), second, first))
 
 
 def atm_strike(chain: Chain) -> float:
@@ -127,9 +128,9 @@ def atm_strike(chain: Chain) -> float:
 def atm_implied_volatility(chain: Chain) -> float:
     """Volatility at the forward: on a line between the two strikes around it, or that of the strike if it is one.
 
-    Each of the two counts with the mean of its call's and its put's where both are known: a forward that is off a little
-    moves them apart, and leaves their mean. `nan` where the forward is outside the strikes or one of the two has no
-    volatility: a line over a gap would miss the smile's bend.
+    Each of the two counts with the mean of its call's and its put's where both are known: a forward that is off a
+    little moves them apart, and leaves their mean. `nan` where the forward is outside the strikes or one of the two has
+    no volatility: a line over a gap would miss the smile's bend.
     """
     above = int(np.searchsorted(chain.strike, chain.forward))
     if above < chain.strike.size and chain.strike[above] == chain.forward:
@@ -137,7 +138,7 @@ def atm_implied_volatility(chain: Chain) -> float:
     if not 0 < above < chain.strike.size:  # nan sorts behind everything
         return math.nan
     low, high = chain.strike[above - 1 : above + 1].tolist()
-    share = (chain.forward - low) / (high - low)
+    share = float((chain.forward - low) / (high - low))
     return (1 - share) * _mean_volatility(chain, above - 1) + share * _mean_volatility(chain, above)
 
 

@@ -79,29 +79,30 @@ def gamma_exposure(
         If the shapes differ, or `levels` are not one row of ascending numbers above zero.
     """
     k, sigma, calls, puts = columns(strike=strike, volatility=volatility, call_oi=call_oi, put_oi=put_oi)
-    deviation = sigma * np.sqrt(max(time_to_expiry, 0.0)) if time_to_expiry == time_to_expiry else sigma * np.nan
-    usable = positive(k) & positive(deviation) & (spot > 0) & (forward > 0)
+    grid = None if levels is None else _checked(levels)
+    market = np.array([spot, forward, contract_size, time_to_expiry, rate])
     with np.errstate(all="ignore"):
         # exposure = S·Σ oi·φ(d1)/v times a constant: one exponential for each strike and level.
-        slope = np.where(usable, 1.0 / deviation, np.nan)
+        deviation = sigma * np.sqrt(time_to_expiry)
+        slope = 1.0 / deviation
         shift = np.log(forward / (spot * k)) * slope + 0.5 * deviation
         scale = (PER_CENT * contract_size / SQRT_2PI * np.exp(-rate * time_to_expiry) * forward / spot) * slope
+        usable = positive(deviation) & positive(k) & positive(scale) & np.isfinite(shift) & np.isfinite(market).all()
         d1 = np.log(spot) * slope + shift
-        of_one = spot * scale * np.exp(-0.5 * d1 * d1)
+        of_one = np.where(usable, spot * scale * np.exp(-0.5 * d1 * d1), np.nan)
         call, put = of_one * calls, -(of_one * puts)
-    asked = None if levels is None else _checked(levels)
-    net = known_sum(np.concatenate([call, put]))
-    known = usable & (np.isfinite(calls) | np.isfinite(puts))
-    if not known.any():
-        grid = np.empty(0) if asked is None else asked
-        return GammaExposure(call, put, net, float("nan"), grid, np.full(grid.shape, np.nan))
-    weight = scale[known] * (np.nan_to_num(calls[known]) - np.nan_to_num(puts[known]))
-    bells = _Bells(slope[known], shift[known], weight)
-    if asked is None:
-        near = int(np.argmin(np.abs(k[known] - forward)))
-        asked = spot * np.exp(np.linspace(-REACH, REACH, LEVELS) * deviation[known][near])
-    profile = bells.at(asked)
-    return GammaExposure(call, put, net, _flip(bells, asked, profile, spot), asked, profile)
+        net = known_sum(np.concatenate([call, put]))
+        known = np.flatnonzero(usable & (np.isfinite(calls) | np.isfinite(puts)))
+        if not known.size:
+            grid = np.empty(0) if grid is None else grid
+            return GammaExposure(call, put, net, float("nan"), grid, np.full(grid.shape, np.nan))
+        net_oi = np.where(np.isfinite(calls), calls, 0.0) - np.where(np.isfinite(puts), puts, 0.0)
+        bells = _Bells(slope[known], shift[known], (scale * net_oi)[known])
+        if grid is None:
+            near = known[np.argmin(np.abs(k[known] - forward))]
+            grid = spot * np.exp(np.linspace(-REACH, REACH, LEVELS) * deviation[near])
+        profile = bells.at(grid)
+        return GammaExposure(call, put, net, _flip(bells, grid, profile, spot), grid, profile)
 
 
 class _Bells(NamedTuple):
@@ -143,7 +144,7 @@ def _flip(bells: _Bells, levels: Floats, profile: Floats, spot: float) -> float:
 def _changes(levels: Floats, profile: Floats) -> list[tuple[float, float, float]]:
     """Where the profile changes sign: the levels on either side, and where a line between them crosses zero."""
     # Exact zeros stand far out, where nothing is left of the bells, and at a crossing hit on the head.
-    there = np.flatnonzero(profile)
+    there = np.flatnonzero((profile != 0) & np.isfinite(profile))
     levels, profile = levels[there], profile[there]
     before = np.flatnonzero((profile[1:] > 0) != (profile[:-1] > 0))
     return [

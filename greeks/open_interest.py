@@ -61,14 +61,13 @@ def pain(strike: ArrayLike, call_oi: ArrayLike, put_oi: ArrayLike) -> Floats:
         raise ValueError("strikes must ascend")
     if np.isnan(calls).all() and np.isnan(puts).all():
         return np.full(k.shape, np.nan)
-    calls, puts = np.nan_to_num(calls, nan=0.0), np.nan_to_num(puts, nan=0.0)
+    calls, puts = (np.where(np.isnan(values), 0.0, values) for values in (calls, puts))
     # From one strike to the next, every call at or below pays the step more and every put above pays it less.
     steps = np.diff(k)
-    called = np.cumsum(calls)[:-1] * steps
-    put = (np.cumsum(puts[::-1])[::-1])[1:] * steps
     found = np.zeros(k.shape)
-    np.cumsum(called, out=found[1:])
-    found[:-1] += np.cumsum(put[::-1])[::-1]
+    with np.errstate(all="ignore"):
+        np.cumsum(np.cumsum(calls)[:-1] * steps, out=found[1:])
+        found[:-1] += np.cumsum(np.cumsum(puts[:0:-1]) * steps[::-1])[::-1]
     return found
 
 
@@ -80,7 +79,7 @@ def max_pain(strike: ArrayLike, call_oi: ArrayLike, put_oi: ArrayLike) -> float:
     """
     k, calls, puts = columns(strike=strike, call_oi=call_oi, put_oi=put_oi)
     # Where nothing is open nothing is paid anywhere, and every strike would do.
-    if not (np.nan_to_num(calls).any() or np.nan_to_num(puts).any()):
+    if not ((calls > 0).any() or (puts > 0).any()):
         return float("nan")
     return float(k[np.argmin(pain(k, calls, puts))])
 
@@ -119,4 +118,5 @@ def columns(**columns: ArrayLike) -> list[Floats]:
 
 def known_sum(values: Floats) -> float:
     known = values[~np.isnan(values)]
-    return float(known.sum()) if known.size else float("nan")
+    with np.errstate(all="ignore"):
+        return float(known.sum()) if known.size else float("nan")

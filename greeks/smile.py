@@ -68,7 +68,7 @@ class Smile:
         return self.b >= 0
 
     def total_variance(self, strike: ArrayLike) -> Floats:
-        """Implied volatility squared times years, at any positive strike; beyond the fitted ones it goes on straight."""
+        """Implied volatility squared times years, at any positive strike; beyond the fitted ones the wings go on."""
         k = as_floats(strike)
         with np.errstate(divide="ignore", invalid="ignore"):
             z = np.where(k > 0, np.log(k / self.forward), np.nan) - self.m
@@ -107,7 +107,7 @@ class Smile:
         return self._volatility_at(0.0)
 
     def strike_at_delta(self, delta: float) -> float:
-        """The strike whose forward delta, at its own volatility on the curve, is `delta`: a call's above 0, a put's below.
+        """The strike with this forward delta at its own volatility on the curve; a call's is above 0, a put's below.
 
         The forward delta is Φ(d₁) for a call and Φ(d₁) - 1 for a put: undiscounted, so that calls and puts of one
         strike share 1. `nan` where the strike would lie beyond the fitted ones: a wing drawn on is no quote.
@@ -117,12 +117,10 @@ class Smile:
         ValueError
             If `delta` is 0 or not between -1 and 1.
         """
-        if not -1 < delta < 1 or delta == 0:
-            raise ValueError(f"delta is {delta}; a call's lies between 0 and 1, a put's between -1 and 0")
         return self.forward * math.exp(self._moneyness_at_delta(delta))
 
     def wings(self, delta: float = 0.25) -> Wings:
-        """The volatilities, the risk reversal and the butterfly at forward delta ±`delta`; errors as `strike_at_delta`."""
+        """Volatilities, risk reversal and butterfly at forward deltas of ±`delta`; errors as `strike_at_delta`."""
         call, put = (self._volatility_at(self._moneyness_at_delta(side * delta)) for side in (1, -1))
         return Wings(call, put, call - put, 0.5 * (call + put) - self.at_the_money)
 
@@ -134,9 +132,9 @@ class Smile:
         return self.a + self.b * (self.rho * z + root), self.b * (self.rho + z / root)
 
     def _volatility_at(self, k: float) -> float:
-        return (
-            math.sqrt(max(self._variance_and_slope(k)[0], 0.0) / self.time_to_expiry) if self and k == k else math.nan
-        )
+        if not self or math.isnan(k):
+            return math.nan
+        return math.sqrt(max(self._variance_and_slope(k)[0], 0.0) / self.time_to_expiry)
 
     def _moneyness_at_delta(self, delta: float) -> float:
         if not -1 < delta < 1 or delta == 0:
@@ -208,12 +206,13 @@ def fit(
     if not (0 < forward < math.inf and 0 < years < math.inf) or np.count_nonzero(usable) < LEAST_POINTS:
         return _none(forward, years, math.nan, int(np.count_nonzero(usable)))
     k, sigma, error = (np.broadcast_to(values, shape)[usable] for values in (k, sigma, error))
-    log_moneyness = np.log(k / forward)
-    # Vega in units of its height at the money.
-    d1 = log_moneyness / (sigma * math.sqrt(years)) - 0.5 * sigma * math.sqrt(years)
-    vega = np.exp(-0.5 * d1 * d1)
+    with np.errstate(all="ignore"):
+        log_moneyness = np.log(k / forward)
+        deviation = sigma * math.sqrt(years)
+        d1 = log_moneyness / deviation - 0.5 * deviation
+        vega = np.exp(-0.5 * d1 * d1)  # in units of its height at the money
     telling = vega >= LEAST_VEGA
-    if (points := int(np.count_nonzero(telling))) < LEAST_POINTS:
+    if (points := int(np.unique(k[telling]).size)) < LEAST_POINTS:
         return _none(forward, years, math.nan, points)
     k, sigma, error, log_moneyness, vega = (values[telling] for values in (k, sigma, error, log_moneyness, vega))
     at_the_money = float(sigma[np.argmin(np.abs(log_moneyness))])
@@ -221,7 +220,7 @@ def fit(
     x = log_moneyness / unit
     w = np.square(sigma / at_the_money)
     counts = vega if price_error is None else np.square(vega / error)
-    weight = counts / w  # of the error in variance, which is twice as much of it as the volatility's error is of that
+    weight = counts / w  # an error in variance is 2√w times the one in volatility
     weight /= weight.max()
 
     curve, kept = svi.fit_without_outliers(x, w, weight, STEEPEST / unit)

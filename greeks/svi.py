@@ -78,7 +78,7 @@ def fit_without_outliers(x: Floats, w: Floats, weight: Floats, steepest: float) 
     root_weight = np.sqrt(weight)
     kept = np.ones(x.shape, dtype=np.bool_)
     problem = _Reduced(x, w, root_weight, steepest)
-    curve = problem.minimise(*_best_of_grid(x, w, weight), ROUGHLY)
+    curve = problem.minimise(*_best_of_grid(x, w, weight, steepest), ROUGHLY)
     for spreads in CUTS:
         apart = np.abs(curve.variance(x) - w)
         apart *= root_weight
@@ -101,14 +101,15 @@ def _median(values: Floats) -> float:
     return float(np.partition(values, middle)[middle])
 
 
-def _best_of_grid(x: Floats, w: Floats, weight: Floats) -> tuple[float, float]:
+def _best_of_grid(x: Floats, w: Floats, weight: Floats, steepest: float) -> tuple[float, float]:
     """Where of the grid the least error is left. ⟨f⟩ is the weighted mean, e the standard score of x."""
     share = weight / weight.sum()
-    e = x - float(share @ x)
+    centre, level = float(share @ x), float(share @ w)
+    e = x - centre
     spread = math.sqrt(float(share @ (e * e)))
     e /= spread
     tilt = float((share * e) @ w)
-    rest = w - float(share @ w) - tilt * e
+    rest = w - level - tilt * e
 
     root = x - _GRID_M[:, None]
     root *= root
@@ -127,7 +128,12 @@ def _best_of_grid(x: Floats, w: Floats, weight: Floats) -> tuple[float, float]:
     alone = np.maximum((with_rest + tilt * wing_slope) / (own + wing_slope * wing_slope), 0.0)
     c = np.where(bent, alone, c)
     line = np.where(bent, tilt - alone * wing_slope, 0.0)
-    best = int(np.argmin(line * line + c * (c * own - 2 * with_rest)))  # the squared error, less a constant
+    missed = line * line + c * (c * own - 2 * with_rest)  # the squared error, less a constant
+    d = np.where(bent, sign * c, d)
+    a = level - c * mean - d * (centre - _GRID_M)
+    bottom = a + _GRID_SIGMA * np.sqrt(np.maximum(c * c - d * d, 0.0))
+    allowed = (bottom >= 0) & (c + np.abs(d) <= steepest)
+    best = int(np.argmin(np.where(allowed, missed, np.inf) if allowed.any() else missed))
     return float(_GRID_M[best]), float(_GRID_SIGMA[best])
 
 
