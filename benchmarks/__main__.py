@@ -3,10 +3,16 @@
 import argparse
 import sys
 
-from benchmarks import decode, pipeline, publish
+from benchmarks import decode, greeks, implied_volatility, pipeline, publish
 from benchmarks.harness import ROUNDS, Result, table
 
-BENCHMARKS = {"decode": decode.run, "pipeline": pipeline.run, "publish": publish.run}
+BENCHMARKS = {
+    "decode": decode.run,
+    "greeks": greeks.run,
+    implied_volatility.NAME: implied_volatility.run,
+    "pipeline": pipeline.run,
+    "publish": publish.run,
+}
 LEAST_ROUNDS = 5
 
 

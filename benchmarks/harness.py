@@ -4,6 +4,7 @@ import gc
 import json
 import math
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -16,8 +17,8 @@ LEAST_SECONDS = 0.02
 class PeerMissing(Exception):
     """What is compared with is not installed."""
 
-    def __init__(self, package: str) -> None:
-        super().__init__(f"{package} is not installed: pip install -r requirements-bench.txt")
+    def __init__(self, package: str, remedy: str = "pip install -r requirements-bench.txt") -> None:
+        super().__init__(f"{package} is not installed: {remedy}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,15 @@ class Timing:
     ratio: float
 
 
+@dataclass(frozen=True, slots=True)
+class OursAlone:
+    """As `Timing`, without a peer."""
+
+    ours: float
+    peer: None = None
+    ratio: None = None
+
+
 def compare(ours: Callable[[], object], peer: Callable[[], object], *, rounds: int = ROUNDS) -> Timing:
     """Time both in turns. The ratio is taken within each round, so that a slow minute of the machine hits both sides.
 
@@ -66,6 +76,23 @@ def compare(ours: Callable[[], object], peer: Callable[[], object], *, rounds: i
         gc.unfreeze()
     ratio = statistics.median(theirs / own for own, theirs in zip(*times, strict=True))
     return Timing(statistics.median(times[0]), statistics.median(times[1]), ratio)
+
+
+def compare_or_miss(
+    ours: Callable[[], object], prepare: Callable[[], Callable[[], object]], *, rounds: int = ROUNDS, share: float = 1.0
+) -> Timing | OursAlone:
+    """As `compare`, with a peer that may not be installed: then that is said, and ours is timed alone.
+
+    `prepare` makes the peer, and checks that it answers as ours does. A slow peer may do a `share` of the work only;
+    its time is scaled up.
+    """
+    try:
+        peer = prepare()
+    except PeerMissing as exc:
+        print(exc, file=sys.stderr)
+        return OursAlone(compare(ours, ours, rounds=rounds).ours)
+    timing = compare(ours, peer, rounds=rounds)
+    return Timing(timing.ours, timing.peer / share, timing.ratio / share)
 
 
 def _seconds(call: Callable[[], object], repeat: int) -> float:

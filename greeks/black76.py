@@ -17,6 +17,8 @@ from greeks.arrays import Floats, as_floats, as_mask, shape_of
 from greeks.implied_volatility import ImpliedVolatility, solve
 from greeks.kernel import Greeks, first_order, inputs_of
 from greeks.normalised import log_ratio
+from greeks.second_order import SecondOrder
+from greeks.second_order import second_order as second_order_of
 
 
 def greeks(
@@ -50,6 +52,36 @@ def greeks(
         asset_yield=None,  # a forward costs nothing to hold, as if it yielded the rate
     )
     return first_order(inputs, forward_held=True)
+
+
+def second_order(
+    forward: ArrayLike,
+    strike: ArrayLike,
+    time_to_expiry: ArrayLike,
+    rate: ArrayLike,
+    volatility: ArrayLike,
+    is_call: ArrayLike,
+) -> SecondOrder:
+    """Vanna, charm, vomma and speed in one pass. With respect to the forward; units and limits as `SecondOrder` says.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast.
+    TypeError
+        If `is_call` does not hold booleans.
+    """
+    inputs = inputs_of(
+        name="forward",
+        underlying=forward,
+        strike=strike,
+        time_to_expiry=time_to_expiry,
+        rate=rate,
+        volatility=volatility,
+        is_call=is_call,
+        asset_yield=None,
+    )
+    return second_order_of(inputs)
 
 
 def price(

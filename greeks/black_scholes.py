@@ -17,6 +17,8 @@ from greeks.arrays import Floats, as_floats, as_mask, shape_of
 from greeks.implied_volatility import ImpliedVolatility, solve
 from greeks.kernel import Greeks, first_order, inputs_of
 from greeks.normalised import log_ratio
+from greeks.second_order import SecondOrder
+from greeks.second_order import second_order as second_order_of
 
 
 def greeks(
@@ -48,6 +50,37 @@ def greeks(
         asset_yield=dividend_yield,
     )
     return first_order(inputs, forward_held=False)
+
+
+def second_order(
+    spot: ArrayLike,
+    strike: ArrayLike,
+    time_to_expiry: ArrayLike,
+    rate: ArrayLike,
+    volatility: ArrayLike,
+    is_call: ArrayLike,
+    dividend_yield: ArrayLike = 0.0,
+) -> SecondOrder:
+    """Vanna, charm, vomma and speed in one pass. Units and limits as `SecondOrder` says.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast.
+    TypeError
+        If `is_call` does not hold booleans.
+    """
+    inputs = inputs_of(
+        name="spot",
+        underlying=spot,
+        strike=strike,
+        time_to_expiry=time_to_expiry,
+        rate=rate,
+        volatility=volatility,
+        is_call=is_call,
+        asset_yield=dividend_yield,
+    )
+    return second_order_of(inputs)
 
 
 def price(

@@ -1,7 +1,7 @@
 """The one formula behind both models: an option on an asset that yields q, financed at r.
 
 Black–Scholes–Merton is this with a spot and its dividend yield; Black-76 is this with a forward, which "yields" the
-rate. One pass shares d1, d2, the two normal probabilities and the density among the price and all Greeks.
+rate. One pass shares d1, d2, the two normal probabilities and the density among the price and all first-order Greeks.
 """
 
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from scipy.special import ndtr
 
 from greeks.arrays import Floats, Mask, as_floats, as_mask, shape_of
-from greeks.normalised import SQRT_2PI, log_ratio, time_value
+from greeks.normalised import SQRT_2PI, log_ratio, mills_gap
 
 DAYS_A_YEAR = 365.0
 POINT = 0.01
@@ -58,69 +58,116 @@ class Inputs(NamedTuple):
     shape: tuple[int, ...]
 
 
+class Terms(NamedTuple):
+    """What the formulas share, each in the shape of what it depends on."""
+
+    root_t: Floats
+    v: Floats  # σ√T
+    x: Floats  # ln(asset / cash)
+    carry: Floats  # discount of the asset, e^(-qT)
+    discount: Floats  # discount of the strike, e^(-rT)
+    d1: Floats
+    d2: Floats
+    density: Floats  # φ(d1)
+    w: Floats  # 1 for a call, -1 for a put
+    plain: bool  # nothing is at a limit or out of range: so it is in nearly every call
+
+
+def terms_of(inputs: Inputs) -> Terms:
+    """d1, d2 and what they are made of. The caller silences the divisions by a σ√T of zero."""
+    s, k, t, r, q, sigma, is_call, _ = inputs
+    root_t = np.sqrt(t)
+    v = sigma * root_t
+    discount = np.exp(-r * t)
+    carry, x = discount, log_ratio(s, k)
+    if q is not r:
+        carry = np.exp(-q * t)
+        x = x + (r - q) * t
+    m = x / v
+    half = 0.5 * v
+    d1, d2 = m + half, m - half
+    # No nan and no infinity survives a sum of squares; given a positive spot, nor does a strike that is not.
+    plain = bool(v.min(initial=1.0) > 0 and s.min(initial=1.0) > 0 and np.isfinite(np.vdot(d1, d1) + np.vdot(r, r)))
+    if not plain:
+        at_strike = (v == 0) & (x == 0)
+        d1, d2 = np.where(at_strike, 0.0, d1), np.where(at_strike, 0.0, d2)  # nothing is left to happen: even odds
+    density = d1 * d1
+    density *= -0.5
+    density = np.exp(density)
+    density *= 1 / SQRT_2PI
+    return Terms(root_t, v, x, carry, discount, d1, d2, density, np.where(is_call, 1.0, -1.0), plain)
+
+
+def usable(inputs: Inputs, terms: Terms) -> Mask:
+    """What has an answer at all; elsewhere every Greek is `nan`."""
+    s, k, t, r, _, sigma, _, shape = inputs
+    # An infinite input, whichever it is, leaves no finite sum.
+    found = (s > 0) & (k > 0) & (t >= 0) & (sigma >= 0) & np.isfinite(terms.x + terms.v + r)
+    return np.broadcast_to(found, shape)
+
+
 def first_order(inputs: Inputs, *, forward_held: bool) -> Greeks:
     """Price and Greeks. `forward_held`: a change of the rate leaves the underlying's forward where it is (Black-76)."""
-    s, k, t, r, q, sigma, is_call, shape = inputs
-    out = np.empty((6, *shape))
-    price, delta, gamma, theta, vega, rho = (out[i, ...] for i in range(6))
-    decay = np.empty(shape)
+    s, k, t, r, q, sigma, _, shape = inputs
+    price, delta, gamma, theta, vega, rho = greeks = Greeks(*(np.empty(shape) for _ in Greeks._fields))
+    held, owed, slope = np.empty(shape), np.empty(shape), np.empty(shape)
     with np.errstate(all="ignore"):
-        root_t = np.sqrt(t)
-        v = sigma * root_t
-        discount = np.exp(-r * t)
-        carry = discount if q is r else np.exp(-q * t)
-        asset, cash = s * carry, k * discount
-        x = log_ratio(s, k) + (r - q) * t
-
-        m = x / v
-        if flat := not v.min(initial=np.inf) > 0:
-            m = np.where((v == 0) & (x == 0), 0.0, m)  # at the strike with nothing left to happen: even odds
-        d1 = m + 0.5 * v
-        d2 = m - 0.5 * v
-        density = np.exp(-0.5 * d1 * d1)
-        density *= 1 / SQRT_2PI
+        terms = terms_of(inputs)
+        root_t, v, x, carry, discount, d1, d2, density, w, plain = terms
         # Φ(w·d), not 1 - Φ(d): the latter has no digits left in the far wing.
-        w = np.where(is_call, 1.0, -1.0)
-        held = ndtr(w * d1)
-        held *= w
-        owed = ndtr(w * d2)
+        ndtr(w * d1, out=delta)
+        delta *= w
+        delta *= carry
+        ndtr(w * d2, out=owed)
         owed *= w
-
-        np.multiply(carry, held, out=delta)
-        asset_leg, cash_leg = asset * held, cash * owed
-        np.subtract(asset_leg, cash_leg, out=price)
-        slope = asset * density
+        owed *= k * discount
+        np.multiply(delta, s, out=held)
+        np.subtract(held, owed, out=price)
+        np.multiply(density, carry, out=gamma)
+        np.multiply(gamma, s, out=slope)
+        gamma /= s * v
         if forward_held:  # the price is in rho and theta then, and they want all its digits
-            cancels = price < CANCELS * (np.abs(asset_leg) + slope * np.abs(d1))
-            if cancels.any():
-                _restore_digits(price, cancels, asset, cash, x, v, w)
-        np.maximum(price, 0.0, out=price)
-        np.divide(density * (carry / s), v, out=gamma)
+            _restore_digits(price, held, slope, inputs, terms)
+        np.abs(price, out=price)  # rounding can leave it a hair below zero
         np.multiply(slope, root_t * POINT, out=vega)
-        np.multiply(slope, sigma * (0.5 / DAYS_A_YEAR / root_t), out=decay)
-        if flat:
-            _set_flat_limits(price, gamma, decay, v == 0, asset, cash, x, t, w)
+        slope *= sigma
+        slope /= root_t * (2 * DAYS_A_YEAR)
+        decay = slope  # the same memory
+        if not plain:
+            _set_flat_limits(price, gamma, decay, v == 0, s * carry, k * discount, x, t, w)
         if forward_held:
-            np.subtract(price * (r / DAYS_A_YEAR), decay, out=theta)
+            np.multiply(price, r / DAYS_A_YEAR, out=theta)
+            theta -= decay
             np.multiply(price, t * -POINT, out=rho)
         else:
-            np.subtract(asset_leg * (q / DAYS_A_YEAR), cash_leg * (r / DAYS_A_YEAR), out=theta)
+            np.multiply(owed, t * POINT, out=rho)
+            held *= q / DAYS_A_YEAR
+            owed *= r / DAYS_A_YEAR
+            np.subtract(held, owed, out=theta)
             theta -= decay
-            np.multiply(cash_leg, t * POINT, out=rho)
-
-        # An infinite input, whichever it is, leaves no finite x + v.
-        usable = (s > 0) & (k > 0) & (t >= 0) & (sigma >= 0) & np.isfinite(x + v)
-    if not usable.all():
-        out[:, ~np.broadcast_to(usable, shape)] = np.nan
-    return Greeks(price, delta, gamma, theta, vega, rho)
+        if not plain:
+            unusable = ~usable(inputs, terms)
+            for values in greeks:
+                values[unusable] = np.nan
+    return greeks
 
 
-def _restore_digits(price: Floats, some: Mask, asset: Floats, cash: Floats, x: Floats, v: Floats, w: Floats) -> None:
-    """Recompute, as intrinsic plus time value, the prices that the subtraction has robbed of their digits."""
-    chosen = np.flatnonzero(some)
-    a, c, x, v, w = (np.broadcast_to(array, price.shape).take(chosen) for array in (asset, cash, x, v, w))
-    intrinsic = np.maximum(2.0 * np.sinh(0.5 * w * x), 0.0)  # (a - c) / √(ac), exact also where a is nearly c
-    np.put(price, chosen, np.sqrt(a * c) * (intrinsic + time_value(np.abs(x), v)))
+def _restore_digits(price: Floats, held: Floats, slope: Floats, inputs: Inputs, terms: Terms) -> None:
+    """Recompute, as exercise plus time value, the prices that the subtraction has robbed of their digits."""
+    terms_size = slope * np.abs(terms.d1)
+    terms_size += np.abs(held)
+    chosen = np.flatnonzero(price < CANCELS * terms_size)
+    if not chosen.size:
+        return
+    parts = (inputs.underlying, inputs.strike, terms.w, terms.carry, slope, terms.x, terms.v)
+    f, k, w, discount, slope, x, v = (_spread(array, price.shape).take(chosen) for array in parts)
+    h = np.fmin(np.abs(x) / v, 40.0)  # beyond 40 the slope is zero; fmin also settles 0/0
+    np.put(price, chosen, np.maximum(w * (f - k), 0.0) * discount + slope * mills_gap(h, v))
+
+
+def _spread(values: Floats, shape: tuple[int, ...]) -> Floats:
+    """As numpy's broadcast_to, which takes its time even if there is nothing to do."""
+    return values if values.shape == shape else np.broadcast_to(values, shape)
 
 
 def _set_flat_limits(

@@ -11,7 +11,8 @@ Both terms share the factor φ(d1) e^(-x/2) = φ(d2) e^(x/2) = φ(x/v) e^(-v²/8
 
 and g is smooth: for small v we take its Taylor series about the midpoint z = -x/v, otherwise the difference as it
 stands. R solves R' = 1 + zR, which gives all its derivatives; d(ln b)/dv = 1/g. Relative accuracy is a few parts in
-1e14 however far out of the money, and the logarithm of b does not underflow.
+1e14 however far out of the money, and the logarithm of b does not underflow. In money the factor is the slope F·φ(d1)
+that vega has too: the time value is slope · g.
 """
 
 import math
@@ -37,11 +38,16 @@ def mills(z: Floats) -> Floats:
     return ratio
 
 
-def log_ratio(numerator: Floats, denominator: Floats) -> Floats:
-    """ln(a/b), as exact for near-equal numbers as for far ones: a - b loses nothing there, a/b does."""
-    difference = numerator - denominator
-    magnitude = np.log1p(np.abs(difference) / np.minimum(numerator, denominator))
-    return np.copysign(magnitude, difference)
+def log_ratio(a: Floats, b: Floats) -> Floats:
+    """ln(a/b), as exact for near-equal numbers as for far ones: a - b loses nothing there, a/b does.
+
+    The caller silences the logarithm of zero that an a of nearly nothing passes through.
+    """
+    change = (a - b) / b
+    ratio: Floats = np.log1p(change)
+    if change.min(initial=0.0) < -0.5:  # 1 + change then has fewer digits than a/b; the reverse has them all
+        ratio = np.where(change < -0.5, -np.log1p((b - a) / a), ratio)
+    return ratio
 
 
 def mills_gap(h: Floats, v: Floats) -> Floats:
@@ -83,9 +89,3 @@ def _gap_series(h: Floats, v: Floats, last: int) -> Floats:
         gap += terms.pop()
     gap *= v
     return gap
-
-
-def time_value(x: Floats, v: Floats) -> Floats:
-    """b(x, v) for x, v >= 0, one shape; 0 where v is 0. The caller silences the division by that 0."""
-    h = np.fmin(x / v, 40.0)  # at 40 and beyond b is below the least double; fmin also settles 0/0
-    return mills_gap(h, v) * np.exp(-0.5 * h * h - 0.125 * v * v - LN_SQRT_2PI)

@@ -1,6 +1,13 @@
 """What can go wrong in `market`. One class for each thing a caller would do differently."""
 
+from collections.abc import Sequence
 from datetime import date
+from http import HTTPStatus
+from typing import Any
+
+from accounts.exceptions import Refused
+
+MOST_PROBLEMS = 100
 
 
 class MarketError(Exception):
@@ -32,3 +39,28 @@ class ImportAlreadyRunning(MarketError):
 
 class NoAccountForData(MarketError):
     """There is no account through which the broker could be asked."""
+
+
+class PricesUnavailable(MarketError, Refused):
+    """Redis, which holds the current prices, does not answer."""
+
+    status_code = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "unavailable"
+    default_message = "Current prices cannot be read now; try again."
+
+
+class InputInvalid(MarketError, Refused):
+    """A request that makes no sense, which only became plain with what is known here. The details are by field."""
+
+    code = "invalid_input"
+    default_message = "The input is not valid."
+
+
+class RowsInvalid(InputInvalid):
+    """Rows of a request that make no sense. The details name the first of them by index and field."""
+
+    def __init__(self, name: str, problems: Sequence[tuple[int, str, str]]) -> None:
+        found: list[dict[str, Any]] = [
+            {"index": index, "field": field, "message": message} for index, field, message in problems[:MOST_PROBLEMS]
+        ]
+        super().__init__(details={name: found, "problems": len(problems)})

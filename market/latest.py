@@ -1,74 +1,139 @@
-"""The last snapshot of a part, as the stream left it in Redis: what a page shows before its socket is up."""
+"""The last snapshot of a part, as the stream left it in Redis: for pages, REST and whatever else needs current prices.
 
-import json
+A part's blob is a line with all rows and, below it, lines with the rows that changed since. They are merged column by
+column: what each row's newest line is gets decided once, and every column is then picked in one step.
+"""
+
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Any, cast
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import chain
+from operator import itemgetter
+from typing import Any, Final, cast
 
+import numpy as np
+import orjson
 import redis
 from django.conf import settings
+from numpy.typing import NDArray
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from market.exceptions import PricesUnavailable
 from market.names import RedisNames
 
 logger = logging.getLogger(__name__)
 
 # A page without prices is still a page: Redis gets this long.
-TIMEOUT_SECONDS = 0.5
+TIMEOUT_SECONDS: Final = 0.5
+
+# The kinds of lines that hold rows. Others may stand beside them, and are for others to read.
+ROWS: Final = ("snapshot", "update")
 
 Row = Mapping[str, Any]
+Column = Sequence[Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Snapshot:
-    """One part at one moment: rows by instrument token, a row's values by column; `None` where a number is missing."""
+    """One part at one moment, column by column; `None` where a number is missing.
 
-    rows: Mapping[int, Row]
+    `pricing` is what the newest line says its options were priced with; None of an underlying's part.
+    """
+
+    columns: Mapping[str, Column]
     source: str
     sent_at: float
     market_time: float
+    feed_state: str = ""
+    pricing: Mapping[str, Any] | None = None
+
+    @cached_property
+    def places(self) -> Mapping[int, int]:
+        """Where each instrument token's row stands in the columns."""
+        return {token: place for place, token in enumerate(self.columns["instrument_token"])}
+
+    @cached_property
+    def rows(self) -> Mapping[int, Row]:
+        """The same by instrument token: a row's values by column."""
+        names = tuple(self.columns)
+        values = zip(*self.columns.values(), strict=True)
+        return dict(
+            zip(
+                self.columns["instrument_token"], (dict(zip(names, row, strict=True)) for row in values), strict=True
+            )
+        )
+
+    def numbers(self, name: str) -> NDArray[np.float64]:
+        """A column as float64, `nan` where a number is missing. A column that the lines lack is missing everywhere."""
+        column = self.columns.get(name)
+        return np.full(len(self.places), np.nan) if column is None else np.array(column, np.float64)
 
     def age_ms(self, now: float) -> float | None:
         """Milliseconds from the newest price to `now` (system time, unix seconds); None if it holds no price."""
-        ages = [row["age_ms"] for row in self.rows.values() if row.get("age_ms") is not None]
-        return min(ages) + max(0.0, now - self.sent_at) * 1000 if ages else None
+        ages = [age for age in self.columns.get("age_ms", ()) if age is not None]
+        return min(ages) + self.passed_ms(now) if ages else None
+
+    def passed_ms(self, now: float) -> float:
+        """By how much every `age_ms` has grown since the newest line was sent."""
+        return max(0.0, now - self.sent_at) * 1000
 
 
 def parse(blob: bytes) -> Snapshot:
-    """A part's blob → snapshot: a line with all rows, and lines with what changed since.
+    """A part's blob → snapshot.
 
     Raises
     ------
     ValueError
         If these are not such lines.
     """
-    whole, *changes = map(_line, blob.split(b"\n"))
-    for change in changes:
-        passed_ms = (change.sent_at - whole.sent_at) * 1000
-        older = {
-            token: {**row, "age_ms": None if row.get("age_ms") is None else row["age_ms"] + passed_ms}
-            for token, row in whole.rows.items()
-        }
-        whole = replace(change, rows=older | dict(change.rows))
-    return whole
-
-
-def _line(encoded: bytes) -> Snapshot:
     try:
-        line = json.loads(encoded)
-        columns: dict[str, list[Any]] = line["columns"]
-        names = list(columns)
-        rows = {
-            values[names.index("instrument_token")]: dict(zip(names, values, strict=True))
-            for values in zip(*columns.values(), strict=True)
-        }
-        return Snapshot(rows, str(line["source"]), float(line["sent_at"]), float(line["market_time"]))
-    except (KeyError, TypeError, AttributeError) as exc:
-        raise ValueError(f"not a part's line: {exc!r}") from exc
+        lines = [line for line in map(orjson.loads, blob.split(b"\n")) if line.get("kind", ROWS[1]) in ROWS]
+        newest = lines[-1]
+        return Snapshot(
+            columns=_merged(lines),
+            source=str(newest["source"]),
+            sent_at=float(newest["sent_at"]),
+            market_time=float(newest["market_time"]),
+            feed_state=str(newest.get("feed_state", "")),
+            pricing=newest.get("pricing"),
+        )
+    except (KeyError, TypeError, AttributeError, IndexError) as exc:
+        raise ValueError(f"not a part's lines: {exc!r}") from exc
+
+
+def _merged(lines: Sequence[Mapping[str, Any]]) -> Mapping[str, Column]:
+    """Every instrument's newest row, in the order in which the instruments first came; ages as of the newest line."""
+    names: Sequence[str] = list(lines[0]["columns"])
+    tables: list[Mapping[str, Column]] = [line["columns"] for line in lines]
+    for table in tables:
+        rows = len(table["instrument_token"])
+        if any(len(column) != rows for column in table.values()):
+            raise ValueError("the columns of a line differ in length")
+    if len(lines) == 1:
+        return tables[0]
+    tokens = list(chain.from_iterable(table["instrument_token"] for table in tables))
+    newest = {token: place for place, token in enumerate(tokens)}  # a later place overwrites, the order stays
+    places = list(newest.values())
+    merged = {name: _picked(chain.from_iterable(table[name] for table in tables), places) for name in names}
+    if "age_ms" in merged:
+        sent_at = lines[-1]["sent_at"]
+        passed = chain.from_iterable(
+            [(sent_at - line["sent_at"]) * 1000] * len(table["instrument_token"])
+            for line, table in zip(lines, tables, strict=True)
+        )
+        merged["age_ms"] = [
+            None if age is None else age + later
+            for age, later in zip(merged["age_ms"], _picked(passed, places), strict=True)
+        ]
+    return merged
+
+
+def _picked(values: Iterable[Any], places: Sequence[int]) -> Column:
+    column = list(values)
+    return itemgetter(*places)(column) if len(places) > 1 else [column[place] for place in places]
 
 
 @lru_cache(maxsize=1)
@@ -83,13 +148,33 @@ def _client() -> "redis.Redis":
 
 def latest(*parts: str) -> list[Snapshot | None]:
     """The parts' last snapshots in one round trip; None for each that there is none of, or all when Redis is away."""
-    names = RedisNames(settings.REDIS_PREFIX)
     try:
-        blobs = cast("list[bytes | None]", _client().mget([names.blob(part) for part in parts]))
-    except RedisError as exc:
-        logger.warning("No last prices for the page: Redis did not answer (%s)", exc)
+        return read(parts)[0]
+    except PricesUnavailable as exc:
+        logger.warning("No last prices for the page: Redis did not answer (%s)", exc.__cause__)
         return [None] * len(parts)
-    return [_parsed(part, blob) for part, blob in zip(parts, blobs, strict=True)]
+
+
+def read(parts: Sequence[str], *, analytics: Sequence[str] = ()) -> tuple[list[Snapshot | None], list[Row | None]]:
+    """The last snapshots of `parts` and the last analytics lines of others, in one round trip.
+
+    None for each that there is none of, or none that can be read.
+
+    Raises
+    ------
+    PricesUnavailable
+        If Redis does not answer.
+    """
+    names = RedisNames(settings.REDIS_PREFIX)
+    keys = [names.blob(part) for part in parts] + [names.analytics(part) for part in analytics]
+    if not keys:
+        return [], []
+    try:
+        blobs = cast("list[bytes | None]", _client().mget(keys))
+    except RedisError as exc:
+        raise PricesUnavailable from exc
+    snapshots = [_parsed(part, blob) for part, blob in zip(parts, blobs[: len(parts)], strict=True)]
+    return snapshots, [_line(part, blob) for part, blob in zip(analytics, blobs[len(parts) :], strict=True)]
 
 
 def _parsed(part: str, blob: bytes | None) -> Snapshot | None:
@@ -100,3 +185,15 @@ def _parsed(part: str, blob: bytes | None) -> Snapshot | None:
     except ValueError as exc:
         logger.warning("The last snapshot of %s cannot be read: %s", part, exc)
         return None
+
+
+def _line(part: str, blob: bytes | None) -> Row | None:
+    """The newest line of an analytics blob."""
+    if blob is None:
+        return None
+    try:
+        line = orjson.loads(blob.rpartition(b"\n")[2])
+    except ValueError as exc:
+        logger.warning("The last analytics of %s cannot be read: %s", part, exc)
+        return None
+    return line if isinstance(line, dict) and isinstance(line.get("analytics"), dict) else None

@@ -1,5 +1,7 @@
 """What the market's REST interface reads and says."""
 
+import math
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -15,6 +17,23 @@ class PlainDecimalField(serializers.DecimalField):
 
     def to_representation(self, value: Any) -> Any:
         return f"{Decimal(value).normalize():f}"
+
+
+class NumberField(serializers.FloatField):
+    """A finite number, as JSON or a query writes it: not a boolean, not `nan`, no digits but ASCII ones."""
+
+    _WRITTEN = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?", re.ASCII)
+
+    def to_internal_value(self, data: Any) -> float:
+        if isinstance(data, bool) or (isinstance(data, str) and not self._WRITTEN.fullmatch(data)):
+            self.fail("invalid")
+        try:
+            value = super().to_internal_value(data)
+        except OverflowError:
+            value = math.inf
+        if not math.isfinite(value):
+            self.fail("invalid")
+        return value
 
 
 class InstrumentSerializer(serializers.ModelSerializer[Instrument]):

@@ -3,9 +3,10 @@
 from typing import Any
 
 from celery import shared_task
+from django.conf import settings
 
 from accounts.exceptions import BrokerError, CredentialError
-from market import refresh
+from market import chain_history, refresh
 from market.exceptions import ImportAlreadyRunning
 
 RETRY_SECONDS = 60
@@ -24,3 +25,9 @@ def refresh_instruments(_self: Any) -> None:
         refresh.refresh_instruments()
     except ImportAlreadyRunning:
         return  # the other one does what this one was to do
+
+
+@shared_task(name="market.forget_old_chain_minutes")
+def forget_old_chain_minutes() -> None:
+    """Delete what the settings say is too old of the option chains' history. Once a day; safe to run twice."""
+    chain_history.forget_older_than(settings.CHAIN_HISTORY_DAYS)

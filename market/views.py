@@ -1,15 +1,20 @@
-"""The market over HTTP: instruments, and the expiries of an option chain."""
+"""The market over HTTP: instruments, and option chains."""
 
+from datetime import date
 from typing import Any
 
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import mixins, viewsets
+from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import clock
 from accounts.exceptions import NotFound
 from accounts.permissions import MayRead
+from market.chain_reading import read_chain
+from market.chain_serializers import NUMBERS, ChainQuery, OptionChainSerializer
 from market.models import Instrument
 from market.serializers import ExpiriesSerializer, InstrumentFilter, InstrumentSerializer
 from market.underlyings import canonical_name
@@ -24,7 +29,7 @@ class InstrumentViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Instrumen
     serializer_class = InstrumentSerializer
     queryset = Instrument.objects.all()
     lookup_field = "symbol"
-    lookup_value_regex = r"[A-Z]{2,16}:[^/]{1,64}"
+    lookup_value_regex = r"[A-Z]{2,16}:[^/\x00]{1,64}"
 
     def filter_queryset(self, queryset: Any) -> Any:
         asked = {name: value for name, value in self.request.query_params.items() if name not in PAGING}
@@ -54,7 +59,7 @@ class OptionChainViewSet(viewsets.GenericViewSet[Instrument]):
     serializer_class = ExpiriesSerializer
     queryset = Instrument.objects.all()
     lookup_field = "underlying"
-    lookup_value_regex = r"[^/]{1,64}"
+    lookup_value_regex = r"[^/\x00]{1,64}"
 
     @extend_schema(parameters=[OpenApiParameter("underlying", str, OpenApiParameter.PATH, description="`NIFTY`")])
     def retrieve(self, request: Request, underlying: str) -> Response:
@@ -66,3 +71,24 @@ class OptionChainViewSet(viewsets.GenericViewSet[Instrument]):
         exchange = Instrument.objects.options(name).values_list("exchange", flat=True).first() or ""
         spot = Instrument.objects.underlying_of(name, exchange=exchange)
         return Response(self.get_serializer({"underlying": name, "spot": spot, "expiries": expiries}).data)
+
+    @extend_schema(
+        operation_id="option_chains_expiry_retrieve",
+        parameters=[
+            OpenApiParameter("underlying", str, OpenApiParameter.PATH, description="`NIFTY`"),
+            OpenApiParameter("expiry", OpenApiTypes.DATE, OpenApiParameter.PATH, description="`2026-12-01`"),
+            ChainQuery,
+        ],
+        responses=OptionChainSerializer,
+        description="One expiry with last prices, volatilities, Greeks and analytics. A chain that is listed but not "
+        f"streamed is answered with `reason` `not_streamed` and no prices. {NUMBERS}",
+    )
+    @action(detail=True, url_path=r"(?P<expiry>[0-9]{4}-[0-9]{2}-[0-9]{2})", pagination_class=None)
+    def chain(self, request: Request, underlying: str, expiry: str) -> Response:
+        try:
+            day = date.fromisoformat(expiry)
+        except ValueError:
+            raise NotFound(f"{expiry} is no date.") from None
+        query = ChainQuery(data=request.query_params.dict())
+        query.is_valid(raise_exception=True)
+        return Response(read_chain(underlying, day, query.wanted()))

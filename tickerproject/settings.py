@@ -10,6 +10,7 @@ from pathlib import Path
 
 import django_stubs_ext
 import environ
+from celery.schedules import crontab
 from django.urls import reverse_lazy
 
 from tickerproject.logs import logging_configuration
@@ -153,6 +154,13 @@ CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_ROUTES = {"orders.*": {"queue": "orders"}, "market.*": {"queue": "market"}}
 CELERY_TIMEZONE = "Asia/Kolkata"
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+# The scheduler keeps these in its table, where the admin may change or switch off what is not listed here.
+CELERY_BEAT_SCHEDULE = {
+    "Forget old minutes of option chains": {
+        "task": "market.forget_old_chain_minutes",
+        "schedule": crontab(hour=4, minute=10),  # in Indian time: every market is closed
+    },
+}
 
 # --- people and programs ---
 AUTH_PASSWORD_VALIDATORS = [

@@ -1,8 +1,11 @@
 import json
+import sys
 
+import numpy as np
 import pytest
 
-from benchmarks import decode
+from benchmarks import decode, greeks, implied_volatility
+from benchmarks.chain import OPTIONS, RATE, TICK, option_chain
 from benchmarks.harness import Result, compare, table
 from benchmarks.market import frames_of, market
 from streaming.contracts import Instruments
@@ -41,8 +44,61 @@ def test_the_market_has_nine_thousand_instruments_that_all_tick() -> None:
     assert (window.packets, window.faults) == (9_000, {})
 
 
+def test_the_chain_is_quoted_in_ticks_above_what_exercise_is_worth() -> None:
+    chain = option_chain()
+    assert len(chain.price) == OPTIONS
+    np.testing.assert_allclose(chain.price / TICK, np.round(chain.price / TICK), rtol=1e-12)
+    sides = np.where(chain.is_call, chain.forward - chain.strike, chain.strike - chain.forward)
+    assert (chain.price >= np.exp(-RATE * chain.years) * np.maximum(sides, 0.0) + 0.99 * TICK).all()
+
+
+def test_greeks_are_compared_with_every_peer_and_with_the_least_they_can_cost() -> None:
+    results = list(greeks.run(rounds=1))
+    assert [result.peer for result in results] == ["scalar-erf", "vollib", "quantlib", *["special-functions"] * 2]
+    assert {(result.benchmark, result.unit) for result in results} == {("greeks", "us/option")}
+    assert {result.case for result in results} == {"chain-3000", "chain-3000-black76"}
+    assert all(result.ratio is not None for result in results)
+
+
+def test_implied_volatility_says_which_peers_are_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "lbriv", None)
+    monkeypatch.delenv("BENCH_VECTORIZED_PYTHON", raising=False)
+    ratios = {result.peer: result.ratio for result in implied_volatility.run(rounds=1)}
+    assert {peer for peer, ratio in ratios.items() if ratio is None} == {"lbriv", "py_vollib_vectorized"}
+    assert {peer for peer, ratio in ratios.items() if ratio is not None} == {"vollib", "quantlib", "scipy-find-root"}
+    said = capsys.readouterr().err
+    assert "lbriv is not installed: pip install -r requirements-bench.txt" in said
+    assert "BENCH_VECTORIZED_PYTHON names no interpreter" in said
+
+
+def test_an_interpreter_without_the_peer_is_no_peer(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BENCH_VECTORIZED_PYTHON", sys.executable)
+    last = list(implied_volatility.run(rounds=1))[-1]
+    assert (last.peer, last.peer_value, last.ratio) == ("py_vollib_vectorized", None, None)
+    assert "cannot run it" in capfd.readouterr().err
+
+
 @pytest.mark.long
 def test_decoding_is_as_much_faster_than_the_official_parser_as_promised() -> None:
     promised = {"full-3000": 150, "mixed-3000": 40, "window-30x30": 25, "single-1": 2.5, "single-8": 2.5}
     ratios = {result.case: result.ratio for result in decode.run(rounds=5)}
     assert {case for case, least in promised.items() if (ratios[case] or 0) < least} == set()
+
+
+@pytest.mark.long
+def test_greeks_are_as_much_faster_than_each_peer_as_promised() -> None:
+    promised = {"scalar-erf": 12, "vollib": 200, "quantlib": 70}
+    ratios = {result.peer: result.ratio for result in greeks.run(rounds=5) if result.case == "chain-3000"}
+    assert {peer for peer, least in promised.items() if (ratios[peer] or 0) < least} == set()
+
+
+@pytest.mark.long
+def test_implied_volatilities_are_as_much_faster_than_each_peer_as_promised() -> None:
+    promised = {"vollib": 200, "quantlib": 5, "lbriv": 1.8, "scipy-find-root": 20, "py_vollib_vectorized": 5}
+    ratios = {result.peer: result.ratio for result in implied_volatility.run(rounds=5)}
+    short = {peer for peer, least in promised.items() if (ratios[peer] or least) < least}  # some may not be installed
+    assert short == set()

@@ -56,6 +56,33 @@ def greeks(case: Case, *, black76: bool = False) -> tuple[float, ...]:
         return tuple(float(value) for value in exact)
 
 
+def second_order(case: Case) -> tuple[tuple[float, float], ...]:
+    """Vanna a point, charm a day, vomma a point, speed; each with its size: the same with no term negative.
+
+    Where the terms nearly cancel the value is far below its size, and it is the size that doubles can be held to.
+    """
+    with mpmath.workdps(DIGITS):
+        s, k, t, r, sigma, q = _exact(case)
+        w = 1 if case.is_call else -1
+        v = sigma * mpmath.sqrt(t)
+        x = mpmath.log(s / k) + (r - q) * t
+        d_1, d_2, most = x / v + v / 2, x / v - v / 2, abs(x) / v + v / 2
+        carry = mpmath.exp(-q * t)
+        weight = carry * mpmath.npdf(d_1)
+        vomma, speed = s * weight * mpmath.sqrt(t) / sigma / 10**4, weight / (s * s * v)
+        discount_undone = q * carry * _cdf(w * d_1)
+        exact = (
+            (-weight * d_2 / sigma / 100, weight * most / sigma / 100),
+            (
+                (w * discount_undone - weight * ((r - q) / v - d_2 / (2 * t))) / 365,
+                (abs(discount_undone) + weight * (abs(r - q) / v + most / (2 * t))) / 365,
+            ),
+            (vomma * d_1 * d_2, vomma * most * most),
+            (-speed * (d_1 / v + 1), speed * (most / v + 1)),
+        )
+        return tuple((float(value), float(size)) for value, size in exact)
+
+
 def time_value(case: Case) -> float:
     """Price less intrinsic value."""
     with mpmath.workdps(DIGITS):

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from greeks import Greeks, black76, black_scholes
+from greeks import Greeks, black76, black_scholes, years_between
 
 MODELS = pytest.mark.parametrize("model", [black_scholes, black76], ids=["black_scholes", "black76"])
 MINUTE = 1 / 525600
+YEAR = 365 * 86400
 GOOD: dict[str, Any] = {"strike": 100.0, "time_to_expiry": 0.1, "rate": 0.1, "volatility": 0.2, "is_call": True}
 
 
@@ -89,6 +90,30 @@ def test_what_is_no_number_gives_nan_in_everything(model: ModuleType, name: str,
 def test_what_is_out_of_range_gives_nan_in_everything(model: ModuleType, name: str, value: float) -> None:
     inputs = {"underlying": 100.0} | GOOD | {name: value}
     assert np.isnan(model.greeks(*inputs.values())).all()
+
+
+@MODELS
+@pytest.mark.parametrize(
+    "negative",
+    [{"underlying", "strike"}, {"underlying", "strike", "volatility"}, {"volatility", "time_to_expiry"}],
+    ids=" and ".join,
+)
+def test_two_wrong_signs_do_not_make_a_right_one(model: ModuleType, negative: set[str]) -> None:
+    inputs = {"underlying": 100.0} | GOOD
+    inputs |= {name: -inputs[name] for name in negative}
+    assert np.isnan(model.greeks(*inputs.values())).all()
+
+
+@MODELS
+@pytest.mark.parametrize("seconds_left", [1, 0, -1])
+def test_a_second_before_expiry_delta_is_steep_and_from_then_on_a_step(model: ModuleType, seconds_left: int) -> None:
+    close = 1_764_583_800.0
+    years = years_between(close - seconds_left, close)
+    greeks = model.greeks(24000.0, 24000.0, years, 0.1, 0.15, [True, False])
+    assert greeks.delta == pytest.approx([0.5, -0.5], abs=1e-4)
+    assert np.isfinite(greeks.gamma).tolist() == [seconds_left > 0] * 2
+    straddle = 24000 * 0.15 * math.sqrt(max(seconds_left, 0) / YEAR / (2 * math.pi))
+    assert greeks.price == pytest.approx(straddle, rel=1e-3)
 
 
 @MODELS

@@ -1,6 +1,7 @@
 """What holds for every option, whatever its numbers."""
 
 import math
+from functools import partial
 from types import ModuleType
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greeks import Reason, black76, black_scholes
+from greeks import Greeks, Reason, black76, black_scholes
 
 MODELS = pytest.mark.parametrize("model", [black_scholes, black76], ids=["black_scholes", "black76"])
 UNDERLYING = 24000.0
@@ -27,6 +28,7 @@ def test_anything_gives_a_number_or_nan_and_never_a_warning(
     model: ModuleType, s: float, k: float, t: float, r: float, sigma: float, price: float, is_call: bool
 ) -> None:
     assert model.greeks(s, k, t, r, sigma, is_call).price.shape == ()
+    assert model.second_order(s, k, t, r, sigma, is_call).speed.shape == ()
     volatility, reason = model.implied_volatility(price, s, k, t, r, is_call)
     assert (reason == Reason.OK) == bool(volatility > 0)
     assert math.isnan(volatility) == (reason != Reason.OK)
@@ -39,7 +41,8 @@ def test_call_less_put_is_asset_less_strike(k: float, t: float, r: float, q: flo
     assert call[0] - put[0] == pytest.approx(asset - cash, abs=4 * ROUNDING)
     assert call[1] - put[1] == pytest.approx(math.exp(-q * t), rel=1e-14)
     assert (call[2], call[4]) == (put[2], put[4])  # gamma and vega know no side
-    assert (call[3] - put[3]) * 365 == pytest.approx(q * asset - r * cash, abs=1e-9)
+    decay = 365 * abs(call[3])  # a minute before expiry it is 1e7 a year, and its rounding more than the carry's
+    assert (call[3] - put[3]) * 365 == pytest.approx(q * asset - r * cash, abs=1e-9 + 1e-15 * decay)
     assert (call[5] - put[5]) * 100 == pytest.approx(t * cash, rel=1e-13)
 
 
@@ -99,6 +102,42 @@ def test_greeks_are_the_slopes_of_the_price(
     near = UNDERLYING * (1 + move * np.array([-2, -1, 1, 2]))
     curve = float(model.greeks(near, k, t, r, sigma, is_call).delta @ [1, -8, 8, -1]) / (12 * UNDERLYING * move)
     assert curve == pytest.approx(greeks.gamma, rel=1e-5, abs=1e-12 / (UNDERLYING * move))
+
+
+@MODELS
+@given(st.floats(-3.0, 3.0), st.floats(1 / 365, 2.0), st.floats(0.0, 0.15), st.floats(0.05, 1.0), st.booleans())
+def test_second_order_greeks_are_the_slopes_of_first_order_ones(
+    model: ModuleType, deviations: float, t: float, r: float, sigma: float, is_call: bool
+) -> None:
+    k = UNDERLYING * math.exp(deviations * sigma * math.sqrt(t))
+    found = model.second_order(UNDERLYING, k, t, r, sigma, is_call)
+
+    def slopes(step: float, *, s: float = 0, t_: float = 0, v: float = 0) -> Greeks:
+        offsets = np.array([-2, -1, 1, 2]) * step
+        near = model.greeks(UNDERLYING + s * offsets, k, t + t_ * offsets, r, sigma + v * offsets, is_call)
+        return Greeks(*(values @ [1, -8, 8, -1] / (12 * step) for values in near))
+
+    move = 0.01 * sigma * math.sqrt(t)  # a hundredth of a deviation
+    by_volatility, by_time = slopes(0.01 * sigma, v=1), slopes(0.01 * t, t_=1)
+    by_underlying = slopes(UNDERLYING * move, s=1)
+    # Each is held to a part in 10^5 of what it is at its largest, some deviations off.
+    close = partial(pytest.approx, rel=1e-5)
+    assert by_volatility.delta / 100 == close(found.vanna_per_point, abs=1e-7 / sigma)
+    assert by_underlying.vega_per_point == close(found.vanna_per_point, abs=1e-7 / sigma)
+    assert by_volatility.vega_per_point / 100 == close(
+        found.vomma_per_point, abs=1e-9 * UNDERLYING * math.sqrt(t) / sigma
+    )
+    assert -by_time.delta / 365 == close(found.charm_per_day, abs=1e-7 / t)
+    assert by_underlying.gamma == close(found.speed, abs=1e-5 / (UNDERLYING * move * 100) ** 2)
+
+
+@given(strikes, years, rates, rates, volatilities)
+def test_only_the_yield_tells_a_call_from_a_put_in_second_order(
+    k: float, t: float, r: float, q: float, sigma: float
+) -> None:
+    call, put = np.array(black_scholes.second_order(UNDERLYING, k, t, r, sigma, [True, False], q)).T
+    assert call[[0, 2, 3]].tolist() == put[[0, 2, 3]].tolist()
+    assert (call[1] - put[1]) * 365 == pytest.approx(q * math.exp(-q * t), rel=1e-12, abs=1e-12 * 365 * abs(call[1]))
 
 
 @given(strikes, years, rates, volatilities)

@@ -42,3 +42,29 @@ def test_haug_prices_options_on_a_future() -> None:
     """Haug, 1.1.3: F 19, K 19, nine months, 10 %, 28 %: 1.7011, alike for call and put."""
     price = black76.price(19.0, 19.0, 0.75, 0.10, 0.28, [True, False])
     assert price == pytest.approx([1.7011, 1.7011], abs=0.00005)
+
+
+def test_haug_greeks() -> None:
+    """Haug, 2nd ed., chapter 2: the worked examples of delta, gamma, vega, theta and rho; carry b = rate - yield."""
+    on_future = black76.greeks(105.0, 100.0, 0.5, 0.10, 0.36, [True, False])
+    assert on_future.delta == pytest.approx([0.5946, -0.3566], abs=0.00005)
+    assert black_scholes.greeks(55.0, 60.0, 0.75, 0.10, 0.30, True).gamma == pytest.approx(0.0278, abs=0.00005)
+    vega = black_scholes.greeks(55.0, 60.0, 0.75, 0.105, 0.30, True, 0.105 - 0.0695).vega_per_point
+    assert vega * 100 == pytest.approx(18.5027, abs=0.00005)
+    theta = black_scholes.greeks(430.0, 405.0, 1 / 12, 0.07, 0.20, False, 0.05).theta_per_day
+    assert theta * 365 == pytest.approx(-31.1924, abs=0.0001)
+    assert theta == pytest.approx(-0.0855, abs=0.00005)
+    rho = black_scholes.greeks(72.0, 75.0, 1.0, 0.09, 0.19, True).rho_per_point
+    assert rho * 100 == pytest.approx(38.7325, abs=0.00005)
+
+
+def test_haug_second_order_greeks() -> None:
+    """Haug, 2nd ed., chapter 2: DdeltaDvol (vanna), charm, DvegaDvol (vomma) and speed, per year and per 1.00."""
+    vanna = black_scholes.second_order(90.0, 80.0, 0.25, 0.05, 0.20, False).vanna_per_point
+    assert vanna * 100 == pytest.approx(-1.0008, abs=0.00005)
+    charm = black76.second_order(105.0, 90.0, 0.25, 0.14, 0.24, False).charm_per_day
+    assert charm * 365 == pytest.approx(0.3700, abs=0.00005)
+    vomma = black76.second_order(90.0, 130.0, 0.75, 0.05, 0.28, False).vomma_per_point
+    assert vomma * 100**2 == pytest.approx(92.3444, abs=0.00005)
+    speed = black_scholes.second_order(50.0, 48.0, 0.0833, 0.06, 0.20, True, 0.05).speed
+    assert speed == pytest.approx(-0.0291, abs=0.00005)

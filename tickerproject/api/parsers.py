@@ -20,22 +20,27 @@ class BodyTooLarge(APIException):
 
 
 class StrictJSONParser(BaseParser):
-    """JSON as RFC 8259 has it, in UTF-8: no NaN or Infinity, no key twice, no NUL, at most `LARGEST_DEPTH` levels."""
+    """JSON as RFC 8259 has it, in UTF-8: no NaN or Infinity, no key twice, no NUL, at most `LARGEST_DEPTH` levels.
+
+    A view that takes many rows says so by its attributes `largest_body_bytes` and `most_keys`; all others have the
+    project's limits.
+    """
 
     media_type = "application/json"
 
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
-        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        view = (parser_context or {}).get("view")
+        limit: int = getattr(view, "largest_body_bytes", settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
         raw = stream.read(limit + 1)
         if len(raw) > limit:
             raise BodyTooLarge(f"The body is larger than {limit} bytes.")
-        return parse_json(raw)
+        return parse_json(raw, most_keys=getattr(view, "most_keys", MOST_KEYS))
 
 
-def parse_json(raw: bytes) -> Any:
-    """The value that `raw` holds.
+def parse_json(raw: bytes, *, most_keys: int = MOST_KEYS) -> Any:
+    """The value that `raw` holds, which has at most `most_keys` keys altogether.
 
     Raises
     ------
@@ -50,8 +55,8 @@ def parse_json(raw: bytes) -> Any:
         found = dict(pairs)
         if len(found) != len(pairs):
             raise ParseError("A key stands twice in one object.")
-        if keys > MOST_KEYS:
-            raise ParseError(f"More than {MOST_KEYS} keys.")
+        if keys > most_keys:
+            raise ParseError(f"More than {most_keys} keys.")
         return found
 
     try:

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from django.core.cache.backends.locmem import LocMemCache
+from redis.exceptions import RedisError
 from rest_framework.request import Request
 from rest_framework.throttling import SimpleRateThrottle
 
@@ -12,10 +14,21 @@ if TYPE_CHECKING:  # REST framework imports its default throttles while it defin
     from rest_framework.views import APIView
 
 
+# Counts while Redis is away: of this process alone, but not open to everything.
+_in_this_process = LocMemCache("throttle", {})
+
+
 class PrincipalThrottle(SimpleRateThrottle):
     """Counts by person or key, else by address. The rate is `DEFAULT_THROTTLE_RATES["principal"]`."""
 
     scope = "principal"
+
+    def allow_request(self, request: Request, view: "APIView") -> bool:
+        try:
+            return super().allow_request(request, view)
+        except RedisError:
+            self.cache = _in_this_process
+            return super().allow_request(request, view)
 
     def get_cache_key(self, request: Request, view: "APIView") -> str:
         principal = principal_of(request)

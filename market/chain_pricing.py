@@ -1,0 +1,243 @@
+"""A snapshot's options priced anew on other terms than the stream's: by the same rules, for one expiry, without Django.
+
+Which price stands for an option, what forward its chain implies and when a price is too old to be believed are the
+stream's own rules (`streaming.pricing`), restated for one chain's columns: on the stream's terms this gives the
+stream's numbers, which a test holds them to.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from enum import IntEnum
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from greeks import black76, black_scholes
+from greeks.implied_volatility import Reason
+from greeks.kernel import Greeks
+from greeks.parity import LEAST_PAIRS
+from market.latest import Snapshot
+from market.pricing_terms import OptionPrice, PricingTerms, UnderlyingSource
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+WIDEST_SPREAD: Final = 0.5
+"""As a fraction of the middle: a wider book says nothing…"""
+ALWAYS_NARROW: Final = 0.25
+"""…unless it is this narrow in currency, as the book of an option worth a few ticks is."""
+OLDEST_TRADE_SECONDS: Final = 300.0
+"""How long before the underlying's last time a trade may lie and still be taken for the option's price."""
+PARITY_STRIKES: Final = 5
+STRIKES_LOOKED_AT: Final = 10
+FARTHEST_FORWARD: Final = 0.2
+
+BLACK_76, BLACK_SCHOLES_MERTON = "black-76", "black-scholes-merton"
+
+UNTRADED, CROSSED, NEGATIVE_PRICE = 1, 2, 4
+"""Bits of a row's `flags`."""
+
+
+class GreeksReason(IntEnum):
+    """Why a row has no Greeks; lower case in answers, where a row that has them says null."""
+
+    OK = Reason.OK
+    BELOW_INTRINSIC = Reason.BELOW_INTRINSIC
+    ABOVE_BOUND = Reason.ABOVE_BOUND
+    NO_TIME_VALUE = Reason.NO_TIME_VALUE
+    BAD_INPUT = Reason.BAD_INPUT
+    STALE = 5
+    """The only price is a trade long before the underlying's."""
+    UNTRADED = 6
+    CROSSED = 7
+    NEGATIVE_PRICE = 8
+    NO_PRICE = 9
+    NO_UNDERLYING = 10
+
+
+REASON_NAMES: Final = [None, *(reason.name.lower() for reason in GreeksReason if reason)]
+
+
+@dataclass(frozen=True, slots=True)
+class Quotes:
+    """A chain's options as arrays of one length, one row each; `nan` where a number is missing."""
+
+    strike: Floats
+    is_call: Mask
+    bid: Floats
+    ask: Floats
+    last_price: Floats
+    last_trade_time: Floats
+    age_ms: Floats
+    flags: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, options: Snapshot) -> "Quotes":
+        """Those of a part of options."""
+        names = [field.name for field in fields(cls)]
+        columns: dict[str, Any] = {name: options.numbers(name) for name in names}
+        columns["is_call"] = np.array(options.columns["is_call"], np.bool_)
+        columns["flags"] = np.nan_to_num(columns["flags"]).astype(np.int64)
+        return cls(**columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Underlying:
+    """What an expiry's options may be priced on; `nan` where there is no price to compute with.
+
+    `future` is the one that expires with the options: a later one is not their forward. `time` is the exchange's, Unix
+    seconds. Ages are in milliseconds.
+    """
+
+    spot: float
+    future: float
+    time: float
+    spot_age_ms: float = np.nan
+    future_age_ms: float = np.nan
+
+    @classmethod
+    def of(cls, cash: Snapshot | None, expiry: str, market_time: float) -> "Underlying":
+        """That of a part of cash and futures; `market_time` stands in where the exchange gave no time."""
+        spot = future = spot_age = future_age = np.nan
+        times = []
+        rows = cash.rows.values() if cash else ()
+        carrying = min(
+            (row["expiry"] for row in rows if row.get("expiry") and row["expiry"] >= expiry), default=None
+        )
+        for row in rows:
+            is_future = row.get("instrument_type") == "FUT"
+            if is_future and row.get("expiry") != carrying:
+                continue
+            if (time := row.get("exchange_timestamp")) is not None:
+                times.append(float(time))
+            price = row.get("last_price")
+            price = float(price) if price is not None and not row.get("flags") else np.nan
+            age = row.get("age_ms")
+            age = np.nan if age is None else float(age)
+            if not is_future:
+                spot, spot_age = price, age
+            elif carrying == expiry:
+                future, future_age = price, age
+        return cls(spot, future, max(times, default=market_time), spot_age, future_age)
+
+
+class Priced(NamedTuple):
+    """A chain on some terms: what its options were priced on, and row by row what follows."""
+
+    model: str
+    underlying_source: UnderlyingSource
+    underlying_price: float
+    underlying_age_ms: float
+    price: Floats
+    implied_volatility: Floats
+    greeks: Greeks
+    reason: NDArray[np.int8]
+
+
+def price_chain(quotes: Quotes, underlying: Underlying, years: float, terms: PricingTerms) -> Priced:
+    """Implied volatilities and Greeks of one expiry on these terms.
+
+    Where the wanted source has no price the next one is taken, in the order of `UnderlyingSource`.
+
+    Parameters
+    ----------
+    quotes : the options
+    underlying : its cash, and the future of the same expiry
+    years : to expiry, at the quotes' moment
+    terms : rates, source, and which price stands for an option
+    """
+    price, from_book = option_prices(quotes, terms.option_price)
+    source, level, age_ms = _underlying_price(quotes, underlying, years, terms)
+    model = BLACK_SCHOLES_MERTON if source is UnderlyingSource.SPOT else BLACK_76
+    with np.errstate(invalid="ignore"):
+        too_old = underlying.time - quotes.last_trade_time > OLDEST_TRADE_SECONDS
+    reason = _unpriceable(quotes, price, level, ~from_book & too_old)
+    volatility = np.full(price.shape, np.nan)
+    greeks = Greeks(*np.full((len(Greeks._fields), price.size), np.nan))
+    rows = np.flatnonzero(reason == GreeksReason.OK)
+    given = level, quotes.strike[rows], years, terms.rate
+    is_call = quotes.is_call[rows]
+    if model == BLACK_76:
+        solved = black76.implied_volatility(price[rows], *given, is_call)
+        found = black76.greeks(*given, solved.volatility, is_call)
+    else:
+        solved = black_scholes.implied_volatility(price[rows], *given, is_call, terms.dividend_yield)
+        found = black_scholes.greeks(*given, solved.volatility, is_call, terms.dividend_yield)
+    volatility[rows], reason[rows] = solved.volatility, solved.reason
+    for into, values in zip(greeks, found, strict=True):
+        into[rows] = values
+    return Priced(model, source, level, age_ms, price, volatility, greeks, reason)
+
+
+def option_prices(quotes: Quotes, option_price: OptionPrice = OptionPrice.MIDDLE) -> tuple[Floats, Mask]:
+    """What each option is worth: the middle of a good book, else its last trade; and where it is the book's."""
+    if option_price is OptionPrice.LAST_PRICE:
+        return quotes.last_price, np.zeros(quotes.last_price.shape, np.bool_)
+    middle = _middles(quotes)
+    from_book = np.isfinite(middle)
+    return np.where(from_book, middle, quotes.last_price), from_book
+
+
+def _middles(quotes: Quotes) -> Floats:
+    """The middle of each book; nan where one side is missing or they are crossed or too far apart."""
+    with np.errstate(invalid="ignore"):
+        middle = (quotes.bid + quotes.ask) / 2
+        spread = quotes.ask - quotes.bid
+        good = (quotes.bid > 0) & (spread >= 0) & ((spread <= WIDEST_SPREAD * middle) | (spread <= ALWAYS_NARROW))
+    return np.where(good, middle, np.nan)
+
+
+def _underlying_price(
+    quotes: Quotes, underlying: Underlying, years: float, terms: PricingTerms
+) -> tuple[UnderlyingSource, float, float]:
+    """The source that is taken, its price and its age."""
+    forward, forward_age = parity_forward(quotes, underlying.spot, years, terms)
+    offers: Mapping[UnderlyingSource, tuple[float, float]] = {
+        UnderlyingSource.PARITY_FORWARD: (forward, forward_age),
+        UnderlyingSource.FUTURE: (underlying.future, underlying.future_age_ms),
+        UnderlyingSource.SPOT: (underlying.spot, underlying.spot_age_ms),
+    }
+    wanted = terms.underlying_source
+    order = (wanted, *(source for source in UnderlyingSource if source is not wanted))
+    source = next((source for source in order if np.isfinite(offers[source][0])), wanted)
+    return source, *offers[source]
+
+
+def parity_forward(quotes: Quotes, spot: float, years: float, terms: PricingTerms) -> tuple[float, float]:
+    """The forward by put–call parity, and the age in milliseconds of the oldest quote in it; nan with too few books.
+
+    F = K + (C - P)·e^(rT): the median over the few strikes where call and put are worth most nearly the same. Only
+    strikes around where the spot is carried to are looked at, and a forward far from the spot is none.
+    """
+    middle = np.where(quotes.flags == 0, _middles(quotes), np.nan)
+    calls, puts = np.flatnonzero(quotes.is_call), np.flatnonzero(~quotes.is_call)
+    strikes, of_calls, of_puts = np.intersect1d(quotes.strike[calls], quotes.strike[puts], return_indices=True)
+    calls, puts = calls[of_calls], puts[of_puts]
+    carried = spot * np.exp((terms.rate - terms.dividend_yield) * years)
+    if np.isfinite(carried):
+        place = int(np.searchsorted(strikes, carried))
+        near = slice(max(place - STRIKES_LOOKED_AT, 0), place + STRIKES_LOOKED_AT)
+        strikes, calls, puts = strikes[near], calls[near], puts[near]
+    difference = middle[calls] - middle[puts]
+    usable = np.flatnonzero(np.isfinite(difference))
+    nearest = usable[np.argsort(np.abs(difference[usable]), kind="stable")][:PARITY_STRIKES]
+    if nearest.size < LEAST_PAIRS:
+        return np.nan, np.nan
+    forward = float(np.median(strikes[nearest] + difference[nearest] * np.exp(terms.rate * years)))
+    if abs(forward - spot) > FARTHEST_FORWARD * spot:
+        return np.nan, np.nan
+    return forward, float(np.maximum(quotes.age_ms[calls[nearest]], quotes.age_ms[puts[nearest]]).max())
+
+
+def _unpriceable(quotes: Quotes, price: Floats, level: float, stale: Mask) -> NDArray[np.int8]:
+    """Why an option is not even tried, as `GreeksReason`; the last that applies."""
+    reason = np.zeros(price.shape, np.int8)
+    reason[stale] = GreeksReason.STALE
+    if not level > 0:
+        reason[:] = GreeksReason.NO_UNDERLYING
+    reason[~(price > 0)] = GreeksReason.NO_PRICE
+    reason[(quotes.flags & UNTRADED) != 0] = GreeksReason.UNTRADED
+    reason[(quotes.flags & CROSSED) != 0] = GreeksReason.CROSSED
+    reason[(quotes.flags & NEGATIVE_PRICE) != 0] = GreeksReason.NEGATIVE_PRICE
+    return reason

@@ -1,0 +1,119 @@
+"""From an underlying and an expiry to the answer about its chain: one query for the contracts, one read for the prices.
+
+The term structure and the history behind IV rank take two queries more, whose results are kept for a minute.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from typing import Any, Final, TypeVar
+
+from django.conf import settings
+from django.core.cache import cache
+from redis.exceptions import RedisError
+
+from accounts import clock
+from accounts.exceptions import NotFound
+from greeks.history import iv_percentile, iv_rank
+from market import chain_history
+from market.latest import Row, read
+from market.models import Instrument
+from market.names import part_of
+from market.option_chain import Chain, Contract, Wanted, analytics, priced, quotes_answer
+from market.pricing_terms import PricingTerms
+from market.underlyings import canonical_name
+from market.underlying_pricing import default_terms, terms_of
+
+KEPT_SECONDS: Final = 60
+_COLUMNS: Final = ("strike", "instrument_type", "tradingsymbol", "instrument_token", "exchange", "lot_size")
+
+Value = TypeVar("Value")
+
+
+def read_chain(underlying: str, expiry: date, wanted: Wanted) -> dict[str, Any]:
+    """The answer about one expiry of an underlying's options.
+
+    Raises
+    ------
+    NotFound
+        If no such options are listed.
+    PricesUnavailable
+        If the current prices cannot be read.
+    """
+    name = canonical_name(underlying)
+    rows = list(Instrument.objects.chain(name, expiry).values_list(*_COLUMNS))
+    if not rows:
+        raise NotFound(f"There are no options on {name} that expire on {expiry}.")
+    contracts = [Contract(float(row[0]), row[1] == "CE", row[2], row[3]) for row in rows]
+    part, cash_part = part_of(name, expiry), part_of(name, None)
+    expiries = kept(f"expiries:{name}", lambda: _living_expiries(name)) if wanted.analytics else []
+    (options, cash), lines = read([part, cash_part], analytics=[part_of(name, day) for day in expiries])
+    chain = priced(options, cash, expiry, wanted, _terms(name, wanted)) if options else None
+    answer: dict[str, Any] = {"underlying": name, "expiry": expiry, "exchange": rows[0][4], "lot_size": rows[0][5]}
+    answer |= quotes_answer(
+        contracts, chain, wanted, now=time.time(), stale_seconds=settings.STREAM_STALE_SECONDS
+    )
+    answer |= dict.fromkeys(("analytics", "term_structure", "implied_volatility_history"))
+    if wanted.analytics and chain and chain.pricing:
+        answer["analytics"] = found = analytics(chain)
+        structure = term_structure(expiry, found, dict(zip(expiries, lines, strict=True)))
+        answer["term_structure"] = structure
+        answer["implied_volatility_history"] = volatility_history(name, chain.options.source, structure)
+    return answer
+
+
+def _terms(name: str, wanted: Wanted) -> PricingTerms:
+    """Only an override needs to know what the underlying's row says of the other terms."""
+    return terms_of(name) if wanted.overrides else default_terms()
+
+
+def _living_expiries(name: str) -> list[date]:
+    return Instrument.objects.expiries(name, since=clock.today())
+
+
+def term_structure(
+    expiry: date, found: Mapping[str, Any], lines: Mapping[date, Row | None]
+) -> list[dict[str, Any]]:
+    """At-the-money volatility by expiry, nearest first: this one as just found, the others as the stream last said."""
+    known: dict[date, Mapping[str, Any]] = {day: line["analytics"] for day, line in lines.items() if line}
+    known[expiry] = found
+    names = ("time_to_expiry", "forward", "atm_implied_volatility")
+    return [{"expiry": day, **{name: known[day].get(name) for name in names}} for day in sorted(known)]
+
+
+def volatility_history(name: str, source: str, structure: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Where today's volatility of thirty days stands among those of the past year's sessions."""
+    expiries = [
+        (entry["time_to_expiry"], entry["atm_implied_volatility"])
+        for entry in structure
+        if entry["time_to_expiry"] is not None and entry["atm_implied_volatility"] is not None
+    ]
+    current = chain_history.monthly_volatility(expiries)
+    today = clock.today()
+    past = kept(f"iv:{name}:{source}:{today}", lambda: chain_history.daily_atm_iv(name, source, before=today))
+    values = [volatility for _, volatility in past]
+    return {
+        "maturity_days": chain_history.MATURITY_DAYS,
+        "implied_volatility": _or_none(current, 6),
+        "days": len(values),
+        "rank": _or_none(float(iv_rank(current, values)), 2),
+        "percentile": _or_none(float(iv_percentile(current, values)), 2),
+    }
+
+
+def kept(key: str, find: Callable[[], Value]) -> Value:
+    """What `find` gives, asked again after a minute. A cache that is away is done without."""
+    key = "market:" + key.replace(" ", "_")
+    try:
+        value: Value | None = cache.get(key)
+        if value is None:
+            value = find()
+            cache.set(key, value, KEPT_SECONDS)
+    except RedisError:
+        return find()
+    return value
+
+
+def _or_none(value: float, decimals: int) -> float | None:
+    return round(value, decimals) if math.isfinite(value) else None
