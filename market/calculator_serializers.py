@@ -1,14 +1,13 @@
 """What the calculators read and say: Greeks of rows, and what a position of several legs comes to."""
 
-from collections.abc import Callable
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from accounts.serializers import StrictSerializer
-from market.chain_serializers import NUMBERS, REASONS, number
-from market.greeks_rows import LEVEL, MOST_ROWS, NOT_FINITE, PRICE, RATE, VOLATILITY, YEARS, Model, Range
+from market.chain_serializers import number
+from market.greeks_rows import LEVEL, MOST_ROWS, NOT_FINITE, PRICE, RATE, YEARS, Model, Range
 from market.serializers import NumberField
 from market.strategies import GIVEN, MARKET, MODEL, MOST_LEGS, MOST_POINTS, MOST_SHIFTS, TERMS
 
@@ -62,7 +61,9 @@ class RowsField(serializers.Field[Any, Any, Any, Any]):
 
 class GreeksRequestSerializer(StrictSerializer):
     model = serializers.ChoiceField(choices=[model.value for model in Model], default=Model.BLACK_76.value)
-    rate = within(RATE, "Of rows without one; per year as a fraction. The service's setting if not given", required=False)
+    rate = within(
+        RATE, "Of rows without one; per year as a fraction. The service's setting if not given", required=False
+    )
     dividend_yield = within(RATE, "Likewise; used by black-scholes-merton only", required=False)
     second_order = serializers.BooleanField(default=False, help_text="Vanna, charm, vomma and speed too")
     rows = RowsField(help_text=f"At most {MOST_ROWS}")
@@ -120,7 +121,9 @@ class LegSerializer(StrictSerializer):
         help_text="Per year, as a fraction. If not given, the current one of a listed option",
     )
     forward = within(
-        LEVEL, "Of the leg's expiry. If not given: the current one, else spot·e^((rate - dividend_yield)·years)", required=False
+        LEVEL,
+        "Of the leg's expiry. If not given: the current one, else spot·e^((rate - dividend_yield)·years)",
+        required=False,
     )
 
     def validate_quantity(self, value: int) -> int:

@@ -157,5 +157,6 @@ def _total(values: Floats) -> float | None:
 
 def _walls(walls: Walls) -> list[dict[str, float]]:
     return [
-        {"strike": strike, "value": size} for strike, size in zip(walls.strike.tolist(), walls.size.tolist(), strict=True)
+        {"strike": strike, "value": size}
+        for strike, size in zip(walls.strike.tolist(), walls.size.tolist(), strict=True)
     ]

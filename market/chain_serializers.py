@@ -152,7 +152,9 @@ class OptionChainSerializer(serializers.Serializer[Any]):
     market_time = number("Unix seconds by the market clock, when the newest prices were sent")
     sent_at = number("The same by system time")
     age_ms = whole("Of the newest price, now")
-    stale = serializers.BooleanField(help_text="No price, or none as young as the stream's limit (5 seconds by default)")
+    stale = serializers.BooleanField(
+        help_text="No price, or none as young as the stream's limit (5 seconds by default)"
+    )
     pricing = PricingSerializer(allow_null=True)
     strikes = StrikeSerializer(many=True)
     analytics = serializers.DictField(

@@ -323,7 +323,9 @@ def evaluate(position: Position, asked: Mapping[str, Any]) -> dict[str, Any]:
             "days_ahead": days,
             "volatility_shifts": shifts,
             "at_expiry": _finite(at_expiry),
-            "profit": [[_finite(row) for row in rows] for rows in np.broadcast_to(grid, (len(days), len(shifts), spots.size))],
+            "profit": [
+                [_finite(row) for row in rows] for rows in np.broadcast_to(grid, (len(days), len(shifts), spots.size))
+            ],
         },
     }
 

@@ -111,7 +111,7 @@ class PartEncoder:
         cash_columns |= self._underlying_columns(slots[cut:])
 
         head = head_of(moment, stamp)
-        heads: list[dict[str, Any] | None] = [*_pricing_heads(pricings)]
+        heads: list[dict[str, Any] | None] = [*pricing_heads(pricings)]
         lines = _lines(options, sizes[: len(options)], option_columns, heads, whole, head)
         cash = parts[len(options) :]
         return lines | _lines(cash, sizes[len(options) :], cash_columns, [None] * len(cash), whole, head)
@@ -213,7 +213,7 @@ def _lines(
     return lines
 
 
-def _pricing_heads(pricings: PartPricings) -> list[dict[str, Any]]:
+def pricing_heads(pricings: PartPricings) -> list[dict[str, Any]]:
     """What each line says about its pricing: not rounded, so that a reader's own calculation gives the same Greeks."""
     columns = {
         "model": np.where(pricings.on_spot, Model.BLACK_SCHOLES_MERTON, Model.BLACK_76),

@@ -15,7 +15,7 @@ import redis.asyncio as redis
 from django.conf import settings
 from django.db import OperationalError
 
-from market.names import RedisNames
+from market.names import RedisNames, analytics_part
 from market.pricing_terms import PricingTerms, UnderlyingSource
 from streaming import feed_account
 from streaming.broker_messages import Reader
@@ -399,3 +399,51 @@ async def test_new_terms_reprice_what_stands(
         terms = PricingTerms(rate=0.065, underlying_source=UnderlyingSource.SPOT)
         database.change(pricing=PricingSettings(terms_of_underlying={"NIFTY": terms}))
         await eventually(on_the_spot)
+
+
+async def test_an_expirys_analytics_go_the_way_of_every_line(
+    broker: FakeBroker, database: Database, async_valkey: "redis.Redis"
+) -> None:
+    async with async_valkey.pubsub() as heard, running(process_for(broker, database)):
+        await heard.subscribe("ticker:nifty:analytics")
+        await until(lambda: len(broker.modes) == len(database.contracts))
+        await broker.send(tick_frame())
+        [line] = await eventually(lambda: lines_of(async_valkey, analytics_part(OPTIONS)))
+        check("analytics", line)
+        assert line["analytics"]["atm_strike"] == 25_000.0
+
+        async def message() -> Any:
+            return await heard.get_message(ignore_subscribe_messages=True, timeout=1)
+
+        assert json.loads((await eventually(message))["data"]) == line
+        database.change(contracts=[one for one in chain.contracts() if not one.is_option])
+
+        async def gone() -> bool:
+            return await async_valkey.get(NAMES.blob(analytics_part(OPTIONS))) is None
+
+        await eventually(gone)
+
+
+async def test_an_analysis_that_fails_costs_no_tick(
+    broker: FakeBroker,
+    database: Database,
+    async_valkey: "redis.Redis",
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(*_: Any) -> None:
+        raise ArithmeticError("a mistake")
+
+    monkeypatch.setattr("streaming.analytics.analytics_of", fail)
+    process = process_for(broker, database)
+    async with running(process):
+        await until(lambda: len(broker.modes) == len(database.contracts))
+        await broker.send(tick_frame())
+
+        async def priced() -> bool:
+            lines = await lines_of(async_valkey, OPTIONS)
+            return any(line["columns"]["delta"][0] is not None for line in lines)
+
+        await eventually(priced)
+    assert process.counters["analyses_lost"] >= 1
+    assert "an analysis was lost" in caplog.text
