@@ -91,7 +91,8 @@ def test_decoding_is_as_much_faster_than_the_official_parser_as_promised() -> No
 
 @pytest.mark.long
 def test_greeks_are_as_much_faster_than_each_peer_as_promised() -> None:
-    promised = {"scalar-erf": 12, "vollib": 200, "quantlib": 70}
+    # The last is no promise but a guard: twice the special functions' time (0.5) is what numpy's passes just miss.
+    promised = {"scalar-erf": 12, "vollib": 200, "quantlib": 70, "special-functions": 1 / 3}
     ratios = {result.peer: result.ratio for result in greeks.run(rounds=5) if result.case == "chain-3000"}
     assert {peer for peer, least in promised.items() if (ratios[peer] or 0) < least} == set()
 
