@@ -3,10 +3,10 @@
 import argparse
 import sys
 
-from benchmarks import decode, pipeline, publish
+from benchmarks import chain, decode, pipeline, publish
 from benchmarks.harness import ROUNDS, Result, table
 
-BENCHMARKS = {"decode": decode.run, "pipeline": pipeline.run, "publish": publish.run}
+BENCHMARKS = {"chain": chain.run, "decode": decode.run, "pipeline": pipeline.run, "publish": publish.run}
 LEAST_ROUNDS = 5
 
 

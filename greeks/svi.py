@@ -114,9 +114,9 @@ def _best_of_grid(x: Floats, w: Floats, weight: Floats, steepest: float) -> tupl
     root = x - _GRID_M[:, None]
     root *= root
     root += (_GRID_SIGMA**2)[:, None]
-    square = root @ share
     np.sqrt(root, out=root)
     mean, slope, with_rest = (root @ np.array([share, share * e, share * rest]).T).T
+    square = spread * spread + (centre - _GRID_M) ** 2 + _GRID_SIGMA**2
     own = np.maximum(square - mean * mean - slope * slope, 1e-14)  # what of the root is no line
 
     c = np.maximum(with_rest / own, 0.0)

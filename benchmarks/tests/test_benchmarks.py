@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from benchmarks import decode
+from benchmarks import chain, decode
 from benchmarks.harness import Result, compare, table
 from benchmarks.market import frames_of, market
 from streaming.contracts import Instruments
@@ -45,4 +45,11 @@ def test_the_market_has_nine_thousand_instruments_that_all_tick() -> None:
 def test_decoding_is_as_much_faster_than_the_official_parser_as_promised() -> None:
     promised = {"full-3000": 150, "mixed-3000": 40, "window-30x30": 25, "single-1": 2.5, "single-8": 2.5}
     ratios = {result.case: result.ratio for result in decode.run(rounds=5)}
+    assert {case for case, least in promised.items() if (ratios[case] or 0) < least} == set()
+
+
+@pytest.mark.long
+def test_an_expiry_is_analysed_as_much_faster_than_strike_by_strike_as_promised() -> None:
+    promised = {"analyse-160": 15, "smile-160": 30}
+    ratios = {result.case: result.ratio for result in chain.run(rounds=5)}
     assert {case for case, least in promised.items() if (ratios[case] or 0) < least} == set()
