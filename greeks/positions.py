@@ -170,14 +170,14 @@ def greeks(legs: Legs, spot: float, rate: float, dividend_yield: float = 0.0) ->
     spot = float(spot)
     carry = legs.carried(rate, dividend_yield)
     is_option, is_future = legs.kind == Kind.OPTION, legs.kind == Kind.FUTURE
-    one = black_scholes.greeks(
-        spot, legs.strike, legs.time_to_expiry, rate, legs.implied_volatility, legs.is_call, rate - carry
-    )
 
     def pick(option: Floats, future: Floats | float, share: float) -> Floats:
         return np.where(is_option, option, np.where(is_future, future, share)) * legs.quantity
 
     with np.errstate(all="ignore"):
+        one = black_scholes.greeks(
+            spot, legs.strike, legs.time_to_expiry, rate, legs.implied_volatility, legs.is_call, rate - carry
+        )
         ratio = np.exp(carry * legs.time_to_expiry)
         forward = spot * ratio
         price = np.where(is_option, one.price, np.where(is_future, forward, spot))

@@ -201,3 +201,19 @@ def test_nothing_that_expires_has_no_odds_but_break_evens() -> None:
 @pytest.mark.parametrize(("spot", "volatility"), [(math.nan, 0.2), (0.0, 0.2), (100.0, -0.1), (100.0, math.nan)])
 def test_no_odds_without_a_spot_and_a_volatility(spot: float, volatility: float) -> None:
     assert math.isnan(payoff.probability_of_profit(STRADDLE, spot, volatility, RATE))
+
+
+any_number = st.floats(allow_nan=True, allow_infinity=True)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(Kind), st.booleans(), *[any_number] * 5), max_size=4),
+    st.tuples(any_number, any_number, any_number),
+)
+def test_anything_has_an_outcome_and_never_a_warning(rows: list[Any], market: tuple[float, float, float]) -> None:
+    names = ("kind", "is_call", "strike", "time_to_expiry", "implied_volatility", "quantity", "entry_price")
+    columns = dict(zip(names, zip(*rows, strict=True), strict=True)) if rows else dict.fromkeys(names, ())
+    legs = Legs(**(columns | {"is_call": np.array(columns["is_call"], bool)}))
+    found = payoff.outcome(legs, *market)
+    assert not found.probability_of_profit < 0
+    assert not found.probability_of_profit > 1 + 1e-12
