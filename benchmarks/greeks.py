@@ -12,8 +12,8 @@ from functools import partial
 import numpy as np
 from scipy.special import ndtr
 
-from benchmarks.chain import CASE, DIVIDEND_YIELD, OPTIONS, RATE, SUBSET, OptionChain, option_chain
 from benchmarks.harness import PeerMissing, Result, compare_or_miss
+from benchmarks.option_chain import CASE, DIVIDEND_YIELD, OPTIONS, RATE, SUBSET, OptionChain, option_chain
 from greeks import Greeks, black76, black_scholes
 
 Six = tuple[float, float, float, float, float, float]
