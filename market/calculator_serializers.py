@@ -1,14 +1,13 @@
 """What the calculators read and say: Greeks of rows, and what a position of several legs comes to."""
 
-from collections.abc import Callable
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from accounts.serializers import StrictSerializer
-from market.chain_serializers import NUMBERS, REASONS, number
-from market.greeks_rows import LEVEL, MOST_ROWS, NOT_FINITE, PRICE, RATE, VOLATILITY, YEARS, Model, Range
+from market.chain_serializers import number
+from market.greeks_rows import LEVEL, MOST_ROWS, NOT_FINITE, PRICE, RATE, YEARS, Model, Range
 from market.serializers import NumberField
 from market.strategies import GIVEN, MARKET, MODEL, MOST_LEGS, MOST_POINTS, MOST_SHIFTS, TERMS
 
@@ -62,7 +61,9 @@ class RowsField(serializers.Field[Any, Any, Any, Any]):
 
 class GreeksRequestSerializer(StrictSerializer):
     model = serializers.ChoiceField(choices=[model.value for model in Model], default=Model.BLACK_76.value)
-    rate = within(RATE, "Of rows without one; per year as a fraction. The service's setting if not given", required=False)
+    rate = within(
+        RATE, "Of rows without one; per year as a fraction. The service's setting if not given", required=False
+    )
     dividend_yield = within(RATE, "Likewise; used by black-scholes-merton only", required=False)
     second_order = serializers.BooleanField(default=False, help_text="Vanna, charm, vomma and speed too")
     rows = RowsField(help_text=f"At most {MOST_ROWS}")
@@ -83,8 +84,8 @@ class GreeksAnswerRowSerializer(serializers.Serializer[Any]):
     time_to_expiry = serializers.FloatField(help_text="Years of 365 days")
     greeks_reason = serializers.CharField(
         allow_null=True,
-        help_text=f"Why a number is null: below_intrinsic, above_bound, no_time_value, bad_input, or {NOT_FINITE} where "
-        "it has no finite value, as gamma at the strike when no time is left",
+        help_text=f"Why a number is null: below_intrinsic, above_bound, no_time_value, bad_input, or {NOT_FINITE} "
+        "where it has no finite value, as gamma at the strike when no time is left",
     )
 
 
@@ -97,7 +98,7 @@ class LegSerializer(StrictSerializer):
     """A listed instrument, or explicit terms."""
 
     instrument = serializers.RegexField(SYMBOL, required=False, help_text="`exchange:tradingsymbol`")
-    instrument_type = serializers.ChoiceField(choices=["CE", "PE", "FUT", "EQ"], required=False)
+    instrument_type = serializers.ChoiceField(choices=["EQ", "FUT", "CE", "PE"], required=False)
     strike = within(LEVEL, required=False)
     expiry = serializers.DateField(required=False)
     exchange = serializers.ChoiceField(choices=EXCHANGES, required=False, help_text="Of `expiry`; NFO if not given")
@@ -120,7 +121,9 @@ class LegSerializer(StrictSerializer):
         help_text="Per year, as a fraction. If not given, the current one of a listed option",
     )
     forward = within(
-        LEVEL, "Of the leg's expiry. If not given: the current one, else spot·e^((rate - dividend_yield)·years)", required=False
+        LEVEL,
+        "Of the leg's expiry. If not given: the current one, else spot·e^((rate - dividend_yield)·years)",
+        required=False,
     )
 
     def validate_quantity(self, value: int) -> int:
@@ -156,7 +159,9 @@ class PayoffRequestSerializer(StrictSerializer):
         help_text="For the probability of profit. If not given, that of the option that expires first at the strike "
         "nearest to the spot",
     )
-    legs = LegSerializer(many=True, allow_empty=False, max_length=MOST_LEGS, help_text=f"At most {MOST_LEGS}")
+    legs = LegSerializer(  # type: ignore[call-arg]  # the stubs do not know what lists of serializers take
+        many=True, allow_empty=False, max_length=MOST_LEGS, help_text=f"At most {MOST_LEGS}"
+    )
     spot_range = SpotRangeSerializer(
         required=False,
         help_text="Of the grid. If not given, from a tenth below the spot and the strikes to a tenth above; 101 points",
@@ -192,7 +197,7 @@ SOURCES: Final = [GIVEN, MARKET, MODEL]
 
 class LegAnswerSerializer(serializers.Serializer[Any]):
     instrument = serializers.CharField(allow_null=True)
-    instrument_type = serializers.ChoiceField(choices=["CE", "PE", "FUT", "EQ"])
+    instrument_type = serializers.ChoiceField(choices=["EQ", "FUT", "CE", "PE"])
     strike = number()
     expiry = serializers.DateField(allow_null=True)
     time_to_expiry = number()

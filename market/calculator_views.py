@@ -40,8 +40,9 @@ class GreeksView(APIView):
         operation_id="greeks_create",
         request=GreeksRequestSerializer,
         responses=GreeksAnswerSerializer,
-        description=f"Price → implied volatility and Greeks; volatility → price and Greeks. At most {MOST_ROWS} rows and "
-        f"1 MiB. {NUMBERS} A row that makes no sense is a 400 whose details name index and field (the first hundred).",
+        description=f"Price → implied volatility and Greeks; volatility → price and Greeks. At most {MOST_ROWS} rows "
+        f"and 1 MiB. {NUMBERS} A row that makes no sense is a 400 whose details name its index and field "
+        "(the first hundred).",
         examples=[
             OpenApiExample(
                 "A price and a volatility",

@@ -50,10 +50,11 @@ def chain_of(
     strikes, place = np.unique(np.asarray(strike, np.float64), return_inverse=True)
     calls = np.asarray(is_call, np.bool_)
     rows = dict(zip(_BY_SIDE, (price, implied_volatility, oi, oi_change, volume), strict=True))
-    columns: dict[str, Floats] = {}
+    columns: dict[str, Any] = {}
     for name, values in rows.items():
         for side, of_side in (("call", calls), ("put", ~calls)):
-            column = columns[f"{side}_{name}"] = np.full(strikes.shape, np.nan)
+            column: Floats = np.full(strikes.shape, np.nan)
+            columns[f"{side}_{name}"] = column
             column[place[of_side]] = np.asarray(values, np.float64)[of_side]
     level = _known(pricing["underlying_price"])
     on_forward = pricing["model"] == "black-76"
@@ -157,5 +158,6 @@ def _total(values: Floats) -> float | None:
 
 def _walls(walls: Walls) -> list[dict[str, float]]:
     return [
-        {"strike": strike, "value": size} for strike, size in zip(walls.strike.tolist(), walls.size.tolist(), strict=True)
+        {"strike": strike, "value": size}
+        for strike, size in zip(walls.strike.tolist(), walls.size.tolist(), strict=True)
     ]

@@ -102,9 +102,7 @@ class Underlying:
         spot = future = spot_age = future_age = np.nan
         times = []
         rows = cash.rows.values() if cash else ()
-        carrying = min(
-            (row["expiry"] for row in rows if row.get("expiry") and row["expiry"] >= expiry), default=None
-        )
+        carrying = min((row["expiry"] for row in rows if row.get("expiry") and row["expiry"] >= expiry), default=None)
         for row in rows:
             is_future = row.get("instrument_type") == "FUT"
             if is_future and row.get("expiry") != carrying:

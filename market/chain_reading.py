@@ -20,10 +20,10 @@ from market import chain_history
 from market.latest import Row, read
 from market.models import Instrument
 from market.names import part_of
-from market.option_chain import Chain, Contract, Wanted, analytics, priced, quotes_answer
+from market.option_chain import Contract, Wanted, analytics, priced, quotes_answer
 from market.pricing_terms import PricingTerms
-from market.underlyings import canonical_name
 from market.underlying_pricing import default_terms, terms_of
+from market.underlyings import canonical_name
 
 KEPT_SECONDS: Final = 60
 _COLUMNS: Final = ("strike", "instrument_type", "tradingsymbol", "instrument_token", "exchange", "lot_size")
@@ -51,9 +51,7 @@ def read_chain(underlying: str, expiry: date, wanted: Wanted) -> dict[str, Any]:
     (options, cash), lines = read([part, cash_part], analytics=[part_of(name, day) for day in expiries])
     chain = priced(options, cash, expiry, wanted, _terms(name, wanted)) if options else None
     answer: dict[str, Any] = {"underlying": name, "expiry": expiry, "exchange": rows[0][4], "lot_size": rows[0][5]}
-    answer |= quotes_answer(
-        contracts, chain, wanted, now=time.time(), stale_seconds=settings.STREAM_STALE_SECONDS
-    )
+    answer |= quotes_answer(contracts, chain, wanted, now=time.time(), stale_seconds=settings.STREAM_STALE_SECONDS)
     answer |= dict.fromkeys(("analytics", "term_structure", "implied_volatility_history"))
     if wanted.analytics and chain and chain.pricing:
         answer["analytics"] = found = analytics(chain)
@@ -72,9 +70,7 @@ def _living_expiries(name: str) -> list[date]:
     return Instrument.objects.expiries(name, since=clock.today())
 
 
-def term_structure(
-    expiry: date, found: Mapping[str, Any], lines: Mapping[date, Row | None]
-) -> list[dict[str, Any]]:
+def term_structure(expiry: date, found: Mapping[str, Any], lines: Mapping[date, Row | None]) -> list[dict[str, Any]]:
     """At-the-money volatility by expiry, nearest first: this one as just found, the others as the stream last said."""
     known: dict[date, Mapping[str, Any]] = {day: line["analytics"] for day, line in lines.items() if line}
     known[expiry] = found

@@ -14,8 +14,8 @@ from market.pricing_terms import UnderlyingSource
 from market.serializers import NumberField
 
 NUMBERS: Final = (
-    "Prices, strikes and everything computed from them are JSON numbers here, as in the stream's lines; decimal strings "
-    "are for the instrument list, and for money in orders. A number that is not known is `null`, never 0."
+    "Prices, strikes and everything computed from them are JSON numbers here, as in the stream's lines; decimal "
+    "strings are for the instrument list, and for money in orders. A number that is not known is `null`, never 0."
 )
 SOURCES: Final = [source.value for source in UnderlyingSource]
 REASONS: Final = (
@@ -147,12 +147,15 @@ class OptionChainSerializer(serializers.Serializer[Any]):
         allow_null=True,
         help_text="`not_streamed`: the chain is listed, but there are no prices of it",
     )
-    source = serializers.ChoiceField(choices=["live", "simulated", "replay"], allow_null=True)
+    # the stubs take `source` for the field\'s own attribute of that name
+    source = serializers.ChoiceField(choices=["live", "simulated", "replay"], allow_null=True)  # type: ignore[assignment]
     feed_state = serializers.CharField(allow_null=True, help_text="`live`, or why no prices come")
     market_time = number("Unix seconds by the market clock, when the newest prices were sent")
     sent_at = number("The same by system time")
     age_ms = whole("Of the newest price, now")
-    stale = serializers.BooleanField(help_text="No price, or none as young as the stream's limit (5 seconds by default)")
+    stale = serializers.BooleanField(
+        help_text="No price, or none as young as the stream's limit (5 seconds by default)"
+    )
     pricing = PricingSerializer(allow_null=True)
     strikes = StrikeSerializer(many=True)
     analytics = serializers.DictField(

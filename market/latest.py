@@ -61,9 +61,7 @@ class Snapshot:
         names = tuple(self.columns)
         values = zip(*self.columns.values(), strict=True)
         return dict(
-            zip(
-                self.columns["instrument_token"], (dict(zip(names, row, strict=True)) for row in values), strict=True
-            )
+            zip(self.columns["instrument_token"], (dict(zip(names, row, strict=True)) for row in values), strict=True)
         )
 
     def numbers(self, name: str) -> NDArray[np.float64]:

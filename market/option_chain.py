@@ -105,9 +105,7 @@ class Chain:
     """Volatility and Greeks with `greeks_reason`, as JSON has them."""
 
 
-def priced(
-    options: Snapshot, cash: Snapshot | None, expiry: date, wanted: Wanted, terms: PricingTerms
-) -> Chain:
+def priced(options: Snapshot, cash: Snapshot | None, expiry: date, wanted: Wanted, terms: PricingTerms) -> Chain:
     """The chain as the stream priced it or, where `wanted` overrides one of its terms, priced anew on `terms`."""
     quotes = Quotes.of(options)
     pricing = dict(options.pricing or {})

@@ -116,11 +116,11 @@ def assemble(asked: Mapping[str, Any], years_until: YearsUntil) -> Position:
             leg, name = _leg(row, instruments, years_until)
         except _Wrong as exc:
             problems.append((index, exc.field, str(exc)))
-            continue
-        legs.append(leg)
+            name = None
+        else:
+            legs.append(leg)
         names.append(name)
-    named = {name for name in names if name}
-    underlying = canonical_name(asked["underlying"]) if asked.get("underlying") else next(iter(sorted(named)), None)
+    underlying = canonical_name(asked["underlying"]) if asked.get("underlying") else next(filter(None, names), None)
     problems += [
         (index, "instrument", f"It is on {name}, the position on {underlying}: one underlying at a time.")
         for index, name in enumerate(names)
@@ -323,7 +323,9 @@ def evaluate(position: Position, asked: Mapping[str, Any]) -> dict[str, Any]:
             "days_ahead": days,
             "volatility_shifts": shifts,
             "at_expiry": _finite(at_expiry),
-            "profit": [[_finite(row) for row in rows] for rows in np.broadcast_to(grid, (len(days), len(shifts), spots.size))],
+            "profit": [
+                [_finite(row) for row in rows] for rows in np.broadcast_to(grid, (len(days), len(shifts), spots.size))
+            ],
         },
     }
 

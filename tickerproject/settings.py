@@ -211,6 +211,15 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
+    "ENUM_NAME_OVERRIDES": {
+        "ActionEnum": "accounts.actions.Action.choices",
+        "OptionTypeEnum": ["CE", "PE"],
+        "InstrumentTypeEnum": ["EQ", "FUT", "CE", "PE"],
+        "NumberSourceEnum": ["given", "market", "model"],
+        "SpotSourceEnum": ["given", "market"],
+        "FeedSourceEnum": ["live", "simulated", "replay"],
+        "PricingModelEnum": ["black-76", "black-scholes-merton"],
+    },
 }
 
 # --- static files: hashed names, so that browsers may keep them for ever ---

@@ -91,9 +91,7 @@ def test_without_a_snapshot_there_are_strikes_and_no_age(market: FakeMarket) -> 
 
 
 def test_the_age_is_that_of_the_newest_price_when_it_was_sent_and_the_time_since() -> None:
-    line = Snapshot(
-        {"instrument_token": [1, 2, 3], "age_ms": [900, 150, None]}, "live", sent_at=100.0, market_time=0.0
-    )
+    line = Snapshot({"instrument_token": [1, 2, 3], "age_ms": [900, 150, None]}, "live", sent_at=100.0, market_time=0.0)
 
     assert line.age_ms(now=102.0) == pytest.approx(2150)
     assert line.age_ms(now=99.0) == pytest.approx(150)  # clocks that disagree make nothing younger

@@ -4,56 +4,112 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('market', '0001_initial'),
+        ("market", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='ChainMinute',
+            name="ChainMinute",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('underlying', models.CharField(max_length=64)),
-                ('expiry', models.DateField()),
-                ('minute', models.DateTimeField(help_text="Market time, the minute's beginning")),
-                ('source', models.CharField(help_text='live, simulated or replay: never mixed', max_length=16)),
-                ('spot', models.FloatField(null=True)),
-                ('forward', models.FloatField(null=True)),
-                ('atm_strike', models.FloatField(null=True)),
-                ('atm_implied_volatility', models.FloatField(null=True)),
-                ('skew_25_delta', models.FloatField(help_text='Call less put, as a fraction', null=True)),
-                ('butterfly_25_delta', models.FloatField(help_text='As a fraction', null=True)),
-                ('straddle_price', models.FloatField(null=True)),
-                ('call_oi', models.FloatField(null=True)),
-                ('put_oi', models.FloatField(null=True)),
-                ('call_volume', models.FloatField(null=True)),
-                ('put_volume', models.FloatField(null=True)),
-                ('max_pain', models.FloatField(null=True)),
-                ('net_gamma_exposure', models.FloatField(help_text='Rupees per 1 % of the underlying', null=True)),
-                ('gamma_flip', models.FloatField(null=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("underlying", models.CharField(max_length=64)),
+                ("expiry", models.DateField()),
+                ("minute", models.DateTimeField(help_text="Market time, the minute's beginning")),
+                ("source", models.CharField(help_text="live, simulated or replay: never mixed", max_length=16)),
+                ("spot", models.FloatField(null=True)),
+                ("forward", models.FloatField(null=True)),
+                ("atm_strike", models.FloatField(null=True)),
+                ("atm_implied_volatility", models.FloatField(null=True)),
+                ("skew_25_delta", models.FloatField(help_text="Call less put, as a fraction", null=True)),
+                ("butterfly_25_delta", models.FloatField(help_text="As a fraction", null=True)),
+                ("straddle_price", models.FloatField(null=True)),
+                ("call_oi", models.FloatField(null=True)),
+                ("put_oi", models.FloatField(null=True)),
+                ("call_volume", models.FloatField(null=True)),
+                ("put_volume", models.FloatField(null=True)),
+                ("max_pain", models.FloatField(null=True)),
+                ("net_gamma_exposure", models.FloatField(help_text="Rupees per 1 % of the underlying", null=True)),
+                ("gamma_flip", models.FloatField(null=True)),
             ],
             options={
-                'ordering': ['-minute'],
-                'indexes': [models.Index(fields=['minute'], name='market_chain_minute_age')],
-                'constraints': [models.UniqueConstraint(fields=('underlying', 'expiry', 'minute', 'source'), name='market_chain_minute')],
+                "ordering": ["-minute"],
+                "indexes": [models.Index(fields=["minute"], name="market_chain_minute_age")],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("underlying", "expiry", "minute", "source"), name="market_chain_minute"
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='UnderlyingPricing',
+            name="UnderlyingPricing",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('underlying', models.CharField(help_text='The name that contracts use: NIFTY', max_length=64, unique=True)),
-                ('rate', models.DecimalField(blank=True, decimal_places=5, help_text='Per year as a fraction: 0.065 is 6.5 %', max_digits=6, null=True)),
-                ('dividend_yield', models.DecimalField(blank=True, decimal_places=5, help_text='Per year as a fraction', max_digits=6, null=True)),
-                ('underlying_source', models.CharField(blank=True, choices=[('parity-forward', 'The forward implied by put–call parity (Black-76)'), ('future', 'The future of the same expiry (Black-76)'), ('spot', 'The spot (Black–Scholes–Merton)')], max_length=16)),
-                ('option_price', models.CharField(blank=True, choices=[('middle', 'The middle of bid and ask, else the last trade'), ('last-price', 'The last trade')], max_length=16)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "underlying",
+                    models.CharField(help_text="The name that contracts use: NIFTY", max_length=64, unique=True),
+                ),
+                (
+                    "rate",
+                    models.DecimalField(
+                        blank=True,
+                        decimal_places=5,
+                        help_text="Per year as a fraction: 0.065 is 6.5 %",
+                        max_digits=6,
+                        null=True,
+                    ),
+                ),
+                (
+                    "dividend_yield",
+                    models.DecimalField(
+                        blank=True, decimal_places=5, help_text="Per year as a fraction", max_digits=6, null=True
+                    ),
+                ),
+                (
+                    "underlying_source",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("parity-forward", "The forward implied by put–call parity (Black-76)"),
+                            ("future", "The future of the same expiry (Black-76)"),
+                            ("spot", "The spot (Black–Scholes–Merton)"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "option_price",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("middle", "The middle of bid and ask, else the last trade"),
+                            ("last-price", "The last trade"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
+                ("updated_at", models.DateTimeField(auto_now=True)),
             ],
             options={
-                'verbose_name_plural': 'pricing of underlyings',
-                'ordering': ['underlying'],
-                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('rate__isnull', True), models.Q(('rate__gte', -1), ('rate__lte', 1)), _connector='OR'), models.Q(('dividend_yield__isnull', True), models.Q(('dividend_yield__gte', -1), ('dividend_yield__lte', 1)), _connector='OR')), name='market_underlying_pricing_rates', violation_error_message='Rates are fractions per year: 6.5 % is 0.065.')],
+                "verbose_name_plural": "pricing of underlyings",
+                "ordering": ["underlying"],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(
+                                ("rate__isnull", True), models.Q(("rate__gte", -1), ("rate__lte", 1)), _connector="OR"
+                            ),
+                            models.Q(
+                                ("dividend_yield__isnull", True),
+                                models.Q(("dividend_yield__gte", -1), ("dividend_yield__lte", 1)),
+                                _connector="OR",
+                            ),
+                        ),
+                        name="market_underlying_pricing_rates",
+                        violation_error_message="Rates are fractions per year: 6.5 % is 0.065.",
+                    )
+                ],
             },
         ),
     ]

@@ -6,11 +6,14 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.core.cache import cache
+from django.test import Client
 
 from accounts.models import KiteApp, TradingAccount
 from market import calendar
 from market.calendar import Calendar
 from market.hours import plan_days, read_exceptions, read_regular_hours
+from market.tests import chains
 
 
 @pytest.fixture(autouse=True)
@@ -34,3 +37,12 @@ def account(db: None) -> TradingAccount:
     owner = User.objects.create_user("asha")
     app = KiteApp.objects.create(api_key="appkey1", label="Test app")
     return TradingAccount.objects.create(kite_user_id="AB1234", label="Asha Rao", app=app, owner=owner)
+
+
+@pytest.fixture
+def reader(client: Client, account: TradingAccount) -> Client:
+    """Somebody who may read, where the chain of `market.tests.chains` is listed."""
+    chains.list_contracts()
+    client.force_login(account.owner)
+    cache.clear()
+    return client
