@@ -1,6 +1,6 @@
 """From an underlying and an expiry to the answer about its chain: one query for the contracts, one read for the prices.
 
-The term structure and the history behind IV rank take two queries more, whose results are kept for a minute.
+The term structure and the history behind IV rank take two queries more, whose results are kept for a while.
 """
 
 import math
@@ -26,6 +26,8 @@ from market.underlying_pricing import default_terms, terms_of
 from market.underlyings import canonical_name
 
 KEPT_SECONDS: Final = 60
+# Days that are over do not change, and to read a year of them takes the database half a second.
+DAYS_KEPT_SECONDS: Final = 600
 _COLUMNS: Final = ("strike", "instrument_type", "tradingsymbol", "instrument_token", "exchange", "lot_size")
 
 Value = TypeVar("Value")
@@ -87,7 +89,9 @@ def volatility_history(name: str, source: str, structure: Sequence[Mapping[str, 
     ]
     current = chain_history.monthly_volatility(expiries)
     today = clock.today()
-    past = kept(f"iv:{name}:{source}:{today}", lambda: chain_history.daily_atm_iv(name, source, before=today))
+    past = kept(
+        f"iv:{name}:{source}:{today}", lambda: chain_history.daily_atm_iv(name, source, before=today), DAYS_KEPT_SECONDS
+    )
     values = [volatility for _, volatility in past]
     return {
         "maturity_days": chain_history.MATURITY_DAYS,
@@ -98,14 +102,14 @@ def volatility_history(name: str, source: str, structure: Sequence[Mapping[str, 
     }
 
 
-def kept(key: str, find: Callable[[], Value]) -> Value:
-    """What `find` gives, asked again after a minute. A cache that is away is done without."""
+def kept(key: str, find: Callable[[], Value], seconds: int = KEPT_SECONDS) -> Value:
+    """What `find` gives, asked again after so many seconds. A cache that is away is done without."""
     key = "market:" + key.replace(" ", "_")
     try:
         value: Value | None = cache.get(key)
         if value is None:
             value = find()
-            cache.set(key, value, KEPT_SECONDS)
+            cache.set(key, value, seconds)
     except RedisError:
         return find()
     return value

@@ -118,7 +118,12 @@ def redis_database(number: int) -> str:
 
 
 CACHES = {
-    "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": redis_database(1)},
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": redis_database(1),
+        # What is cached can be done without: a Redis that is silent must not hold up a request.
+        "OPTIONS": {"socket_timeout": 1.0, "socket_connect_timeout": 0.5},
+    },
 }
 CHANNEL_LAYERS = {
     "default": {

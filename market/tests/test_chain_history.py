@@ -62,7 +62,9 @@ def test_a_row_holds_what_the_analytics_say() -> None:
 def test_a_day_counts_with_its_last_minute_that_knew() -> None:
     early, late = CLOSE - timedelta(hours=3), CLOSE - timedelta(minutes=1)
     record([minute(early, volatility=0.11), minute(late, volatility=0.12), minute(CLOSE, volatility=None)])
-    assert daily_atm_iv("NIFTY", "live", before=TODAY) == [(date(2026, 11, 24), pytest.approx(0.12))]
+    [(day, volatility)] = daily_atm_iv("NIFTY", "live", before=TODAY)
+    assert day == date(2026, 11, 24)
+    assert volatility == pytest.approx(0.12)
 
 
 @pytest.mark.django_db

@@ -1,6 +1,7 @@
 """One expiry's option chain over HTTP, from made prices in Redis to the answer."""
 
 import json
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,7 +21,8 @@ from market.chain_serializers import OptionChainSerializer, OptionSerializer
 from market.models import ChainMinute, UnderlyingPricing
 from market.option_chain import around
 from market.tests import chains
-from market.tests.chains import FORWARD, NEAR, RATE, SPOT, STRIKES
+from market.tests.chains import FORWARD, RATE, SPOT, STRIKES
+from market.tests.dumps import NEAR
 
 URL = f"/api/v1/option-chains/NIFTY/{NEAR}"
 GREEKS = ("delta", "gamma", "theta_per_day", "vega_per_point", "rho_per_point")
@@ -83,7 +85,7 @@ def test_a_chain_costs_one_query_and_one_read(
 
 
 def test_ages_are_told_as_of_now(reader: Client, years: float, valkey: "redis.Redis") -> None:
-    chains.publish(valkey, years, sent_at=chains.time.time() - 60)
+    chains.publish(valkey, years, sent_at=time.time() - 60)
     answer = ask(reader)
     assert 60_100 <= answer["age_ms"] < 75_000
     assert answer["stale"] is True

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
 import pytest
 import structlog
@@ -193,7 +194,7 @@ PARAMETERS = {"symbol": "NSE:INFY", "underlying": "NIFTY", "expiry": "2026-12-01
 
 def routes() -> list[str]:
     """The path of every route below `/api/v1/` that an include brings along, from the URL resolver."""
-    included = [entry for entry in get_resolver().url_patterns if str(entry.pattern) == "api/v1/"]
+    included: list[Any] = [entry for entry in get_resolver().url_patterns if str(entry.pattern) == "api/v1/"]
     return [
         reverse(
             ":".join(filter(None, [entry.namespace, route.name])),
