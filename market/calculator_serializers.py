@@ -7,9 +7,10 @@ from rest_framework import serializers
 
 from accounts.serializers import StrictSerializer
 from market.chain_serializers import number
+from market.exceptions import InputInvalid, RowsInvalid
 from market.greeks_rows import LEVEL, MOST_ROWS, NOT_FINITE, PRICE, RATE, YEARS, Model, Range
 from market.serializers import NumberField
-from market.strategies import GIVEN, MARKET, MODEL, MOST_LEGS, MOST_POINTS, MOST_SHIFTS, TERMS
+from market.strategies import GIVEN, MARKET, MODEL, MOST_LEGS, MOST_POINTS, MOST_SHIFTS
 
 LARGEST_QUANTITY: Final = 10**9
 LARGEST_VOLATILITY_OF_A_LEG: Final = 10.0
@@ -131,13 +132,6 @@ class LegSerializer(StrictSerializer):
             raise serializers.ValidationError("It cannot be 0.")
         return value
 
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if "instrument" not in attrs and "instrument_type" not in attrs:
-            raise serializers.ValidationError({"instrument": ["Expected an instrument, or the terms of one."]})
-        if "instrument" in attrs and (twice := [term for term in TERMS if term in attrs]):
-            raise serializers.ValidationError({twice[0]: ["The instrument says it: leave one of them out."]})
-        return attrs
-
 
 class SpotRangeSerializer(StrictSerializer):
     lowest = within(PRICE, required=False)
@@ -178,6 +172,27 @@ class PayoffRequestSerializer(StrictSerializer):
         max_length=MOST_SHIFTS,
         help_text="Added to every volatility: 0.01 is a point; [0] if not given",
     )
+
+    def checked(self) -> dict[str, Any]:
+        """The validated request.
+
+        Raises
+        ------
+        InputInvalid
+            Naming every field, and of legs index and field, in the form that `market.strategies` uses too.
+        """
+        if self.is_valid():
+            return dict(self.validated_data)
+        errors: dict[str, Any] = dict(self.errors)
+        legs = errors.get("legs")
+        if isinstance(legs, dict) and all(isinstance(index, int) for index in legs):
+            problems = [
+                (index, str(field), " ".join(map(str, messages)))
+                for index, leg in legs.items()
+                for field, messages in leg.items()
+            ]
+            errors |= RowsInvalid("legs", problems).details
+        raise InputInvalid(details=errors)
 
 
 class PositionGreeksSerializer(serializers.Serializer[Any]):

@@ -94,7 +94,8 @@ class PayoffView(APIView):
         request=PayoffRequestSerializer,
         responses=PayoffAnswerSerializer,
         description="Payoff at the nearest expiry and profit before it, break-evens, the most and the least, the "
-        f"probability of profit, and Greeks in rupees, by leg and net. {NUMBERS}",
+        f"probability of profit, and Greeks in rupees, by leg and net. {NUMBERS} A leg that makes no sense, or whose "
+        "price is not known, is a 400 whose details name its index and field.",
         examples=[
             OpenApiExample(
                 "A call spread on explicit terms",
@@ -137,9 +138,8 @@ class PayoffView(APIView):
         ],
     )
     def post(self, request: Request) -> Response:
-        form = PayoffRequestSerializer(data=request.data)
-        form.is_valid(raise_exception=True)
-        return Response(evaluate(assemble(form.validated_data, years_until), form.validated_data))
+        asked = PayoffRequestSerializer(data=request.data).checked()
+        return Response(evaluate(assemble(asked, years_until), asked))
 
 
 def years_until(exchange: str, expiry: date) -> float:

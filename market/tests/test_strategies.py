@@ -194,9 +194,17 @@ def test_without_redis_current_prices_are_unavailable_and_explicit_terms_still_w
         ({"instrument_type": "FUT", "quantity": 1}, "expiry"),
         ({"instrument_type": "FUT", "quantity": 1, "time_to_expiry": 1, "expiry": "2026-12-01"}, "expiry"),
         ({"instrument_type": "FUT", "quantity": 1, "expiry": "2050-01-01"}, "expiry"),
+        ({"instrument": CALL, "strike": 1, "quantity": 1}, "strike"),
+        ({"quantity": 1}, "instrument"),
+        ({"instrument": CALL, "quantity": 0}, "quantity"),
+        ({"instrument": CALL, "quantity": 1.5}, "quantity"),
+        ({"instrument": CALL}, "quantity"),
+        ({"instrument": "nifty", "quantity": 1}, "instrument"),
+        ({"instrument": CALL, "quantity": 1, "colour": "red"}, "colour"),
+        ("NFO:NIFTY", "non_field_errors"),
     ],
 )
-def test_a_leg_that_makes_no_sense_is_named(reader: Client, wrong: dict[str, Any], field: str) -> None:
+def test_a_leg_that_makes_no_sense_is_named(reader: Client, wrong: Any, field: str) -> None:
     [problem] = details(reader, {"instrument": CALL, "quantity": 75}, wrong, spot=24_500)["legs"]
     assert (problem["index"], problem["field"]) == (1, field)
 
