@@ -189,7 +189,7 @@ class PayoffRequestSerializer(StrictSerializer):
             problems = [
                 (index, str(field), " ".join(map(str, messages)))
                 for index, leg in legs.items()
-                for field, messages in leg.items()
+                for field, messages in (leg.items() if isinstance(leg, dict) else [("non_field_errors", leg)])
             ]
             errors |= RowsInvalid("legs", problems).details
         raise InputInvalid(details=errors)

@@ -202,6 +202,7 @@ def test_without_redis_current_prices_are_unavailable_and_explicit_terms_still_w
         ({"instrument": "nifty", "quantity": 1}, "instrument"),
         ({"instrument": CALL, "quantity": 1, "colour": "red"}, "colour"),
         ("NFO:NIFTY", "non_field_errors"),
+        (None, "non_field_errors"),
     ],
 )
 def test_a_leg_that_makes_no_sense_is_named(reader: Client, wrong: Any, field: str) -> None:
