@@ -20,9 +20,10 @@ from market.calculator_serializers import (
     PayoffAnswerSerializer,
     PayoffRequestSerializer,
 )
+from market.chain_pricing import Model
 from market.chain_serializers import NUMBERS
 from market.exceptions import CalendarMissing
-from market.greeks_rows import MOST_ROWS, Model, answers, read_rows
+from market.greeks_rows import MOST_ROWS, answers, read_rows
 from market.strategies import assemble, evaluate
 
 MIB = 1024 * 1024

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from greeks.chain import Chain, ChainAnalytics, analyse, strike_implied_volatility
 from greeks.open_interest import Walls
+from market.chain_pricing import Model
 
 Floats = NDArray[np.float64]
 
@@ -57,7 +58,7 @@ def chain_of(
             columns[f"{side}_{name}"] = column
             column[place[of_side]] = np.asarray(values, np.float64)[of_side]
     level = _known(pricing["underlying_price"])
-    on_forward = pricing["model"] == "black-76"
+    on_forward = pricing["model"] == Model.BLACK_76
     return Chain(
         strike=strikes,
         # Black–Scholes–Merton on a spot is Black-76 on the forward that the chain makes of it.

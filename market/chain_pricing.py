@@ -7,7 +7,7 @@ stream's numbers, which a test holds them to.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -33,10 +33,15 @@ PARITY_STRIKES: Final = 5
 STRIKES_LOOKED_AT: Final = 10
 FARTHEST_FORWARD: Final = 0.2
 
-BLACK_76, BLACK_SCHOLES_MERTON = "black-76", "black-scholes-merton"
-
 UNTRADED, CROSSED, NEGATIVE_PRICE = 1, 2, 4
 """Bits of a row's `flags`."""
+
+
+class Model(StrEnum):
+    """Black-76 on a forward, or Black–Scholes–Merton on a spot."""
+
+    BLACK_76 = "black-76"
+    BLACK_SCHOLES_MERTON = "black-scholes-merton"
 
 
 class GreeksReason(IntEnum):
@@ -123,7 +128,7 @@ class Underlying:
 class Priced(NamedTuple):
     """A chain on some terms: what its options were priced on, and row by row what follows."""
 
-    model: str
+    model: Model
     underlying_source: UnderlyingSource
     underlying_price: float
     underlying_age_ms: float
@@ -147,7 +152,7 @@ def price_chain(quotes: Quotes, underlying: Underlying, years: float, terms: Pri
     """
     price, from_book = option_prices(quotes, terms.option_price)
     source, level, age_ms = _underlying_price(quotes, underlying, years, terms)
-    model = BLACK_SCHOLES_MERTON if source is UnderlyingSource.SPOT else BLACK_76
+    model = Model.BLACK_SCHOLES_MERTON if source is UnderlyingSource.SPOT else Model.BLACK_76
     with np.errstate(invalid="ignore"):
         too_old = underlying.time - quotes.last_trade_time > OLDEST_TRADE_SECONDS
     reason = _unpriceable(quotes, price, level, ~from_book & too_old)
@@ -156,7 +161,7 @@ def price_chain(quotes: Quotes, underlying: Underlying, years: float, terms: Pri
     rows = np.flatnonzero(reason == GreeksReason.OK)
     given = level, quotes.strike[rows], years, terms.rate
     is_call = quotes.is_call[rows]
-    if model == BLACK_76:
+    if model is Model.BLACK_76:
         solved = black76.implied_volatility(price[rows], *given, is_call)
         found = black76.greeks(*given, solved.volatility, is_call)
     else:

@@ -15,7 +15,7 @@ import numpy as np
 
 from greeks import black76, black_scholes
 from market.chain_analytics import analytics_of, chain_of
-from market.chain_pricing import BLACK_76, REASON_NAMES, Floats, Priced, Quotes, Underlying, option_prices, price_chain
+from market.chain_pricing import REASON_NAMES, Floats, Model, Priced, Quotes, Underlying, option_prices, price_chain
 from market.latest import Snapshot
 from market.pricing_terms import PricingTerms, UnderlyingSource
 
@@ -136,7 +136,7 @@ def _greeks(found: Priced) -> dict[str, Floats]:
 
 def _pricing(found: Priced, terms: PricingTerms) -> dict[str, Any]:
     return {
-        "model": found.model,
+        "model": found.model.value,
         "underlying_source": found.underlying_source.value,
         "underlying_price": _or_none(found.underlying_price),
         "underlying_age_ms": _or_none(found.underlying_age_ms),
@@ -157,7 +157,7 @@ def _second_order(
         np.array(implied_volatility, np.float64),
         quotes.is_call,
     )
-    if pricing.get("model") == BLACK_76:
+    if pricing.get("model") == Model.BLACK_76:
         found = black76.second_order(*terms)
     else:
         found = black_scholes.second_order(*terms, _known(pricing.get("dividend_yield")))

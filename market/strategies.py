@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from greeks import payoff, positions
 from greeks.positions import Kind, Legs
-from market.chain_pricing import BLACK_76, Quotes, Underlying, option_prices
+from market.chain_pricing import Model, Quotes, Underlying, option_prices
 from market.exceptions import InputInvalid, RowsInvalid
 from market.greeks_rows import DEFAULT_EXCHANGE, YearsUntil
 from market.latest import Snapshot, read
@@ -253,7 +253,7 @@ class _Chain:
         self.volatility = snapshot.numbers("implied_volatility")
         pricing = snapshot.pricing or {}
         level = pricing.get("underlying_price")
-        self.forward = float(level) if level is not None and pricing.get("model") == BLACK_76 else math.nan
+        self.forward = float(level) if level is not None and pricing.get("model") == Model.BLACK_76 else math.nan
 
 
 def _cash_prices(cash: Snapshot | None) -> dict[int, float]:

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,11 +10,10 @@ import orjson
 import pytest
 import redis
 from django.test import Client
-from pytest_django import DjangoAssertNumQueries, Settings
+from pytest_django import DjangoAssertNumQueries
 
 from accounts import clock
 from greeks import black76, black_scholes
-from market import latest
 from market.chain_history import record
 from market.chain_serializers import OptionChainSerializer, OptionSerializer
 from market.models import ChainMinute, UnderlyingPricing
@@ -121,15 +119,6 @@ def test_what_is_not_listed_is_404(reader: Client, path: str) -> None:
     answer = reader.get(f"/api/v1/option-chains/{path}")
     assert answer.status_code == 404
     assert answer.json()["error"]["code"] == "not_found"
-
-
-@pytest.fixture
-def without_redis(settings: Settings) -> Iterator[None]:
-    settings.REDIS_URL = "redis://127.0.0.1:1/0"
-    settings.CACHES = {"default": settings.CACHES["default"] | {"LOCATION": "redis://127.0.0.1:1/1"}}
-    latest._client.cache_clear()
-    yield
-    latest._client.cache_clear()
 
 
 def test_without_redis_it_is_unavailable_and_says_so_in_the_one_shape(reader: Client, without_redis: None) -> None:

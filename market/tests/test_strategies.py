@@ -18,7 +18,6 @@ from market.tests import chains
 from market.tests.chains import FORWARD, RATE, SPOT
 from market.tests.test_calculator import anything
 from market.tests.test_calculator import post as post_to
-from market.tests.test_option_chain import without_redis  # noqa: F401  (a fixture)
 
 URL = "/api/v1/strategies/payoff"
 CALL, PUT = "NFO:NIFTY26120124500CE", "NFO:NIFTY26120124500PE"
@@ -177,7 +176,7 @@ def test_legs_whose_prices_are_not_known_are_named(reader: Client, valkey: "redi
 
 def test_without_redis_current_prices_are_unavailable_and_explicit_terms_still_work(
     reader: Client,
-    without_redis: None,  # noqa: F811
+    without_redis: None,
 ) -> None:
     response = post_to(reader, {"legs": [{"instrument": CALL, "quantity": 75}]}, URL)
     assert (response.status_code, response.json()["error"]["code"]) == (503, "unavailable")
