@@ -11,7 +11,8 @@ from market.chain_serializers import number
 from market.exceptions import InputInvalid, RowsInvalid
 from market.greeks_rows import LEVEL, MOST_ROWS, NOT_FINITE, PRICE, RATE, YEARS, Range
 from market.serializers import NumberField
-from market.strategies import GIVEN, MARKET, MODEL, MOST_LEGS, MOST_POINTS, MOST_SHIFTS
+from market.strategies import MOST_POINTS, MOST_SHIFTS
+from market.strategy_legs import GIVEN, MARKET, MODEL, MOST_LEGS
 
 LARGEST_QUANTITY: Final = 10**9
 LARGEST_VOLATILITY_OF_A_LEG: Final = 10.0
@@ -209,6 +210,7 @@ class PositionGreeksSerializer(serializers.Serializer[Any]):
 
 
 SOURCES: Final = [GIVEN, MARKET, MODEL]
+SPOT_SOURCES: Final = [GIVEN, MARKET]
 
 
 class LegAnswerSerializer(serializers.Serializer[Any]):
@@ -223,6 +225,7 @@ class LegAnswerSerializer(serializers.Serializer[Any]):
     implied_volatility = number()
     implied_volatility_source = serializers.ChoiceField(choices=SOURCES, allow_null=True)
     forward = number("`null`: spot·e^((rate - dividend_yield)·years)")
+    forward_source = serializers.ChoiceField(choices=SPOT_SOURCES, allow_null=True)
     greeks = PositionGreeksSerializer()
 
 
@@ -256,7 +259,7 @@ class GridSerializer(serializers.Serializer[Any]):
 class PayoffAnswerSerializer(serializers.Serializer[Any]):
     underlying = serializers.CharField(allow_null=True)
     spot = serializers.FloatField()
-    spot_source = serializers.ChoiceField(choices=[GIVEN, MARKET])
+    spot_source = serializers.ChoiceField(choices=SPOT_SOURCES)
     rate = serializers.FloatField()
     dividend_yield = serializers.FloatField()
     sent_at = number("When the prices that were looked up were sent; `null` where none were")

@@ -24,7 +24,8 @@ from market.chain_pricing import Model
 from market.chain_serializers import NUMBERS
 from market.exceptions import CalendarMissing
 from market.greeks_rows import MOST_ROWS, answers, read_rows
-from market.strategies import assemble, evaluate
+from market.strategies import evaluate
+from market.strategy_legs import assemble
 
 MIB = 1024 * 1024
 

@@ -156,6 +156,20 @@ def test_what_is_given_counts_before_the_market(reader: Client, valkey: "redis.R
     assert answer["sent_at"] is None, "nothing was looked up"
 
 
+def test_another_spot_carries_the_markets_forward_along_and_leaves_a_given_one(
+    reader: Client, valkey: "redis.Redis"
+) -> None:
+    chains.publish(valkey, chains.years_left())
+    listed = {"instrument": CALL, "quantity": 1, "implied_volatility": 0.0}
+    answer = evaluate(reader, listed, listed | {"forward": 25_100}, spot=25_000)
+    of_market, given = answer["legs"]
+    assert (of_market["forward_source"], given["forward_source"]) == ("market", "given")
+    discount = np.exp(-RATE * chains.years_left())
+    # Without volatility a call in the money is worth its discounted distance from the strike.
+    assert of_market["greeks"]["value"] == pytest.approx((25_000 * FORWARD / SPOT - 24_500) * discount, rel=1e-5)
+    assert given["greeks"]["value"] == pytest.approx((25_100 - 24_500) * discount, rel=1e-5)
+
+
 def test_legs_cost_one_query_for_all_of_them(
     reader: Client, valkey: "redis.Redis", django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
