@@ -3,10 +3,11 @@
 import argparse
 import sys
 
-from benchmarks import decode, greeks, implied_volatility, pipeline, publish
+from benchmarks import chain, decode, greeks, implied_volatility, pipeline, publish
 from benchmarks.harness import ROUNDS, Result, table
 
 BENCHMARKS = {
+    "chain": chain.run,
     "decode": decode.run,
     "greeks": greeks.run,
     implied_volatility.NAME: implied_volatility.run,

@@ -12,8 +12,8 @@ from functools import partial
 import numpy as np
 from scipy.special import ndtr
 
-from benchmarks.chain import CASE, DIVIDEND_YIELD, OPTIONS, RATE, SUBSET, OptionChain, option_chain
 from benchmarks.harness import PeerMissing, Result, compare_or_miss
+from benchmarks.option_chain import CASE, DIVIDEND_YIELD, OPTIONS, RATE, SUBSET, OptionChain, option_chain
 from greeks import Greeks, black76, black_scholes
 
 Six = tuple[float, float, float, float, float, float]
@@ -69,9 +69,10 @@ def _against_floor(case: str, ours: Callable[[], Greeks], floor: Callable[[], ob
 
 
 def _special_functions(chain: OptionChain, *, exponentials: int) -> Callable[[], object]:
-    ratio, v = chain.forward / chain.strike, chain.volatility * np.sqrt(chain.years)
+    change = (chain.forward - chain.strike) / chain.strike
+    v = chain.volatility * np.sqrt(chain.years)
     w = np.where(chain.is_call, 1.0, -1.0)
-    d1 = np.log(ratio) / v + 0.5 * v
+    d1 = np.log1p(change) / v + 0.5 * v
     deviations = w * d1, w * (d1 - v)
     exponents = (-0.5 * d1 * d1, -RATE * chain.years, -DIVIDEND_YIELD * chain.years)[:exponentials]
 
@@ -80,7 +81,7 @@ def _special_functions(chain: OptionChain, *, exponentials: int) -> Callable[[],
             ndtr(deviation)
         for exponent in exponents:
             np.exp(exponent)
-        np.log(ratio)
+        np.log1p(change)
 
     return floor
 

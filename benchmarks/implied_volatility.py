@@ -13,8 +13,8 @@ from functools import partial
 import numpy as np
 from scipy.special import ndtr
 
-from benchmarks.chain import CASE, OPTIONS, RATE, SUBSET, OptionChain, option_chain
 from benchmarks.harness import PeerMissing, Result, compare_or_miss
+from benchmarks.option_chain import CASE, OPTIONS, RATE, SUBSET, OptionChain, option_chain
 from benchmarks.vectorized import NAME as VECTORIZED
 from benchmarks.vectorized import SOLVES, Vectorized
 from greeks import ImpliedVolatility, black76

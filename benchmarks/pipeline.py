@@ -20,6 +20,7 @@ from benchmarks.market import MARKET_TIME, RATE, Market, frames_of, market
 from benchmarks.typical import NAME, TypicalService
 from benchmarks.valkey import valkey
 from market.names import RedisNames
+from market.pricing_terms import PricingTerms
 from streaming.pipeline import TickPipeline
 from streaming.pricing import PricingSettings
 from streaming.publisher import Batch, Publisher, hot_path_client
@@ -80,7 +81,7 @@ def _case(
         source="simulated",
         epoch=1,
         market_time=lambda: MARKET_TIME,
-        pricing=PricingSettings(rate=RATE),
+        pricing=PricingSettings(PricingTerms(rate=RATE)),
         # Windows come as fast as they can be done; to the pipeline they are 100 ms apart: keyframes keep their share.
         monotonic=lambda: next(windows_passed) * WINDOW_SECONDS,
     )

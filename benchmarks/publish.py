@@ -10,6 +10,7 @@ from kiteconnect import KiteTicker
 from benchmarks.harness import Result, compare
 from benchmarks.market import MARKET_TIME, RATE, frames_of, market
 from benchmarks.valkey import valkey
+from market.pricing_terms import PricingTerms
 from streaming.contracts import Instruments
 from streaming.packets import decode_window
 from streaming.pricing import Moment, PricingSettings
@@ -50,6 +51,6 @@ def _batch(instruments: Instruments, frames: list[bytes]) -> bytes:
     if len(applied.slots) != TICKS:
         raise RuntimeError(f"{len(applied.slots)} rows changed, not {TICKS}: {applied.counts}")
     stamp = Stamp("simulated", "live", 1, 1, MARKET_TIME)
-    encoder = PartEncoder(table, PricingSettings(rate=RATE))
+    encoder = PartEncoder(table, PricingSettings(PricingTerms(rate=RATE)))
     lines = encoder.encode_flush(applied.slots, (), Moment(MARKET_TIME, 1.0), stamp).values()
     return b"\n".join(line.data for line in lines)

@@ -22,8 +22,8 @@ from typing import Self
 
 import numpy as np
 
-from benchmarks.chain import OptionChain
 from benchmarks.harness import PeerMissing
+from benchmarks.option_chain import OptionChain
 from greeks.arrays import Floats
 
 NAME = "py_vollib_vectorized"

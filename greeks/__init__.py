@@ -12,6 +12,10 @@ order, so that a setting can name the module.
 Calls and puts go into one call by the mask `is_call`. Misuse (shapes that do not broadcast, a mask that is not boolean)
 raises; a quote that has no answer gives `nan`, with a `Reason` from the solver, and never a warning.
 
+On top of them, a subject to a module: `chain` (all that can be read from one expiry: `analyse`), with `open_interest`,
+`gamma_exposure` and `smile` under it; `term_structure` over the expiries; `history` (rank and percentile); `positions`
+and `payoff` for legs held together. Formulas and conventions of all of them: docs/greeks.md.
+
 Units: `time_to_expiry` in years of 365 days (`years_between`); rates, yields and volatilities per year as fractions;
 theta and charm per calendar day; vega, rho, vanna and vomma per 0.01.
 """

@@ -9,92 +9,132 @@ analysed like any other. The functions can be called one by one; `analyse` calls
 """
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from greeks import parity, smile
-from greeks.arrays import Floats, as_floats
+from greeks.arrays import Floats, as_floats, positive
 from greeks.gamma_exposure import GammaExposure, gamma_exposure
 from greeks.open_interest import WALLS, Walls, max_pain, put_call_ratio, walls
 from greeks.parity import ParityForward
 from greeks.smile import Smile
 
-
-def _unknown() -> Floats:
-    return np.array(np.nan)
+LARGEST_EXPONENT = 700.0  # of e, in float64
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, init=False, eq=False)
 class Chain:
-    """One expiry: float64 arrays with a value per strike. An array may be left out, or given as one number for all.
-
-    Implied volatilities are those of `black76` on `forward`, per year as fractions; `time_to_expiry` is in years;
-    `rate` and `dividend_yield` are per year as fractions, continuously compounded. A `forward` that is `nan` becomes
-    spot·e^((rate - dividend_yield)·years), for which alone the yield is used; a spot that is `nan` comes back from the
-    forward in the same way. `contract_size` is how many units of the underlying one unit of open interest stands for:
-    1 at Kite, which counts units and not lots.
-
-    Raises
-    ------
-    ValueError
-        If the strikes are not one row of ascending numbers above zero, or another array has another length.
-    """
+    """One expiry: float64 arrays with a value per strike, strikes ascending, `nan` for what is not known."""
 
     strike: Floats
-    call_price: Floats = field(default_factory=_unknown)
-    put_price: Floats = field(default_factory=_unknown)
-    call_implied_volatility: Floats = field(default_factory=_unknown)
-    put_implied_volatility: Floats = field(default_factory=_unknown)
-    call_oi: Floats = field(default_factory=_unknown)
-    put_oi: Floats = field(default_factory=_unknown)
-    call_oi_change: Floats = field(default_factory=_unknown)
-    put_oi_change: Floats = field(default_factory=_unknown)
-    call_volume: Floats = field(default_factory=_unknown)
-    put_volume: Floats = field(default_factory=_unknown)
-    spot: float = math.nan
-    forward: float = math.nan
+    call_price: Floats
+    put_price: Floats
+    call_implied_volatility: Floats
+    put_implied_volatility: Floats
+    call_oi: Floats
+    put_oi: Floats
+    call_oi_change: Floats
+    put_oi_change: Floats
+    call_volume: Floats
+    put_volume: Floats
+    spot: float
+    forward: float
     time_to_expiry: float
     rate: float
-    dividend_yield: float = 0.0
-    contract_size: float = 1.0
+    dividend_yield: float
+    contract_size: float
 
-    def __post_init__(self) -> None:
-        strike = as_floats(self.strike)
-        if strike.ndim != 1:
-            raise ValueError(f"one expiry at a time: strikes have shape {strike.shape}, not one dimension")
-        if not ((strike > 0) & (strike < np.inf)).all():
-            raise ValueError("a strike is not a number above zero")
-        if (falls := np.flatnonzero(strike[1:] <= strike[:-1])).size:
-            first, second = strike[falls[0] : falls[0] + 2].tolist()
+    def __init__(
+        self,
+        *,
+        strike: ArrayLike,
+        time_to_expiry: float,
+        rate: float,
+        spot: float = math.nan,
+        forward: float = math.nan,
+        call_price: ArrayLike = np.nan,
+        put_price: ArrayLike = np.nan,
+        call_implied_volatility: ArrayLike = np.nan,
+        put_implied_volatility: ArrayLike = np.nan,
+        call_oi: ArrayLike = np.nan,
+        put_oi: ArrayLike = np.nan,
+        call_oi_change: ArrayLike = np.nan,
+        put_oi_change: ArrayLike = np.nan,
+        call_volume: ArrayLike = np.nan,
+        put_volume: ArrayLike = np.nan,
+        dividend_yield: float = 0.0,
+        contract_size: float = 1.0,
+    ) -> None:
+        """What all strikes share may be one number.
+
+        Parameters
+        ----------
+        strike : ascending, above zero
+        time_to_expiry, rate : years; per year as a fraction, continuously compounded
+        spot, forward : the underlying now and for this expiry
+            A forward that is `nan` becomes spot·e^((rate - dividend_yield)·years), for which alone the yield is used; a
+            spot that is `nan` comes back from the forward in the same way.
+        call_implied_volatility, put_implied_volatility : those of `black76` on `forward`, per year as fractions
+        call_oi, … put_volume : in contracts of `contract_size`; the changes are today's
+        contract_size : units of the underlying that one of them stands for
+            1 at Kite, which counts units and not lots.
+
+        Raises
+        ------
+        ValueError
+            If the strikes are not one row of ascending numbers above zero, or another array has another length.
+        """
+        k = as_floats(strike)
+        if k.ndim != 1:
+            raise ValueError(f"one expiry at a time: strikes have shape {k.shape}, not one dimension")
+        if not positive(k).all():
+            raise ValueError(f"a strike is not a number above zero: {k[~positive(k)][0]}")
+        if (falls := np.flatnonzero(k[1:] <= k[:-1])).size:
+            first, second = k[falls[0] : falls[0] + 2].tolist()
             raise ValueError(f"strikes must ascend: {first:g} is followed by {second:g}")
-        for name in _COLUMNS:
-            values = as_floats(getattr(self, name))
-            if values.shape != strike.shape:
-                if values.ndim:
-                    raise ValueError(f"{name} has shape {values.shape}, the strikes have {strike.shape}")
-                values = np.full(strike.shape, values)
-            object.__setattr__(self, name, values)
-        object.__setattr__(self, "strike", strike)
-        for name in _NUMBERS:
-            object.__setattr__(self, name, float(getattr(self, name)))
-        carry = _growth((self.rate - self.dividend_yield) * self.time_to_expiry)
-        if math.isnan(self.forward):
-            object.__setattr__(self, "forward", self.spot * carry)
-        elif math.isnan(self.spot):
-            object.__setattr__(self, "spot", self.forward / carry)
+        quotes = {
+            "call_price": call_price,
+            "put_price": put_price,
+            "call_implied_volatility": call_implied_volatility,
+            "put_implied_volatility": put_implied_volatility,
+            "call_oi": call_oi,
+            "put_oi": put_oi,
+            "call_oi_change": call_oi_change,
+            "put_oi_change": put_oi_change,
+            "call_volume": call_volume,
+            "put_volume": put_volume,
+        }
+        columns = {"strike": k} | {name: _column(name, values, k) for name, values in quotes.items()}
+        growth = _growth((rate - dividend_yield) * time_to_expiry)
+        numbers = {
+            "spot": forward / growth if math.isnan(spot) else spot,
+            "forward": spot * growth if math.isnan(forward) else forward,
+            "time_to_expiry": time_to_expiry,
+            "rate": rate,
+            "dividend_yield": dividend_yield,
+            "contract_size": contract_size,
+        }
+        for name, column in columns.items():
+            object.__setattr__(self, name, column)
+        for name, number in numbers.items():
+            object.__setattr__(self, name, float(number))
 
 
-_NUMBERS = ("spot", "forward", "time_to_expiry", "rate", "dividend_yield", "contract_size")
-_COLUMNS = tuple(f.name for f in fields(Chain) if f.name not in (*_NUMBERS, "strike"))
+def _column(name: str, values: ArrayLike, strike: Floats) -> Floats:
+    column = as_floats(values)
+    if column.shape == strike.shape:
+        return column
+    if column.ndim:
+        raise ValueError(f"{name} has shape {column.shape}, the strikes have {strike.shape}")
+    return np.full(strike.shape, column)
 
 
 def _growth(exponent: float) -> float:
-    try:
-        return math.exp(exponent)
-    except OverflowError:
-        return math.nan
+    """e^exponent; `nan` where that is no number to multiply or divide by."""
+    return math.exp(exponent) if abs(exponent) < LARGEST_EXPONENT else math.nan
 
 
 class Straddle(NamedTuple):

@@ -43,6 +43,7 @@ class Outcome(NamedTuple):
     probability_of_profit: float
 
 
+@np.errstate(all="ignore")
 def payoff(legs: Legs, spot: ArrayLike, rate: float, dividend_yield: float = 0.0) -> Floats:
     """Profit at the nearest expiry: `positions.profit` then, or now where nothing expires. Errors as there."""
     expiry = legs.nearest_expiry
@@ -51,6 +52,7 @@ def payoff(legs: Legs, spot: ArrayLike, rate: float, dividend_yield: float = 0.0
     )
 
 
+@np.errstate(all="ignore")
 def break_evens(legs: Legs, rate: float, dividend_yield: float = 0.0) -> Floats:
     """Spots above zero at which profit at the nearest expiry becomes loss, or either becomes nothing. Ascending.
 
@@ -59,11 +61,13 @@ def break_evens(legs: Legs, rate: float, dividend_yield: float = 0.0) -> Floats:
     return _line(legs, rate, dividend_yield).break_evens
 
 
+@np.errstate(all="ignore")
 def extremes(legs: Legs, rate: float, dividend_yield: float = 0.0) -> Extremes:
     """The most that can be won and lost by the nearest expiry, over all spots from zero up."""
     return _line(legs, rate, dividend_yield).extremes
 
 
+@np.errstate(all="ignore")
 def probability_of_profit(
     legs: Legs,
     spot: float,
@@ -94,6 +98,7 @@ def probability_of_profit(
     return _probability(legs, _line(legs, rate, dividend_yield), spot, volatility, rate, dividend_yield, forward)
 
 
+@np.errstate(all="ignore")
 def outcome(
     legs: Legs,
     spot: float,
@@ -187,10 +192,9 @@ def _line(legs: Legs, rate: float, dividend_yield: float) -> _Line:
     strikes = np.unique(legs.strike[is_option])
     prices = np.concatenate([strikes, legs.entry_price[~is_option], [1.0]])
     top = REACH * float(prices.max())
-    with np.errstate(invalid="ignore"):
-        straight = bool((legs.time_to_expiry[is_option] == expiry).all())
-        left = np.where(is_future, legs.time_to_expiry - expiry, 0.0)
-        growth = np.exp(legs.carried(rate, dividend_yield) * left)
+    straight = bool((legs.time_to_expiry[is_option] == expiry).all())
+    left = np.where(is_future, legs.time_to_expiry - expiry, 0.0)
+    growth = np.exp(legs.carried(rate, dividend_yield) * left)
     moving = np.where(is_option & ~legs.is_call, 0.0, legs.quantity)
     gross = float(np.abs(legs.quantity).sum())
     units = float(moving.sum())
@@ -219,8 +223,7 @@ def _probability(
     gains = line.at(inside)
     paid = float(np.abs(legs.quantity * legs.entry_price).sum())
     pays = gains > ROUNDING * (paid + float(np.abs(legs.quantity).sum()) * inside)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        z = (np.log(edges / forward) + 0.5 * deviation * deviation) / deviation
+    z = (np.log(edges / forward) + 0.5 * deviation * deviation) / deviation
     if deviation == 0:  # it ends at the forward
         z = np.where(edges > forward, np.inf, -np.inf)
     return float(np.diff(ndtr(z))[pays].sum()) if forward > 0 else float("nan")

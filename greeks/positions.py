@@ -154,7 +154,8 @@ class PositionGreeks(NamedTuple):
 
     def net(self) -> "PositionGreeks":
         """The sums; `nan` where one leg is: what is not known of a part is not known of the whole."""
-        return PositionGreeks(*(np.asarray(values.sum()) for values in self))
+        with np.errstate(all="ignore"):
+            return PositionGreeks(*(np.asarray(values.sum()) for values in self))
 
 
 def greeks(legs: Legs, spot: float, rate: float, dividend_yield: float = 0.0) -> PositionGreeks:
@@ -169,30 +170,31 @@ def greeks(legs: Legs, spot: float, rate: float, dividend_yield: float = 0.0) ->
     spot = float(spot)
     carry = legs.carried(rate, dividend_yield)
     is_option, is_future = legs.kind == Kind.OPTION, legs.kind == Kind.FUTURE
-    one = black_scholes.greeks(
-        spot, legs.strike, legs.time_to_expiry, rate, legs.implied_volatility, legs.is_call, rate - carry
-    )
-    ratio = np.exp(carry * legs.time_to_expiry)
 
     def pick(option: Floats, future: Floats | float, share: float) -> Floats:
         return np.where(is_option, option, np.where(is_future, future, share)) * legs.quantity
 
-    forward = spot * ratio
-    price = np.where(is_option, one.price, np.where(is_future, forward, spot))
-    profit = (price - legs.entry_price) * legs.quantity
-    delta = pick(one.delta, ratio, 1.0)
-    gamma = pick(one.gamma, 0.0, 0.0)
-    return PositionGreeks(
-        value=np.where(is_future, profit, price * legs.quantity),
-        profit=profit,
-        delta=delta,
-        delta_per_percent=delta * (spot * POINT),
-        gamma=gamma,
-        gamma_per_percent=gamma * (spot * spot * POINT),
-        theta_per_day=pick(one.theta_per_day, forward * (carry / -DAYS_A_YEAR), 0.0),
-        vega_per_point=pick(one.vega_per_point, 0.0, 0.0),
-        rho_per_point=pick(one.rho_per_point, forward * (legs.time_to_expiry * POINT), 0.0),
-    )
+    with np.errstate(all="ignore"):
+        one = black_scholes.greeks(
+            spot, legs.strike, legs.time_to_expiry, rate, legs.implied_volatility, legs.is_call, rate - carry
+        )
+        ratio = np.exp(carry * legs.time_to_expiry)
+        forward = spot * ratio
+        price = np.where(is_option, one.price, np.where(is_future, forward, spot))
+        profit = (price - legs.entry_price) * legs.quantity
+        delta = pick(one.delta, ratio, 1.0)
+        gamma = pick(one.gamma, 0.0, 0.0)
+        return PositionGreeks(
+            value=np.where(is_future, profit, price * legs.quantity),
+            profit=profit,
+            delta=delta,
+            delta_per_percent=delta * (spot * POINT),
+            gamma=gamma,
+            gamma_per_percent=gamma * (spot * spot * POINT),
+            theta_per_day=pick(one.theta_per_day, forward * (carry / -DAYS_A_YEAR), 0.0),
+            vega_per_point=pick(one.vega_per_point, 0.0, 0.0),
+            rho_per_point=pick(one.rho_per_point, forward * (legs.time_to_expiry * POINT), 0.0),
+        )
 
 
 def profit(

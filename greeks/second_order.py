@@ -31,7 +31,7 @@ class SecondOrder(NamedTuple):
     ``speed``             gamma change per 1.00 of the underlying
     ====================  ===========================================================================================
 
-    All but charm are alike for calls and puts; so is charm where the asset yields nothing.
+    All but charm are alike for calls and puts; so is charm where the asset yields nothing (Black-76: at a rate of 0).
 
     At expiry, and at zero volatility, they are their limits: 0, but for the charm of what is in the money, whose delta
     is a discount that time undoes. Exactly at the strike speed and charm have no finite limit: speed is -inf (+inf at

@@ -70,13 +70,13 @@ class Smile:
     def total_variance(self, strike: ArrayLike) -> Floats:
         """Implied volatility squared times years, at any positive strike; beyond the fitted ones the wings go on."""
         k = as_floats(strike)
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(all="ignore"):
             z = np.where(k > 0, np.log(k / self.forward), np.nan) - self.m
-        return np.asarray(self.a + self.b * (self.rho * z + np.sqrt(z * z + self.sigma * self.sigma)))
+            return np.asarray(self.a + self.b * (self.rho * z + np.sqrt(z * z + self.sigma * self.sigma)))
 
     def implied_volatility(self, strike: ArrayLike) -> Floats:
         """Per year as a fraction, of the shape of `strike`; `nan` where the strike is not positive."""
-        with np.errstate(invalid="ignore"):
+        with np.errstate(all="ignore"):
             return np.sqrt(np.maximum(self.total_variance(strike), 0.0) / self.time_to_expiry)
 
     def density(self, strike: ArrayLike) -> Floats:

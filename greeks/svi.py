@@ -5,11 +5,12 @@ Raw SVI is a line and a hyperbola,
     w(x) = level + tilt·x + c·√((x - m)² + σ²),
 
 whose wings rise by c + tilt to the right and c - tilt to the left. For a given m and σ the rest is linear least
-squares, with a bound: no wing may fall outwards. So the problem has two dimensions (De Marco and Martini), and in these
-it is well behaved, where in five it is a long bent valley:
+squares, with bounds: no wing may fall outwards nor rise too steeply, and the bottom may not lie below zero. So the
+problem has two dimensions (De Marco and Martini), and in these it is well behaved, where in five it is a long bent
+valley:
 
 1. *Start.* The best of a grid of (m, σ). Lines are removed from everything beforehand, as they are alike for all, and
-   each candidate then costs one root and four inner products.
+   each candidate then costs one root and three inner products.
 2. *Gauss–Newton* with Levenberg's damping in (m, ln σ), along the derivatives that are left when what the linear part
    explains has been projected out (Kaufman). Convergence is quadratic where the smile is an SVI.
 
@@ -114,9 +115,9 @@ def _best_of_grid(x: Floats, w: Floats, weight: Floats, steepest: float) -> tupl
     root = x - _GRID_M[:, None]
     root *= root
     root += (_GRID_SIGMA**2)[:, None]
-    square = root @ share
     np.sqrt(root, out=root)
     mean, slope, with_rest = (root @ np.array([share, share * e, share * rest]).T).T
+    square = spread * spread + (centre - _GRID_M) ** 2 + _GRID_SIGMA**2
     own = np.maximum(square - mean * mean - slope * slope, 1e-14)  # what of the root is no line
 
     c = np.maximum(with_rest / own, 0.0)

@@ -21,8 +21,7 @@ from market.latest import Row, read
 from market.models import Instrument
 from market.names import part_of
 from market.option_chain import Contract, Wanted, analytics, priced, quotes_answer
-from market.pricing_terms import PricingTerms
-from market.underlying_pricing import default_terms, terms_of
+from market.underlying_pricing import terms_of
 from market.underlyings import canonical_name
 
 KEPT_SECONDS: Final = 60
@@ -51,7 +50,8 @@ def read_chain(underlying: str, expiry: date, wanted: Wanted) -> dict[str, Any]:
     part, cash_part = part_of(name, expiry), part_of(name, None)
     expiries = kept(f"expiries:{name}", lambda: _living_expiries(name)) if wanted.analytics else []
     (options, cash), lines = read([part, cash_part], analytics=[part_of(name, day) for day in expiries])
-    chain = priced(options, cash, expiry, wanted, _terms(name, wanted)) if options else None
+    terms = terms_of(name) if wanted.overrides else None  # the stream's own numbers need no terms
+    chain = priced(options, cash, expiry, wanted, terms) if options else None
     answer: dict[str, Any] = {"underlying": name, "expiry": expiry, "exchange": rows[0][4], "lot_size": rows[0][5]}
     answer |= quotes_answer(contracts, chain, wanted, now=time.time(), stale_seconds=settings.STREAM_STALE_SECONDS)
     answer |= dict.fromkeys(("analytics", "term_structure", "implied_volatility_history"))
@@ -61,11 +61,6 @@ def read_chain(underlying: str, expiry: date, wanted: Wanted) -> dict[str, Any]:
         answer["term_structure"] = structure
         answer["implied_volatility_history"] = volatility_history(name, chain.options.source, structure)
     return answer
-
-
-def _terms(name: str, wanted: Wanted) -> PricingTerms:
-    """Only an override needs to know what the underlying's row says of the other terms."""
-    return terms_of(name) if wanted.overrides else default_terms()
 
 
 def _living_expiries(name: str) -> list[date]:

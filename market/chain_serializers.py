@@ -92,6 +92,9 @@ class OptionSerializer(serializers.Serializer[Any]):
     charm_per_day = number("Likewise: delta change per calendar day", required=False)
     vomma_per_point = number("Likewise: change of vega per volatility point", required=False)
     speed = number("Likewise: gamma change per 1.00 of the underlying", required=False)
+    priced_at_middle = serializers.BooleanField(
+        allow_null=True, help_text="Whether its price is the middle of bid and ask; if not, it is its last trade"
+    )
     greeks_reason = serializers.CharField(
         allow_null=True,
         help_text=f"Why there are no Greeks: {REASONS}, or {NOT_STREAMED} where the option has no prices at all",

@@ -1,6 +1,7 @@
 """What things are called in Redis and in channel-layer groups.
 
-A *part* is one underlying's options of one expiry (`nifty:2026-12-01`), or its cash and futures (`nifty:underlying`).
+A *part* is one underlying's options of one expiry (`nifty:2026-12-01`), or its cash and futures (`nifty:underlying`);
+what is made of an expiry once a second is a part too (`nifty:2026-12-01:analytics`).
 Its name is the unit of everything downstream: the blob's key, the channel and the group all follow from it.
 """
 
@@ -12,6 +13,7 @@ from datetime import date
 _ODD = re.compile(r"[^a-z0-9.-]")
 UNDERLYING = "underlying"
 OPTIONS = "options"
+ANALYTICS = "analytics"
 
 
 def topic_of(underlying: str) -> str:
@@ -29,9 +31,15 @@ def underlying_part(part: str) -> str:
     return f"{part.partition(':')[0]}:{UNDERLYING}"
 
 
+def analytics_part(part: str) -> str:
+    """The part that holds the analytics of a part of options: `nifty:2026-12-01:analytics`."""
+    return f"{part}:{ANALYTICS}"
+
+
 def kind_of(part: str) -> str:
-    """`"underlying"` or `"options"`: which of an underlying's two channels carries the part."""
-    return UNDERLYING if part.endswith(f":{UNDERLYING}") else OPTIONS
+    """`"underlying"`, `"options"` or `"analytics"`: which of an underlying's channels carries the part."""
+    last = part.rpartition(":")[2]
+    return last if last in (UNDERLYING, ANALYTICS) else OPTIONS
 
 
 def group_of(part: str) -> str:
@@ -52,10 +60,6 @@ class RedisNames:
     def blob(self, part: str) -> str:
         """The key of the part's latest full value."""
         return f"{self.prefix}:latest:{part}"
-
-    def analytics(self, part: str) -> str:
-        """The key of the latest analytics of a part of options: one line of kind ``analytics``."""
-        return self.blob(f"{part}:analytics")
 
     @property
     def parts(self) -> str:

@@ -15,13 +15,12 @@ import numpy as np
 
 from greeks import positions
 from greeks.positions import Kind, Legs
-from market.chain_pricing import Model, Quotes, Underlying, option_prices
+from market.chain_pricing import Model, Underlying, stated_prices
 from market.exceptions import InputInvalid, RowsInvalid
 from market.greeks_rows import DEFAULT_EXCHANGE, YearsUntil
 from market.latest import Snapshot, read
 from market.models import Instrument
 from market.names import part_of
-from market.pricing_terms import PricingTerms
 from market.underlying_pricing import default_terms, terms_of
 from market.underlyings import canonical_name
 
@@ -131,7 +130,7 @@ def assemble(asked: Mapping[str, Any], years_until: YearsUntil) -> Position:
         legs=legs,
     )
     if underlying:
-        _fill_from_market(position, terms)
+        _fill_from_market(position)
     _fill_from_model(position)
     return position
 
@@ -220,7 +219,7 @@ def _explicit_terms(row: Mapping[str, Any]) -> _Terms:
     )
 
 
-def _fill_from_market(position: Position, terms: PricingTerms) -> None:
+def _fill_from_market(position: Position) -> None:
     """Spot, prices, volatilities and forwards that the request leaves open, where the last snapshots have them."""
     name = position.underlying or ""
     if math.isfinite(position.spot) and not any(leg.is_open for leg in position.legs):
@@ -232,7 +231,7 @@ def _fill_from_market(position: Position, terms: PricingTerms) -> None:
     if math.isnan(position.spot):
         position.spot, position.spot_source = position.market_spot, MARKET
     of_expiry = {day: chain for day, chain in zip(days, chains, strict=True) if chain is not None}
-    found = {day: _Chain(chain, terms) for day, chain in of_expiry.items()}
+    found = {day: _Chain(chain) for day, chain in of_expiry.items()}
     prices = _cash_prices(cash)
     for leg in position.legs:
         if leg.instrument_token is None:
@@ -257,9 +256,9 @@ def _fill_from_market(position: Position, terms: PricingTerms) -> None:
 class _Chain:
     """One expiry's snapshot with what stands for its options' prices and its forward."""
 
-    def __init__(self, snapshot: Snapshot, terms: PricingTerms) -> None:
+    def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
-        self.price = option_prices(Quotes.of(snapshot), terms.option_price)[0]
+        self.price = stated_prices(snapshot)
         self.volatility = snapshot.numbers("implied_volatility")
         pricing = snapshot.pricing or {}
         level = pricing.get("underlying_price")

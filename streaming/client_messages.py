@@ -7,7 +7,7 @@ from typing import Any, Protocol, Self
 
 import orjson
 
-from market.names import part_of, underlying_part
+from market.names import analytics_part, part_of, underlying_part
 from market.underlyings import canonical_name
 
 LARGEST_TOKEN = 2**32 - 1
@@ -68,11 +68,12 @@ class _Topics:
     id: str | None
     chains: frozenset[Chain] = frozenset()
     tokens: frozenset[int] = frozenset()
+    analytics: frozenset[Chain] = frozenset()
 
     @property
     def size(self) -> int:
         """How many subscriptions this is."""
-        return len(self.chains) + len(self.tokens)
+        return len(self.chains) + len(self.tokens) + len(self.analytics)
 
 
 class Unsubscribe(_Topics):
@@ -87,20 +88,21 @@ class Subscribe(_Topics):
         return cls(None)
 
     def plus(self, more: _Topics) -> "Subscribe":
-        return Subscribe(None, self.chains | more.chains, self.tokens | more.tokens)
+        return Subscribe(None, self.chains | more.chains, self.tokens | more.tokens, self.analytics | more.analytics)
 
     def minus(self, less: _Topics) -> "Subscribe":
-        return Subscribe(None, self.chains - less.chains, self.tokens - less.tokens)
+        return Subscribe(None, self.chains - less.chains, self.tokens - less.tokens, self.analytics - less.analytics)
 
     def parts_in(self, directory: Directory) -> set[str]:
-        """The parts that hold what is asked for, and those of their underlyings."""
+        """The parts that hold what is asked for; with prices, those of their underlyings."""
         parts = {chain.part for chain in self.chains if chain.part in directory.parts}
         parts |= {directory.part_of_token[token] for token in self.tokens if token in directory.part_of_token}
-        return parts | ({underlying_part(part) for part in parts} & directory.parts)
+        parts |= {underlying_part(part) for part in parts} & directory.parts
+        return parts | {analytics_part(chain.part) for chain in self.analytics if chain.part in directory.parts}
 
     def unknown_in(self, directory: Directory) -> Unknown | None:
         """What of this is not streamed; None if all of it is."""
-        chains = [chain for chain in self.chains if chain.part not in directory.parts]
+        chains = [chain for chain in self.chains | self.analytics if chain.part not in directory.parts]
         if chains:
             names = ", ".join(sorted(f"{chain.underlying} {chain.expiry}" for chain in chains))
             return Unknown(
@@ -174,18 +176,21 @@ def _request_id(message: dict[str, Any]) -> str | None:
     return request_id
 
 
-def _topics(message: dict[str, Any], request_id: str | None) -> tuple[frozenset[Chain], frozenset[int]]:
-    _only(message, {"type", "id", "chains", "tokens"}, request_id)
+def _topics(
+    message: dict[str, Any], request_id: str | None
+) -> tuple[frozenset[Chain], frozenset[int], frozenset[Chain]]:
+    _only(message, {"type", "id", "chains", "tokens", "analytics"}, request_id)
     if request_id is None:
         raise BadMessage("bad_message", "Give the request an `id`: its answer will name it.")
-    chains, tokens = message.get("chains", []), message.get("tokens", [])
-    if not isinstance(chains, list) or not isinstance(tokens, list):
-        raise BadMessage("bad_message", "`chains` and `tokens` must be lists.", request_id=request_id)
-    if not chains and not tokens:
-        raise BadMessage("bad_message", "Name `chains` or `tokens`.", request_id=request_id)
+    chains, tokens, analytics = (message.get(name, []) for name in ("chains", "tokens", "analytics"))
+    if not all(isinstance(topics, list) for topics in (chains, tokens, analytics)):
+        raise BadMessage("bad_message", "`chains`, `tokens` and `analytics` must be lists.", request_id=request_id)
+    if not (chains or tokens or analytics):
+        raise BadMessage("bad_message", "Name `chains`, `tokens` or `analytics`.", request_id=request_id)
     return (
         frozenset(_chain(chain, request_id) for chain in chains),
         frozenset(_whole(token, "tokens", request_id) for token in tokens),
+        frozenset(_chain(chain, request_id) for chain in analytics),
     )
 
 

@@ -9,11 +9,13 @@ from datetime import date
 from django.db import connection
 
 from accounts import clock
+from market import underlying_pricing
 from market.calendar import Calendar, current
 from market.exceptions import CalendarMissing
 from streaming.allocation import PartDemand
 from streaming.contracts import Contract
 from streaming.feed_account import FeedAccount, choose_account
+from streaming.pricing import PricingSettings
 from streaming.subscriptions import Streamed, by_part, fingerprint, streamed_on
 
 logger = logging.getLogger(__name__)
@@ -28,6 +30,7 @@ class Desired:
     contracts: Sequence[Contract]
     account: FeedAccount | None
     calendar: Calendar
+    pricing: PricingSettings
 
     @property
     def demands(self) -> list[PartDemand]:
@@ -47,8 +50,8 @@ class Desired:
 
 
 def mark() -> tuple[object, ...]:
-    """Changes when `load` would give something else: a subscription, the instruments, the account or the day."""
-    return (clock.today(), choose_account(), *fingerprint())
+    """Changes when `load` would give something else: subscriptions, instruments, terms, the account or the day."""
+    return (clock.today(), choose_account(), *underlying_pricing.fingerprint(), *fingerprint())
 
 
 def load() -> Desired:
@@ -57,7 +60,8 @@ def load() -> Desired:
     calendar = current()
     streamed = streamed_on(clock.today())
     times = _closing_times(streamed, calendar)
-    return Desired(seen, streamed, [_contract(one, times) for one in streamed], choose_account(), calendar)
+    pricing = PricingSettings(underlying_pricing.default_terms(), underlying_pricing.terms_by_underlying())
+    return Desired(seen, streamed, [_contract(one, times) for one in streamed], choose_account(), calendar, pricing)
 
 
 def next_epoch() -> int:

@@ -7,17 +7,20 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from streaming.analytics import ChainAnalyser
 from streaming.contracts import Contract, Instruments
-from streaming.keyframes import Keyframes
 from streaming.packets import decode_window
 from streaming.pricing import Moment, PricingSettings
 from streaming.publisher import Batch, PartPayload
 from streaming.snapshots import Line, PartEncoder, Stamp
 from streaming.ticks import TickTable
+from streaming.turns import Turns
 from streaming.validation import Policy
 
 # What every line says of the feed: whether prices come, as far as they should at this hour.
 LIVE, STALE = "live", "stale"
+KEYFRAME_SECONDS = 5.0
+"""How often a part that changes is sent whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +56,14 @@ class TickPipeline:
     seq: int = 0
     table: TickTable = field(init=False)
     encoder: PartEncoder = field(init=False)
-    keyframes: Keyframes = field(default_factory=Keyframes)
+    analyser: ChainAnalyser = field(init=False)
+    keyframes: Turns = field(default_factory=lambda: Turns(KEYFRAME_SECONDS))
     monotonic: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
         self.table = TickTable(Instruments([]), self.policy)
         self.encoder = PartEncoder(self.table, self.pricing)
+        self.analyser = ChainAnalyser(self.table, self.pricing)
 
     @property
     def parts(self) -> frozenset[str]:
@@ -75,7 +80,12 @@ class TickPipeline:
         """Make these the instruments; those that stay keep their values."""
         self.table.replace_instruments(Instruments(contracts))
         self.encoder.follow()
+        self.analyser.follow()
         self.keyframes.follow(self.parts)
+
+    def price_on(self, pricing: PricingSettings) -> None:
+        """Price on these terms from now on."""
+        self.pricing = self.encoder.settings = self.analyser.settings = pricing
 
     def flush(self, frames: Sequence[bytes], received_wall: float) -> Flushed:
         """Take in one window's frames; `received_wall` is when the newest of them came (Unix seconds)."""
@@ -103,8 +113,14 @@ class TickPipeline:
             self.encoder.encode_snapshot(self.parts if parts is None else parts, self._moment(), self._stamp())
         )
 
+    def analytics(self) -> Batch:
+        """The analytics of the expiries whose turn it is."""
+        return _payloads(self.analyser.take(self._moment(), self._stamp()))
+
     def _encode(self, slots: "np.ndarray[tuple[int], np.dtype[np.intp]]", moment: Moment) -> Batch:
-        self.keyframes.changed(self.table.instruments.parts_of(slots))
+        changed = self.table.instruments.parts_of(slots)
+        self.keyframes.changed(changed)
+        self.analyser.changed(changed)
         whole = self.keyframes.take_due(moment.monotonic)
         if not (whole or len(slots)):
             return {}

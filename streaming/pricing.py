@@ -19,6 +19,7 @@ from greeks.expiry import years_between
 from greeks.implied_volatility import Reason as Unsolved
 from greeks.kernel import Greeks
 from greeks.parity import LEAST_PAIRS
+from market.pricing_terms import OptionPrice, PricingTerms, UnderlyingSource
 from streaming.contracts import UNKNOWN, Part
 from streaming.packets import DEPTH_LEVELS
 from streaming.ticks import MISSING, TickTable
@@ -38,14 +39,6 @@ FARTHEST_FORWARD: Final = 0.2
 class Model(StrEnum):
     BLACK_76 = "black-76"
     BLACK_SCHOLES_MERTON = "black-scholes-merton"
-
-
-class UnderlyingSource(StrEnum):
-    """What an option is priced on. The spot goes with Black–Scholes–Merton, the others with Black-76."""
-
-    PARITY_FORWARD = "parity-forward"
-    FUTURE = "future"
-    SPOT = "spot"
 
 
 SOURCES: Final = tuple(UnderlyingSource)
@@ -73,12 +66,10 @@ class GreeksReason(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class PricingSettings:
-    """How options are priced: on the chosen source or, where it has no price, on the first other one that has."""
+    """How options are priced: on the terms of their underlying or, where it has none of its own, on `terms`."""
 
-    rate: float = 0.10
-    dividend_yield: float = 0.0
-    underlying_source: UnderlyingSource = UnderlyingSource.PARITY_FORWARD
-    source_of_underlying: Mapping[str, UnderlyingSource] = field(default_factory=dict)
+    terms: PricingTerms = field(default_factory=PricingTerms)
+    terms_of_underlying: Mapping[str, PricingTerms] = field(default_factory=dict)
     widest_spread: float = 0.5
     """As a fraction of the middle: a wider book says nothing…"""
     always_narrow: float = 0.25
@@ -86,9 +77,8 @@ class PricingSettings:
     oldest_trade_seconds: float = 300.0
     """How long before the underlying's last time a trade may lie and still be taken for the option's price."""
 
-    def order_of(self, underlying: str) -> tuple[int, ...]:
-        """In which order the sources are tried, as indices into `SOURCES`."""
-        return _ORDERS[self.source_of_underlying.get(underlying, self.underlying_source)]
+    def terms_of(self, underlying: str) -> PricingTerms:
+        return self.terms_of_underlying.get(underlying, self.terms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +102,10 @@ class PartPricings:
     spot: Floats
     future: Floats
     time_to_expiry: Floats
+    rate: Floats
+    dividend_yield: Floats
+    from_trades: NDArray[np.bool_]
+    """Where the last trade stands for an option, whatever its book says."""
 
     @property
     def on_spot(self) -> NDArray[np.bool_]:
@@ -124,16 +118,11 @@ class PricedOptions:
     """Rows of options, aligned: what each is priced at, and what follows from it (nan with a `GreeksReason`)."""
 
     price: Floats
+    at_middle: NDArray[np.bool_]
+    """Where the price is the middle of bid and ask; elsewhere it is the last trade's."""
     implied_volatility: Floats
     greeks: Greeks
     reason: NDArray[np.int8]
-
-
-def option_prices(table: TickTable, slots: Slots, settings: PricingSettings) -> tuple[Floats, NDArray[np.bool_]]:
-    """What each option is worth: the middle of a good book, else its last trade; and where it is the book's."""
-    middle = _middles(table, slots, settings)
-    from_book = np.isfinite(middle)
-    return np.where(from_book, middle, table["last_price"][slots]), from_book
 
 
 def _middles(table: TickTable, slots: Slots, settings: PricingSettings) -> Floats:
@@ -151,15 +140,18 @@ def _middles(table: TickTable, slots: Slots, settings: PricingSettings) -> Float
 def price_parts(table: TickTable, parts: Sequence[Part], moment: Moment, settings: PricingSettings) -> PartPricings:
     """What the options of each part are to be priced with at this moment."""
     years = years_between(moment.market_time, [part.expires_at for part in parts])
+    terms = [settings.terms_of(part.underlying) for part in parts]
+    rate = np.array([one.rate for one in terms])
+    dividend_yield = np.array([one.dividend_yield for one in terms])
     spots, futures = _Linked(table, [part.spot for part in parts]), _Linked(table, [part.future for part in parts])
-    carried = spots.price * np.exp((settings.rate - settings.dividend_yield) * years)
-    forward, quoted_at = _parity_forwards(table, parts, years, carried, settings)
+    carried = spots.price * np.exp((rate - dividend_yield) * years)
+    forward, quoted_at = _parity_forwards(table, parts, rate * years, carried, settings)
     forward[np.abs(forward - spots.price) > FARTHEST_FORWARD * spots.price] = np.nan
     expires_too = np.array([part.future_expires_too for part in parts], np.bool_)
     price = np.stack([forward, np.where(expires_too, futures.price, np.nan), spots.price])
     received_at = np.stack([quoted_at, futures.received_at, spots.received_at])
 
-    wanted = np.array([settings.order_of(part.underlying) for part in parts], np.intp).reshape(-1, len(SOURCES)).T
+    wanted = np.array([_ORDERS[one.underlying_source] for one in terms], np.intp).reshape(-1, len(SOURCES)).T
     every = np.arange(len(parts))
     source = wanted[np.argmax(np.isfinite(price[wanted, every]), axis=0), every]
     latest = np.maximum(spots.exchange_timestamp, futures.exchange_timestamp)
@@ -171,6 +163,9 @@ def price_parts(table: TickTable, parts: Sequence[Part], moment: Moment, setting
         spot=spots.price,
         future=futures.price,
         time_to_expiry=years,
+        rate=rate,
+        dividend_yield=dividend_yield,
+        from_trades=np.array([one.option_price is OptionPrice.LAST_PRICE for one in terms], np.bool_),
     )
 
 
@@ -187,9 +182,11 @@ class _Linked:
 
 
 def _parity_forwards(
-    table: TickTable, parts: Sequence[Part], years: Floats, about: Floats, settings: PricingSettings
+    table: TickTable, parts: Sequence[Part], interest: Floats, about: Floats, settings: PricingSettings
 ) -> tuple[Floats, Floats]:
     """Each part's forward by put–call parity, F = K + (C - P)·e^(rT), and when the oldest quote in it was received.
+
+    `interest` is rT, `about` where the forward lies as far as is known (nan: not at all).
 
     The median over the strikes where call and put are worth most nearly the same: those are the nearest to the money,
     where books are narrowest and discounting matters least. Only good books count; nan with fewer than three. It is
@@ -210,7 +207,7 @@ def _parity_forwards(
     of_part, rank = number[nearest], rank[rank < PARITY_STRIKES]
 
     forwards = np.full((len(parts), PARITY_STRIKES), np.inf)
-    growth = np.exp(settings.rate * years)
+    growth = np.exp(interest)
     forwards[of_part, rank] = table.instruments.strike[calls[nearest]] + difference[nearest] * growth[of_part]
     quoted_at = np.full(len(parts), np.inf)
     received_at = table["received_at"]
@@ -241,32 +238,36 @@ def price_options(
     table: TickTable, slots: Slots, of_part: NDArray[np.intp], pricings: PartPricings, settings: PricingSettings
 ) -> PricedOptions:
     """Implied volatilities and Greeks of options of any parts; `of_part` tells each row's place in `pricings`."""
-    price, from_book = option_prices(table, slots, settings)
+    middle = _middles(table, slots, settings)
+    at_middle = np.isfinite(middle)
+    if pricings.from_trades.any():
+        at_middle &= ~pricings.from_trades[of_part]
+    price = np.where(at_middle, middle, table["last_price"][slots])
     underlying = pricings.underlying_price[of_part]
-    years = pricings.time_to_expiry[of_part]
+    years, rate = pricings.time_to_expiry[of_part], pricings.rate[of_part]
     on_spot = pricings.on_spot[of_part]
     traded_long_ago = _traded_long_before(table, slots, pricings.underlying_time[of_part], settings)
-    reason = _unpriceable(table, slots, price, underlying, ~from_book & traded_long_ago)
+    reason = _unpriceable(table, slots, price, underlying, ~at_middle & traded_long_ago)
     volatility = np.full(len(slots), np.nan)
     greeks = Greeks(*np.full((len(Greeks._fields), len(slots)), np.nan))
     strike, is_call = table.instruments.strike[slots], table.instruments.is_call[slots]
-    carry = settings.dividend_yield
     for model in Model:
         rows = np.flatnonzero((reason == GreeksReason.OK) & (on_spot == (model is Model.BLACK_SCHOLES_MERTON)))
         if not rows.size:
             continue
-        terms = underlying[rows], strike[rows], years[rows], settings.rate
+        terms = underlying[rows], strike[rows], years[rows], rate[rows]
         if model is Model.BLACK_76:
             solved = black76.implied_volatility(price[rows], *terms, is_call[rows])
             found = black76.greeks(*terms, solved.volatility, is_call[rows])
         else:
+            carry = pricings.dividend_yield[of_part[rows]]
             solved = black_scholes.implied_volatility(price[rows], *terms, is_call[rows], carry)
             found = black_scholes.greeks(*terms, solved.volatility, is_call[rows], carry)
         volatility[rows] = solved.volatility
         reason[rows] = solved.reason
         for into, values in zip(greeks, found, strict=True):
             into[rows] = values
-    return PricedOptions(price, volatility, greeks, reason)
+    return PricedOptions(price, at_middle, volatility, greeks, reason)
 
 
 def _traded_long_before(

@@ -19,7 +19,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from market.names import RedisNames, group_of
+from market.names import ANALYTICS, RedisNames, group_of, kind_of
 from streaming import metrics
 from streaming.breaker import Breaker, BreakerState
 from streaming.cancellation import raise_if_cancelled
@@ -228,7 +228,8 @@ class Publisher:
         """Each underlying's lines once, as one bytes value, for consumers that people write themselves."""
         groups: dict[str, list[bytes]] = {}
         for part, payload in batch.items():
-            groups.setdefault(group_of(part), []).extend(payload.lines)
+            if kind_of(part) != ANALYTICS:
+                groups.setdefault(group_of(part), []).extend(payload.lines)
         try:
             async with asyncio.timeout(self._write_seconds):
                 for group, lines in groups.items():

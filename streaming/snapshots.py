@@ -110,8 +110,8 @@ class PartEncoder:
         cash_columns = {name: values[cut:] for name, values in market.items()}
         cash_columns |= self._underlying_columns(slots[cut:])
 
-        head = _head(moment, stamp)
-        heads: list[dict[str, Any] | None] = [*_pricing_heads(pricings, self.settings)]
+        head = head_of(moment, stamp)
+        heads: list[dict[str, Any] | None] = [*pricing_heads(pricings)]
         lines = _lines(options, sizes[: len(options)], option_columns, heads, whole, head)
         cash = parts[len(options) :]
         return lines | _lines(cash, sizes[len(options) :], cash_columns, [None] * len(cash), whole, head)
@@ -157,6 +157,7 @@ class PartEncoder:
             "is_call": self._instruments.is_call[slots],
             "implied_volatility": np.round(priced.implied_volatility, _VOLATILITY_DECIMALS),
             **greeks,
+            "priced_at_middle": priced.at_middle,
             "greeks_reason": _REASON_NAMES[priced.reason].tolist(),
         }
 
@@ -169,7 +170,7 @@ class PartEncoder:
         }
 
 
-def _head(moment: Moment, stamp: Stamp) -> dict[str, Any]:
+def head_of(moment: Moment, stamp: Stamp) -> dict[str, Any]:
     """A line's first keys, in the order readers may rely on: they find part, epoch and seq without parsing the rest."""
     return {
         "schema": SCHEMA,
@@ -212,7 +213,7 @@ def _lines(
     return lines
 
 
-def _pricing_heads(pricings: PartPricings, settings: PricingSettings) -> list[dict[str, Any]]:
+def pricing_heads(pricings: PartPricings) -> list[dict[str, Any]]:
     """What each line says about its pricing: not rounded, so that a reader's own calculation gives the same Greeks."""
     columns = {
         "model": np.where(pricings.on_spot, Model.BLACK_SCHOLES_MERTON, Model.BLACK_76),
@@ -221,8 +222,8 @@ def _pricing_heads(pricings: PartPricings, settings: PricingSettings) -> list[di
         "underlying_age_ms": _milliseconds(pricings.underlying_age_seconds),
         "spot": pricings.spot,
         "future": pricings.future,
-        "rate": np.full(len(pricings.source), settings.rate),
-        "dividend_yield": np.full(len(pricings.source), settings.dividend_yield),
+        "rate": pricings.rate,
+        "dividend_yield": pricings.dividend_yield,
         "time_to_expiry": pricings.time_to_expiry,
     }
     rows = zip(*(values if isinstance(values, list) else values.tolist() for values in columns.values()), strict=True)

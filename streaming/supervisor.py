@@ -23,12 +23,15 @@ from django.db import Error as DatabaseError
 from redis.exceptions import RedisError
 
 from accounts import clock
+from market import chain_history
 from market.calendar import SEGMENTS
 from market.exceptions import CalendarMissing
-from market.names import RedisNames
+from market.names import RedisNames, analytics_part
+from market.underlying_pricing import PRICING_CHANGED
 from streaming import broker_messages, desired, metrics, window_metrics
 from streaming.allocation import Assignment, allocate
 from streaming.cancellation import raise_if_cancelled
+from streaming.chain_minutes import keep_minutes
 from streaming.connection import ConnectionState, Dial, DialGuard, TickerConnection, Timing
 from streaming.control import PARTS_CHANGED, SUBSCRIPTIONS_CHANGED, TOKEN_CHANGED, read_message
 from streaming.desired import Desired
@@ -37,7 +40,7 @@ from streaming.guard import SingleProcess
 from streaming.inbox import Inbox
 from streaming.pipeline import LIVE, STALE, TickPipeline
 from streaming.pool import CONNECTIONS_PER_KEY, TOKENS_PER_CONNECTION, ConnectionPool
-from streaming.publisher import ChannelLayer, Publisher, hot_path_client
+from streaming.publisher import Batch, ChannelLayer, Publisher, hot_path_client
 from streaming.state import STATE_EVERY_SECONDS, StreamState, erase_state, write_state
 
 logger = logging.getLogger(__name__)
@@ -107,6 +110,7 @@ class StreamProcess:
                 group.create_task(self._hear_control(), name="control channel"),
                 group.create_task(self._watch(), name="state"),
                 group.create_task(self._guard.watch(), name="lock"),
+                group.create_task(self._keep_minutes(), name="minutes"),
                 group.create_task(self._freeze(), name="warm-up"),
             ]
             windows = group.create_task(self._run_windows(), name="windows")
@@ -155,12 +159,20 @@ class StreamProcess:
             logger.exception("a window of %d frames was lost", len(frames))
             self.counters["windows_lost"] += 1
             return
-        self.publisher.put(flushed.batch)
+        self.publisher.put({**flushed.batch, **self._analytics()})
         window_metrics.count(flushed, waited_seconds=time.time() - received_at[0])
         self.counters["ticks"] += flushed.packets
         self.counters["windows"] += 1
         self.counters.update(flushed.faults)
         self.counters.update(flushed.rejected)
+
+    def _analytics(self) -> Batch:
+        try:
+            return self.pipeline.analytics()
+        except Exception:  # what is made of prices must not cost anybody the prices
+            logger.exception("an analysis was lost")
+            self.counters["analyses_lost"] += 1
+            return {}
 
     # --- what is streamed, and through which account ------------------------------------------------------------------
 
@@ -185,11 +197,16 @@ class StreamProcess:
 
     async def _apply(self, wanted: Desired, group: asyncio.TaskGroup) -> None:
         before, self._desired = self._desired, wanted
-        gone = self.pipeline.parts
-        if before is None or list(before.contracts) != list(wanted.contracts):
+        same_rows = before is not None and list(before.contracts) == list(wanted.contracts)
+        if before is None or before.pricing != wanted.pricing:
+            self.pipeline.price_on(wanted.pricing)
+            if same_rows:
+                self.publisher.put(self.pipeline.whole())
+        if not same_rows:
+            gone = self.pipeline.parts
             self.pipeline.follow(wanted.contracts)
             gone -= self.pipeline.parts
-            self.publisher.forget(gone)
+            self.publisher.forget([*gone, *map(analytics_part, gone)])
             # A part whose rows changed is sent whole, so that nobody keeps rows that are no longer streamed.
             self.publisher.put(self.pipeline.whole())
             await self._write_parts(gone)
@@ -244,7 +261,7 @@ class StreamProcess:
         """Replace the hash token → part, drop the blobs of parts that are gone, and tell the hubs."""
         names = self.options.names
         pipeline = self.redis.pipeline(transaction=True)
-        pipeline.delete(names.parts, *(names.blob(part) for part in gone))
+        pipeline.delete(names.parts, *(names.blob(part) for part in [*gone, *map(analytics_part, gone)]))
         if part_of_token := self.pipeline.part_of_token:
             pipeline.hset(names.parts, mapping={str(token): part for token, part in part_of_token.items()})
         pipeline.publish(names.control, f'{{"type":"{PARTS_CHANGED}"}}')
@@ -279,7 +296,7 @@ class StreamProcess:
 
     def _on_control(self, message: dict[str, Any]) -> None:
         match message.get("type"):
-            case type_ if type_ == SUBSCRIPTIONS_CHANGED:
+            case type_ if type_ in (SUBSCRIPTIONS_CHANGED, PRICING_CHANGED):
                 self._reload.set()
             case type_ if type_ == TOKEN_CHANGED and self._tokens is not None:
                 self._tokens.nudge.set()
@@ -371,6 +388,14 @@ class StreamProcess:
             counters=dict(self.counters) | {"batches_dropped": self.publisher.dropped},
             lag_seconds=self._lag,
             publisher=self.publisher.breaker.state,
+        )
+
+    async def _keep_minutes(self) -> None:
+        await keep_minutes(
+            self.pipeline.analyser,
+            source=self.pipeline.source,
+            market_time=self.pipeline.market_time,
+            record=chain_history.record,
         )
 
     async def _freeze(self) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from market.chain_pricing import REASON_NAMES, GreeksReason, Quotes, Underlying, price_chain
 from market.latest import parse
-from market.pricing_terms import PricingTerms, UnderlyingSource
+from market.pricing_terms import OptionPrice, PricingTerms, UnderlyingSource
 from streaming import pricing
 from streaming.snapshots import PartEncoder, Stamp
 from streaming.tests import chain, frames
@@ -18,8 +18,11 @@ GREEKS = {"delta": 6, "gamma": 10, "theta_per_day": 4, "vega_per_point": 4, "rho
 
 
 @pytest.mark.parametrize("source", list(UnderlyingSource))
+@pytest.mark.parametrize("option_price", list(OptionPrice))
 @pytest.mark.parametrize("broken", [False, True])
-def test_on_the_streams_terms_a_chain_is_priced_as_the_stream_does(source: UnderlyingSource, broken: bool) -> None:
+def test_on_the_streams_terms_a_chain_is_priced_as_the_stream_does(
+    source: UnderlyingSource, option_price: OptionPrice, broken: bool
+) -> None:
     table = chain.table()
     tick(table, *chain.packets())
     if broken:  # one not traded, one crossed, one with a trade long ago and no book
@@ -32,8 +35,8 @@ def test_on_the_streams_terms_a_chain_is_priced_as_the_stream_does(source: Under
             at=1_000.1,
             market_time=NOW + 1,
         )
-    terms = pricing.PricingSettings(rate=RATE, underlying_source=pricing.UnderlyingSource(source.value))
-    lines = PartEncoder(table, terms).encode_snapshot([OPTIONS, CASH], MOMENT, STAMP)
+    terms = PricingTerms(rate=RATE, dividend_yield=0.01, underlying_source=source, option_price=option_price)
+    lines = PartEncoder(table, pricing.PricingSettings(terms)).encode_snapshot([OPTIONS, CASH], MOMENT, STAMP)
     options, cash = parse(lines[OPTIONS].data), parse(lines[CASH].data)
     assert options.pricing is not None
 
@@ -41,7 +44,7 @@ def test_on_the_streams_terms_a_chain_is_priced_as_the_stream_does(source: Under
         Quotes.of(options),
         Underlying.of(cash, EXPIRY.isoformat(), options.market_time),
         options.pricing["time_to_expiry"],
-        PricingTerms(rate=RATE, underlying_source=source),
+        terms,
     )
     assert (found.model, found.underlying_source) == (options.pricing["model"], options.pricing["underlying_source"])
     assert found.underlying_price == pytest.approx(options.pricing["underlying_price"], rel=1e-12)
@@ -50,6 +53,7 @@ def test_on_the_streams_terms_a_chain_is_priced_as_the_stream_does(source: Under
     assert found.implied_volatility == pytest.approx(options.numbers("implied_volatility"), abs=1e-6, nan_ok=True)
     for name, decimals in GREEKS.items():
         assert getattr(found.greeks, name) == pytest.approx(options.numbers(name), abs=10**-decimals, nan_ok=True), name
+    assert found.at_middle.tolist() == options.columns["priced_at_middle"]
     assert np.isnan(found.implied_volatility).any() == broken
 
 

@@ -4,10 +4,10 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks import decode, greeks, implied_volatility
-from benchmarks.chain import OPTIONS, RATE, TICK, option_chain
+from benchmarks import chain, decode, greeks, implied_volatility
 from benchmarks.harness import Result, compare, table
 from benchmarks.market import frames_of, market
+from benchmarks.option_chain import OPTIONS, RATE, TICK, option_chain
 from streaming.contracts import Instruments
 from streaming.packets import decode_window
 
@@ -91,7 +91,8 @@ def test_decoding_is_as_much_faster_than_the_official_parser_as_promised() -> No
 
 @pytest.mark.long
 def test_greeks_are_as_much_faster_than_each_peer_as_promised() -> None:
-    promised = {"scalar-erf": 12, "vollib": 200, "quantlib": 70}
+    # The last is no promise but a guard: twice the special functions' time (0.5) is what numpy's passes just miss.
+    promised = {"scalar-erf": 12, "vollib": 200, "quantlib": 70, "special-functions": 1 / 3}
     ratios = {result.peer: result.ratio for result in greeks.run(rounds=5) if result.case == "chain-3000"}
     assert {peer for peer, least in promised.items() if (ratios[peer] or 0) < least} == set()
 
@@ -102,3 +103,10 @@ def test_implied_volatilities_are_as_much_faster_than_each_peer_as_promised() ->
     ratios = {result.peer: result.ratio for result in implied_volatility.run(rounds=5)}
     short = {peer for peer, least in promised.items() if (ratios[peer] or least) < least}  # some may not be installed
     assert short == set()
+
+
+@pytest.mark.long
+def test_an_expiry_is_analysed_as_much_faster_than_strike_by_strike_as_promised() -> None:
+    promised = {"analyse-160": 15, "smile-160": 30}
+    ratios = {result.case: result.ratio for result in chain.run(rounds=5)}
+    assert {case for case, least in promised.items() if (ratios[case] or 0) < least} == set()

@@ -46,7 +46,8 @@ def chain(**changes: Any) -> Chain:
 
 
 def small(**columns: Any) -> Chain:
-    return Chain(**({"strike": [90.0, 100.0, 110.0], "time_to_expiry": 0.25, "rate": 0.0} | columns))
+    terms: dict[str, Any] = {"strike": [90.0, 100.0, 110.0], "time_to_expiry": 0.25, "rate": 0.0}
+    return Chain(**(terms | columns))
 
 
 @pytest.mark.parametrize(("forward", "strike"), [(104.0, 100.0), (106.0, 110.0), (105.0, 100.0), (1.0, 90.0)])
@@ -196,14 +197,12 @@ any_number = st.floats(allow_nan=True, allow_infinity=True)
 
 @given(st.lists(st.tuples(*[any_number] * 8), max_size=9), st.tuples(*[any_number] * 6))
 def test_anything_gives_analytics_and_never_a_warning(rows: list[tuple[float, ...]], market: tuple[float, ...]) -> None:
-    columns = np.array(rows).reshape(-1, 8).T
     names = ("call_price", "put_price", "call_implied_volatility", "put_implied_volatility",
              "call_oi", "put_oi", "call_oi_change", "call_volume")  # fmt: skip
     terms = ("spot", "forward", "time_to_expiry", "rate", "dividend_yield", "contract_size")
-    strikes = 100.0 + np.arange(len(rows))
-    found = analyse(
-        Chain(strike=strikes, **dict(zip(names, columns, strict=True)), **dict(zip(terms, market, strict=True)))
-    )
+    given: dict[str, Any] = dict(zip(names, np.array(rows).reshape(-1, 8).T, strict=True))
+    given |= dict(zip(terms, market, strict=True))
+    found = analyse(Chain(strike=100.0 + np.arange(len(rows)), **given))
     assert len(astuple(found)) == len(fields(ChainAnalytics))
 
 

@@ -45,13 +45,16 @@ def svis_come_back(
     strikes = FORWARD * np.exp(k)
     found = fit(strikes, np.sqrt(w / years), FORWARD, years)
     fitted = (found.lowest_strike <= strikes) & (strikes <= found.highest_strike)
+    left = np.count_nonzero(k[fitted] < vertex * unit)
+    assume(5 <= left <= np.count_nonzero(fitted) - 5)  # a wing without quotes can be any
     assert found.implied_volatility(strikes[fitted]) == pytest.approx(np.sqrt(w / years)[fitted], rel=1e-6)
     assert found.residual < 1e-6 * volatility
 
 
+# Rounder than the strikes lie apart: of a corner between two strikes nobody can tell where it is.
 shapes = (
-    st.floats(0.05, 1.0), st.floats(1 / 365, 1.0), st.floats(0.05, 0.8), st.floats(-0.95, 0.95), st.floats(-1.5, 1.5),
-    st.floats(0.2, 4.0), st.integers(12, 160),
+    st.floats(0.05, 0.6), st.floats(1 / 365, 1.0), st.floats(0.05, 0.8), st.floats(-0.95, 0.95), st.floats(-1.5, 1.5),
+    st.floats(0.25, 4.0), st.integers(40, 160),
 )  # fmt: skip
 
 
@@ -132,7 +135,7 @@ def test_the_strike_at_a_delta_has_that_delta(size: float, is_call: bool) -> Non
 
 
 def test_skew_and_butterfly_of_a_straight_smile_by_hand() -> None:
-    """Nearly flat and straight in k at 0.13: the 25-deltas lie about ±0.6745 deviations out, so skew is slope·2·0.6745."""
+    """Nearly flat at 0.13 and straight in k: the 25-deltas lie ±0.6745 deviations out; the skew is slope·2·0.6745."""
     found = fit(STRIKES, quadratic(skew=-0.001, curvature=0.0), FORWARD, YEARS)
     assert found.wings().risk_reversal == pytest.approx(-0.001 * 0.13 * 2 * 0.67449, rel=0.01)
     assert abs(found.wings().butterfly) < 1e-5
@@ -141,7 +144,7 @@ def test_skew_and_butterfly_of_a_straight_smile_by_hand() -> None:
 def test_the_density_of_an_orderly_smile_is_a_distribution_about_the_forward() -> None:
     found = fit(STRIKES, quadratic(), FORWARD, YEARS)
     low, high = FORWARD * math.exp(-8 * DEVIATION), FORWARD * math.exp(8 * DEVIATION)
-    assert quad(found.density, low, high, epsabs=0, limit=200)[0] == pytest.approx(1.0, abs=1e-3)
+    assert quad(lambda s: float(found.density(s)), low, high, epsabs=0, limit=200)[0] == pytest.approx(1.0, abs=1e-3)
     mean = quad(lambda s: s * float(found.density(s)), low, high, epsabs=0, limit=200)[0]
     assert mean == pytest.approx(FORWARD, rel=1e-3)
 
@@ -149,7 +152,7 @@ def test_the_density_of_an_orderly_smile_is_a_distribution_about_the_forward() -
 def test_the_density_of_a_flat_smile_is_lognormal() -> None:
     found = fit(STRIKES, np.full(80, 0.15), FORWARD, YEARS)
     v = 0.15 * math.sqrt(YEARS)
-    below = quad(found.density, 0.8 * FORWARD, 1.01 * FORWARD, epsabs=1e-12, points=[FORWARD])[0]
+    below = quad(lambda s: float(found.density(s)), 0.8 * FORWARD, 1.01 * FORWARD, epsabs=1e-12, points=[FORWARD])[0]
     assert below == pytest.approx(float(ndtr((math.log(1.01) + v * v / 2) / v)), abs=1e-9)
 
 

@@ -17,7 +17,7 @@ def test_forward_volatility_by_hand() -> None:
 
 
 def test_thirty_days_by_hand() -> None:
-    """w·365 at 14 and 35 days: 14·0.0144 = 0.2016 and 35·0.0169 = 0.5915; at 30 days 0.2016 + 16/21·0.3899 = 0.49867."""
+    """w·365 at 14 days: 14·0.0144 = 0.2016; at 35: 35·0.0169 = 0.5915; at 30: 0.2016 + 16/21·0.3899 = 0.49867."""
     found = constant_maturity(YEARS, [0.11, 0.12, 0.13, 0.14])
     assert found == pytest.approx(math.sqrt(0.498667 / 30), abs=1e-6)
 

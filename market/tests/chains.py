@@ -82,6 +82,7 @@ def options_line(years: float, **changes: Any) -> dict[str, Any]:
         "strike": strike.tolist(),
         "is_call": is_call.tolist(),
         "implied_volatility": volatility.tolist(),
+        "priced_at_middle": [True] * rows,
         "greeks_reason": [None] * rows,
         **{
             name: getattr(greeks, name).tolist()

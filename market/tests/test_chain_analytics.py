@@ -35,7 +35,7 @@ def found(**changes: Any) -> dict[str, Any]:
 
 
 def check(analytics: Mapping[str, Any]) -> None:
-    line = chains.head("nifty:2026-12-01", "2026-12-01", "analytics") | {"analytics": analytics}
+    line = chains.head("nifty:2026-12-01:analytics", "2026-12-01", "analytics") | {"analytics": analytics}
     schema = json.loads(SCHEMA.read_text())
     Draft202012Validator(schema, format_checker=FormatChecker()).validate(orjson.loads(orjson.dumps(line)))
     assert "NaN" not in json.dumps(line)

@@ -261,12 +261,18 @@ def test_analytics_come_with_the_chain_and_can_be_left_out(reader: Client, years
     assert ask(reader, "analytics=false")["analytics"] is None
 
 
+def test_analytics_take_the_prices_that_the_stream_took(reader: Client, years: float, valkey: "redis.Redis") -> None:
+    rows = 2 * len(STRIKES)
+    chains.publish(valkey, years, priced_at_middle=[False] * rows, last_price=[80.0] * rows)
+    assert ask(reader)["analytics"]["straddle"] == {"strike": 24_550.0, "price": 160.0}
+
+
 def test_the_term_structure_has_what_the_stream_says_of_other_expiries(
     reader: Client, years: float, valkey: "redis.Redis"
 ) -> None:
     chains.publish(valkey, years)
     other = {"time_to_expiry": 0.1, "forward": 24_700.0, "atm_implied_volatility": 0.15}
-    line = chains.head(f"nifty:{chains.LATER}", str(chains.LATER), "analytics") | {"analytics": other}
+    line = chains.head(f"nifty:{chains.LATER}:analytics", str(chains.LATER), "analytics") | {"analytics": other}
     valkey.set(f"ticker:latest:nifty:{chains.LATER}:analytics", orjson.dumps(line))
     structure = ask(reader)["term_structure"]
     assert [entry["expiry"] for entry in structure] == ["2026-12-01", "2026-12-29"]
@@ -277,7 +283,7 @@ def test_volatility_is_ranked_among_the_days_before(reader: Client, years: float
     """Thirty days of 0.10 to 0.39 behind; today's 0.15 at 30 days is above 5 of them, and 5/29 of the way up."""
     chains.publish(valkey, years)
     month = {"time_to_expiry": 30 / 365, "forward": 24_700.0, "atm_implied_volatility": 0.15}
-    line = chains.head(f"nifty:{chains.LATER}", str(chains.LATER), "analytics") | {"analytics": month}
+    line = chains.head(f"nifty:{chains.LATER}:analytics", str(chains.LATER), "analytics") | {"analytics": month}
     valkey.set(f"ticker:latest:nifty:{chains.LATER}:analytics", orjson.dumps(line))
     end = clock.now()
     record(

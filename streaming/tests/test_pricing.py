@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from greeks.parity import implied_forward
+from market.pricing_terms import OptionPrice, PricingTerms, UnderlyingSource
 from streaming.contracts import CALL, PUT, UNKNOWN, Contract, Instruments
 from streaming.pricing import (
     SOURCES,
@@ -9,7 +10,6 @@ from streaming.pricing import (
     Moment,
     PricedOptions,
     PricingSettings,
-    UnderlyingSource,
     price_options,
     price_parts,
 )
@@ -19,7 +19,7 @@ from streaming.ticks import TickTable
 
 PART = "nifty:2026-12-01"
 CALL_TOKEN = option_token(25_000.0, CALL)
-SETTINGS = PricingSettings(rate=RATE)
+SETTINGS = PricingSettings(PricingTerms(rate=RATE))
 
 
 def ticked() -> TickTable:
@@ -82,7 +82,7 @@ def test_without_the_wanted_source_the_next_one_is_used(
     others = [contract for contract in chain.contracts() if contract.instrument_type != "FUT"]
     table = TickTable(Instruments([*others, future] if future_expires_too else chain.contracts()))
     tick(table, *(chain.packets() if quotes else chain.underlying_packets()))
-    settings = PricingSettings(rate=RATE, source_of_underlying={"NIFTY": wanted})
+    settings = PricingSettings(terms_of_underlying={"NIFTY": PricingTerms(rate=RATE, underlying_source=wanted)})
     pricings = price_parts(table, [table.instruments.parts[PART]], Moment(NOW, 1_000.0), settings)
     assert SOURCES[pricings.source[0]] == used
     assert pricings.underlying_price[0] == pytest.approx(price, abs=0.05)
@@ -167,3 +167,29 @@ def test_a_part_without_cash_and_future_is_priced_all_the_same() -> None:
     tick(table, *(chain.option_packet(strike, kind) for strike in STRIKES for kind in (CALL, PUT)))
     assert table.instruments.parts[PART].spot == UNKNOWN
     assert (priced(table).reason == GreeksReason.OK).all()
+
+
+def test_each_underlying_has_its_own_terms() -> None:
+    table = ticked()
+    own = PricingTerms(rate=0.065, dividend_yield=0.012, underlying_source=UnderlyingSource.SPOT)
+    pricings = price_parts(
+        table,
+        [table.instruments.parts[PART]],
+        Moment(NOW, 1_000.0),
+        PricingSettings(PricingTerms(rate=RATE), terms_of_underlying={"NIFTY": own}),
+    )
+    assert (pricings.rate[0], pricings.dividend_yield[0]) == (0.065, 0.012)
+    assert pricings.underlying_price[0] == SPOT
+
+
+def test_an_underlying_may_be_priced_at_its_last_trades() -> None:
+    table = ticked()
+    last = chain.paise_of(25_000.0, CALL) + 300
+    good = frames.book(last - 305, last - 295)
+    tick(table, frames.full(CALL_TOKEN, last, last_trade_time=NOW, exchange_timestamp=NOW + 1, depth=good))
+    row = table.instruments.parts[PART].slots.tolist().index(slot(table, CALL_TOKEN))
+    at_middle = priced(table)
+    assert (at_middle.price[row], at_middle.at_middle[row]) == ((last - 300) / 100, True)
+    trades = PricingSettings(PricingTerms(rate=RATE, option_price=OptionPrice.LAST_PRICE))
+    at_trade = priced(table, trades)
+    assert (at_trade.price[row], at_trade.at_middle[row]) == (last / 100, False)

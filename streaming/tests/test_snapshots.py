@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from greeks import black76, black_scholes
+from market.pricing_terms import PricingTerms, UnderlyingSource
 from streaming.contracts import CALL, PUT
 from streaming.outbox import read_line
-from streaming.pricing import Moment, PricingSettings, UnderlyingSource
+from streaming.pricing import Moment, PricingSettings
 from streaming.snapshots import PartEncoder, Stamp
 from streaming.tests import chain, frames
 from streaming.tests.chain import FUTURE_TOKEN, NOW, RATE, option_token, slot, tick
@@ -21,7 +22,7 @@ MOMENT = Moment(market_time=NOW, monotonic=1_000.120)
 def encoder(source: UnderlyingSource = UnderlyingSource.PARITY_FORWARD) -> PartEncoder:
     table = chain.table()
     tick(table, *chain.packets())
-    return PartEncoder(table, PricingSettings(rate=RATE, underlying_source=source))
+    return PartEncoder(table, PricingSettings(PricingTerms(rate=RATE, underlying_source=source)))
 
 
 def snapshot(of: PartEncoder, part: str = OPTIONS) -> dict[str, Any]:
@@ -153,7 +154,7 @@ def test_a_flush_sends_some_parts_whole_and_of_the_others_what_changed() -> None
 
 
 def test_a_part_that_is_priced_on_something_else_than_before_is_sent_whole() -> None:
-    of = PartEncoder(chain.table(), PricingSettings(rate=RATE))
+    of = PartEncoder(chain.table(), PricingSettings(PricingTerms(rate=RATE)))
     tick(of.table, frames.index(chain.INDEX_TOKEN, 2_500_000))
     assert snapshot(of)["pricing"]["underlying_source"] == "spot"  # no book has come yet
     tick(of.table, *chain.packets())

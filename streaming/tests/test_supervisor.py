@@ -15,13 +15,15 @@ import redis.asyncio as redis
 from django.conf import settings
 from django.db import OperationalError
 
-from market.names import RedisNames
+from market.names import RedisNames, analytics_part
+from market.pricing_terms import PricingTerms, UnderlyingSource
 from streaming import feed_account
 from streaming.broker_messages import Reader
 from streaming.connection import AccessToken, kite_dial
 from streaming.desired import Desired
 from streaming.feed_account import FeedAccount
 from streaming.pipeline import TickPipeline
+from streaming.pricing import PricingSettings
 from streaming.subscriptions import Streamed
 from streaming.supervisor import StreamOptions, StreamProcess
 from streaming.tests import chain, frames
@@ -42,6 +44,7 @@ class Database:
         self.contracts = chain.contracts()
         self.account: FeedAccount | None = ACCOUNT
         self.token: AccessToken | None = TOKEN
+        self.pricing = PricingSettings()
         self.version = 0
         self.is_away = False
 
@@ -75,7 +78,7 @@ class Database:
             for one in self.contracts
         ]
         always_open = SimpleNamespace(is_open=lambda *question: True)
-        return Desired(mark, streamed, self.contracts, self.account, always_open)  # type: ignore[arg-type]
+        return Desired(mark, streamed, self.contracts, self.account, always_open, self.pricing)  # type: ignore[arg-type]
 
     def read_token(self, account: FeedAccount) -> AccessToken | None:
         return self.token
@@ -373,3 +376,74 @@ async def has_listener(client: "redis.Redis") -> bool:
 
 async def has_parts(client: "redis.Redis", count: int) -> bool:
     return bool(await client.hlen(NAMES.parts) == count)
+
+
+async def test_new_terms_reprice_what_stands(
+    broker: FakeBroker, database: Database, async_valkey: "redis.Redis"
+) -> None:
+    async with running(process_for(broker, database)):
+        await until(lambda: len(broker.modes) == len(database.contracts))
+        await broker.send(tick_frame())
+
+        async def pricing() -> dict[str, Any]:
+            return dict((await lines_of(async_valkey, OPTIONS))[-1]["pricing"])
+
+        async def on_the_forward() -> bool:
+            return bool((await pricing())["underlying_source"] == "parity-forward")
+
+        async def on_the_spot() -> bool:
+            now = await pricing()
+            return (now["underlying_source"], now["rate"]) == ("spot", 0.065)
+
+        await eventually(on_the_forward)
+        terms = PricingTerms(rate=0.065, underlying_source=UnderlyingSource.SPOT)
+        database.change(pricing=PricingSettings(terms_of_underlying={"NIFTY": terms}))
+        await eventually(on_the_spot)
+
+
+async def test_an_expirys_analytics_go_the_way_of_every_line(
+    broker: FakeBroker, database: Database, async_valkey: "redis.Redis"
+) -> None:
+    async with async_valkey.pubsub() as heard, running(process_for(broker, database)):
+        await heard.subscribe("ticker:nifty:analytics")
+        await until(lambda: len(broker.modes) == len(database.contracts))
+        await broker.send(tick_frame())
+        [line] = await eventually(lambda: lines_of(async_valkey, analytics_part(OPTIONS)))
+        check("analytics", line)
+        assert line["analytics"]["atm_strike"] == 25_000.0
+
+        async def message() -> Any:
+            return await heard.get_message(ignore_subscribe_messages=True, timeout=1)
+
+        assert json.loads((await eventually(message))["data"]) == line
+        database.change(contracts=[one for one in chain.contracts() if not one.is_option])
+
+        async def gone() -> bool:
+            return await async_valkey.get(NAMES.blob(analytics_part(OPTIONS))) is None
+
+        await eventually(gone)
+
+
+async def test_an_analysis_that_fails_costs_no_tick(
+    broker: FakeBroker,
+    database: Database,
+    async_valkey: "redis.Redis",
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(*_: Any) -> None:
+        raise ArithmeticError("a mistake")
+
+    monkeypatch.setattr("streaming.analytics.analytics_of", fail)
+    process = process_for(broker, database)
+    async with running(process):
+        await until(lambda: len(broker.modes) == len(database.contracts))
+        await broker.send(tick_frame())
+
+        async def priced() -> bool:
+            lines = await lines_of(async_valkey, OPTIONS)
+            return any(line["columns"]["delta"][0] is not None for line in lines)
+
+        await eventually(priced)
+    assert process.counters["analyses_lost"] >= 1
+    assert "an analysis was lost" in caplog.text

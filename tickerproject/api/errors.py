@@ -7,11 +7,12 @@ from math import ceil
 from typing import Any
 
 import structlog
+from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.core.exceptions import ValidationError as DjangoValidationError
-from django.http import Http404, HttpRequest, HttpResponseBase, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.template.loader import render_to_string
 from django.utils import timezone
-from django.views import defaults
 from rest_framework import exceptions as drf
 from rest_framework.fields import get_error_detail
 from rest_framework.response import Response
@@ -59,10 +60,14 @@ def body(code: str, message: str, details: Mapping[str, Any] | None = None) -> d
             "code": code,
             "message": message,
             "details": dict(details or {}),
-            "request_id": structlog.contextvars.get_contextvars().get("request_id"),
+            "request_id": _request_id(),
             "timestamp": timezone.now().isoformat(),
         }
     }
+
+
+def _request_id() -> str | None:
+    return structlog.contextvars.get_contextvars().get("request_id")
 
 
 def _describe(exc: Exception) -> tuple[int, str, str, Mapping[str, Any]]:
@@ -114,25 +119,37 @@ def _headers(exc: Exception) -> dict[str, str]:
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     if _is_api(request):
         return JsonResponse(body("bad_request", "The request cannot be understood."), status=HTTPStatus.BAD_REQUEST)
-    return defaults.bad_request(request, exception)
+    return _page("Your browser sent something that cannot be understood.", HTTPStatus.BAD_REQUEST)
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     if _is_api(request):
         return JsonResponse(body("permission_denied", "You may not do this."), status=HTTPStatus.FORBIDDEN)
-    return defaults.permission_denied(request, exception)
+    return _page("You have no right to see this page. Who runs the service can grant it.", HTTPStatus.FORBIDDEN)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     if _is_api(request):
         return JsonResponse(body("not_found", "Not found."), status=HTTPStatus.NOT_FOUND)
-    return defaults.page_not_found(request, exception)
+    reason = exception.args[0] if exception.args and isinstance(exception.args[0], str) else ""
+    return _page(reason or "There is no such page.", HTTPStatus.NOT_FOUND)
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
     if _is_api(request):
         return JsonResponse(body("internal_error", UNEXPECTED), status=HTTPStatus.INTERNAL_SERVER_ERROR)
-    return defaults.server_error(request)
+    return _page(UNEXPECTED, HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def _page(message: str, status: HTTPStatus) -> HttpResponse:
+    """A page in the service's look. It asks no database, not even who is logged in: that may be what failed."""
+    context = {
+        "title": status.phrase,
+        "message": message,
+        "request_id": _request_id(),
+        "feed_source": settings.FEED_SOURCE,
+    }
+    return HttpResponse(render_to_string("error.html", context), status=status)
 
 
 def _is_api(request: HttpRequest) -> bool:

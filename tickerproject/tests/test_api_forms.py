@@ -1,7 +1,7 @@
 """One shape for errors and pages, whatever a view raises."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +11,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.core.exceptions import PermissionDenied
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.core.management import call_command
-from django.http import Http404
+from django.http import Http404, HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
 from django.urls import get_resolver, reverse
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -212,3 +212,27 @@ def test_no_route_of_the_interface_answers_strangers(client: Client, path: str, 
     assert client.generic(method.upper(), path).status_code in {401, 403}
     client.force_login(User.objects.create_user("nobody"))
     assert client.generic(method.upper(), path).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "words"),
+    [
+        (lambda request: errors.bad_request(request, Exception()), 400, "cannot be understood"),
+        (lambda request: errors.permission_denied(request, PermissionDenied()), 403, "no right to see"),
+        (lambda request: errors.not_found(request, Http404({"tried": "much"})), 404, "There is no such page."),
+        (lambda request: errors.not_found(request, Http404("No options of X expire then.")), 404, "No options of X"),
+        (errors.server_error, 500, "Name the request id"),
+    ],
+)
+def test_people_get_a_page_that_says_what_happened_and_names_the_request(
+    answer: Callable[[HttpRequest], HttpResponse], status: int, words: str
+) -> None:
+    page = answer(RequestFactory().get("/somewhere"))
+    text = page.content.decode()
+    assert (page.status_code, words in text, REQUEST_ID in text) == (status, True, True)
+
+
+def test_a_message_on_an_error_page_is_text_and_not_markup() -> None:
+    page = errors.not_found(RequestFactory().get("/x"), Http404("<script>alert(1)</script>"))
+    assert isinstance(page, HttpResponse)
+    assert b"<script>alert" not in page.content

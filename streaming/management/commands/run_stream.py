@@ -20,7 +20,6 @@ from streaming.exceptions import AnotherStreamRuns
 from streaming.guard import SingleProcess
 from streaming.metrics import STREAM_REGISTRY
 from streaming.pipeline import TickPipeline
-from streaming.pricing import PricingSettings
 from streaming.supervisor import StreamOptions, StreamProcess
 
 
@@ -67,7 +66,6 @@ class Command(BaseCommand):
                 source=stream_options.source,
                 epoch=await database_sync_to_async(next_epoch)(),
                 market_time=lambda: clock.now().timestamp(),
-                pricing=PricingSettings(rate=settings.GREEKS_RATE, dividend_yield=settings.GREEKS_DIVIDEND_YIELD),
             )
             process = StreamProcess(
                 stream_options,

@@ -1,0 +1,99 @@
+"""What is made of each expiry once a second: at-the-money volatility, smile, max pain, gamma exposure and the rest.
+
+An expiry's analytics are a part of their own (`nifty:2026-12-01:analytics`) of one line and no rows, so they go the way
+of every line: one PUBLISH per channel, a blob with the latest, the hub, the clients. The formulas are `greeks.chain`'s,
+the form is `market.chain_analytics`'. Once a minute the latest of each expiry goes to `market.chain_history`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from market.chain_analytics import analytics_of, chain_of
+from market.names import analytics_part
+from streaming.contracts import Part
+from streaming.pricing import GreeksReason, Moment, PricingSettings, price_options, price_parts
+from streaming.snapshots import Line, Stamp, head_of, pricing_heads
+from streaming.ticks import MISSING, TickTable
+from streaming.turns import Turns
+
+EVERY_SECONDS: Final = 1.0
+MOST_AT_ONCE: Final = 4
+"""Expiries a flush: each takes about a millisecond, and a hundred of them must not hold up the ticks."""
+KIND: Final = "analytics"
+
+
+@dataclass(frozen=True, slots=True)
+class Analysed:
+    """The latest of one expiry, and when it was made (market time, Unix seconds)."""
+
+    part: Part
+    analytics: dict[str, Any]
+    market_time: float
+
+
+class ChainAnalyser:
+    """Analyses the expiries of one tick table in turns. Call `follow` when its instruments were replaced."""
+
+    def __init__(self, table: TickTable, settings: PricingSettings) -> None:
+        self.table = table
+        self.settings = settings
+        self.latest: dict[str, Analysed] = {}
+        self._turns = Turns(EVERY_SECONDS)
+        self.follow()
+
+    def follow(self) -> None:
+        """Take over the table's expiries; those that stay keep their turn."""
+        self._expiries = {part.name: part for part in self.table.instruments.parts.values() if part.expiry is not None}
+        self._turns.follow(self._expiries.keys())
+        self.latest = {name: found for name, found in self.latest.items() if name in self._expiries}
+
+    def changed(self, parts: Iterable[str]) -> None:
+        """Rows of these parts changed. The underlying's price counts for none: its options follow it in no time."""
+        self._turns.changed(part for part in parts if part in self._expiries)
+
+    def take(self, moment: Moment, stamp: Stamp) -> dict[str, Line]:
+        """A line for each expiry whose turn it is."""
+        due = [self._expiries[name] for name in self._turns.take_due(moment.monotonic, most=MOST_AT_ONCE)]
+        if not due:
+            return {}
+        head = head_of(moment, stamp)
+        lines = {}
+        for part, analytics in zip(due, self._analyse(due, moment), strict=True):
+            self.latest[part.name] = Analysed(part, analytics, moment.market_time)
+            name = analytics_part(part.name)
+            line = {"part": name, "underlying": part.underlying, "expiry": part.expiry, "kind": KIND}
+            lines[name] = Line(orjson.dumps(head | line | {"analytics": analytics}), is_whole=True)
+        return lines
+
+    def _analyse(self, due: list[Part], moment: Moment) -> Iterable[dict[str, Any]]:
+        """Price all rows of all these expiries in one call, then take them one by one."""
+        table, instruments = self.table, self.table.instruments
+        sizes = [len(part.slots) for part in due]
+        slots = np.concatenate([part.slots for part in due])
+        pricings = price_parts(table, due, moment, self.settings)
+        priced = price_options(table, slots, np.repeat(np.arange(len(due)), sizes), pricings, self.settings)
+        oi, previous_oi = _known(table["oi"][slots]), _known(table["previous_oi"][slots])
+        columns = {
+            "strike": instruments.strike[slots],
+            "is_call": instruments.is_call[slots],
+            # From STALE on, a reason says that the price is not to be believed; before, that it has no volatility.
+            "price": np.where(priced.reason < GreeksReason.STALE, priced.price, np.nan),
+            "implied_volatility": priced.implied_volatility,
+            "oi": oi,
+            "oi_change": oi - previous_oi,
+            "volume": _known(table["volume_traded"][slots]),
+        }
+        end = 0
+        for size, pricing in zip(sizes, pricing_heads(pricings), strict=True):
+            start, end = end, end + size
+            rows = {name: values[start:end] for name, values in columns.items()}
+            yield analytics_of(chain_of(**rows, pricing=pricing))
+
+
+def _known(totals: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.where(totals == MISSING, np.nan, totals)
