@@ -69,7 +69,38 @@ class GreeksView(APIView):
                     ],
                 },
                 request_only=True,
-            )
+            ),
+            OpenApiExample(
+                "Their answer",
+                value={
+                    "model": "black-76",
+                    "rows": [
+                        {
+                            "price": 210.5,
+                            "implied_volatility": 0.141092,
+                            "delta": 0.528143,
+                            "gamma": 0.000812,
+                            "theta_per_day": -13.284853,
+                            "vega_per_point": 13.785766,
+                            "rho_per_point": -0.0421,
+                            "time_to_expiry": 0.02,
+                            "greeks_reason": None,
+                        },
+                        {
+                            "price": 164.750915,
+                            "implied_volatility": 0.13,
+                            "delta": -0.468756,
+                            "gamma": 0.000881,
+                            "theta_per_day": -12.241506,
+                            "vega_per_point": 13.781103,
+                            "rho_per_point": -0.03295,
+                            "time_to_expiry": 0.02,
+                            "greeks_reason": None,
+                        },
+                    ],
+                },
+                response_only=True,
+            ),
         ],
     )
     def post(self, request: Request) -> Response:

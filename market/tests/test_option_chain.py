@@ -14,6 +14,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from accounts import clock
 from greeks import black76, black_scholes
+from market.chain_examples import CHAIN
 from market.chain_history import record
 from market.chain_serializers import OptionChainSerializer, OptionSerializer
 from market.models import ChainMinute, UnderlyingPricing
@@ -337,7 +338,8 @@ def test_a_blob_that_cannot_be_read_is_no_blob(reader: Client, valkey: "redis.Re
 def test_the_answer_has_the_documented_fields(reader: Client, years: float, valkey: "redis.Redis") -> None:
     chains.publish(valkey, years)
     answer = ask(reader, "second_order=true")
-    assert set(answer) == set(OptionChainSerializer().fields)
+    assert set(answer) == set(OptionChainSerializer().fields) == set(CHAIN)
+    assert list(ask(reader)["strikes"][0]["call"]) == list(CHAIN["strikes"][0]["call"])
     assert set(answer["strikes"][0]["call"]) == set(OptionSerializer().fields)
     assert "NaN" not in json.dumps(answer)
     assert datetime.fromisoformat(answer["expiry"]).date() == NEAR
