@@ -6,10 +6,13 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from accounts.serializers import StrictSerializer
+from market.chain_pricing import Model
 from market.chain_serializers import number
-from market.greeks_rows import LEVEL, MOST_ROWS, NOT_FINITE, PRICE, RATE, YEARS, Model, Range
+from market.exceptions import InputInvalid, RowsInvalid
+from market.greeks_rows import LEVEL, MOST_ROWS, NOT_FINITE, PRICE, RATE, YEARS, Range
 from market.serializers import NumberField
-from market.strategies import GIVEN, MARKET, MODEL, MOST_LEGS, MOST_POINTS, MOST_SHIFTS, TERMS
+from market.strategies import MOST_POINTS, MOST_SHIFTS
+from market.strategy_legs import GIVEN, MARKET, MODEL, MOST_LEGS
 
 LARGEST_QUANTITY: Final = 10**9
 LARGEST_VOLATILITY_OF_A_LEG: Final = 10.0
@@ -84,8 +87,8 @@ class GreeksAnswerRowSerializer(serializers.Serializer[Any]):
     time_to_expiry = serializers.FloatField(help_text="Years of 365 days")
     greeks_reason = serializers.CharField(
         allow_null=True,
-        help_text=f"Why a number is null: below_intrinsic, above_bound, no_time_value, bad_input, or {NOT_FINITE} where "
-        "it has no finite value, as gamma at the strike when no time is left",
+        help_text=f"Why a number is null: below_intrinsic, above_bound, no_time_value, bad_input, or {NOT_FINITE} "
+        "where it has no finite value, as gamma at the strike when no time is left",
     )
 
 
@@ -98,7 +101,7 @@ class LegSerializer(StrictSerializer):
     """A listed instrument, or explicit terms."""
 
     instrument = serializers.RegexField(SYMBOL, required=False, help_text="`exchange:tradingsymbol`")
-    instrument_type = serializers.ChoiceField(choices=["CE", "PE", "FUT", "EQ"], required=False)
+    instrument_type = serializers.ChoiceField(choices=["EQ", "FUT", "CE", "PE"], required=False)
     strike = within(LEVEL, required=False)
     expiry = serializers.DateField(required=False)
     exchange = serializers.ChoiceField(choices=EXCHANGES, required=False, help_text="Of `expiry`; NFO if not given")
@@ -131,13 +134,6 @@ class LegSerializer(StrictSerializer):
             raise serializers.ValidationError("It cannot be 0.")
         return value
 
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if "instrument" not in attrs and "instrument_type" not in attrs:
-            raise serializers.ValidationError({"instrument": ["Expected an instrument, or the terms of one."]})
-        if "instrument" in attrs and (twice := [term for term in TERMS if term in attrs]):
-            raise serializers.ValidationError({twice[0]: ["The instrument says it: leave one of them out."]})
-        return attrs
-
 
 class SpotRangeSerializer(StrictSerializer):
     lowest = within(PRICE, required=False)
@@ -159,7 +155,9 @@ class PayoffRequestSerializer(StrictSerializer):
         help_text="For the probability of profit. If not given, that of the option that expires first at the strike "
         "nearest to the spot",
     )
-    legs = LegSerializer(many=True, allow_empty=False, max_length=MOST_LEGS, help_text=f"At most {MOST_LEGS}")
+    legs = LegSerializer(  # type: ignore[call-arg]  # the stubs do not know what lists of serializers take
+        many=True, allow_empty=False, max_length=MOST_LEGS, help_text=f"At most {MOST_LEGS}"
+    )
     spot_range = SpotRangeSerializer(
         required=False,
         help_text="Of the grid. If not given, from a tenth below the spot and the strikes to a tenth above; 101 points",
@@ -177,6 +175,27 @@ class PayoffRequestSerializer(StrictSerializer):
         help_text="Added to every volatility: 0.01 is a point; [0] if not given",
     )
 
+    def checked(self) -> dict[str, Any]:
+        """The validated request.
+
+        Raises
+        ------
+        InputInvalid
+            Naming every field, and of legs index and field, in the form that `market.strategies` uses too.
+        """
+        if self.is_valid():
+            return dict(self.validated_data)
+        errors: dict[str, Any] = dict(self.errors)
+        legs = errors.get("legs")
+        if isinstance(legs, dict) and all(isinstance(index, int) for index in legs):
+            problems = [
+                (index, str(field), " ".join(map(str, messages)))
+                for index, leg in legs.items()
+                for field, messages in (leg.items() if isinstance(leg, dict) else [("non_field_errors", leg)])
+            ]
+            errors |= RowsInvalid("legs", problems).details
+        raise InputInvalid(details=errors)
+
 
 class PositionGreeksSerializer(serializers.Serializer[Any]):
     value = number("Rupees that closing would bring; of a future its gain")
@@ -191,11 +210,12 @@ class PositionGreeksSerializer(serializers.Serializer[Any]):
 
 
 SOURCES: Final = [GIVEN, MARKET, MODEL]
+SPOT_SOURCES: Final = [GIVEN, MARKET]
 
 
 class LegAnswerSerializer(serializers.Serializer[Any]):
     instrument = serializers.CharField(allow_null=True)
-    instrument_type = serializers.ChoiceField(choices=["CE", "PE", "FUT", "EQ"])
+    instrument_type = serializers.ChoiceField(choices=["EQ", "FUT", "CE", "PE"])
     strike = number()
     expiry = serializers.DateField(allow_null=True)
     time_to_expiry = number()
@@ -205,6 +225,7 @@ class LegAnswerSerializer(serializers.Serializer[Any]):
     implied_volatility = number()
     implied_volatility_source = serializers.ChoiceField(choices=SOURCES, allow_null=True)
     forward = number("`null`: spot·e^((rate - dividend_yield)·years)")
+    forward_source = serializers.ChoiceField(choices=SPOT_SOURCES, allow_null=True)
     greeks = PositionGreeksSerializer()
 
 
@@ -238,7 +259,7 @@ class GridSerializer(serializers.Serializer[Any]):
 class PayoffAnswerSerializer(serializers.Serializer[Any]):
     underlying = serializers.CharField(allow_null=True)
     spot = serializers.FloatField()
-    spot_source = serializers.ChoiceField(choices=[GIVEN, MARKET])
+    spot_source = serializers.ChoiceField(choices=SPOT_SOURCES)
     rate = serializers.FloatField()
     dividend_yield = serializers.FloatField()
     sent_at = number("When the prices that were looked up were sent; `null` where none were")

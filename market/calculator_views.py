@@ -20,10 +20,12 @@ from market.calculator_serializers import (
     PayoffAnswerSerializer,
     PayoffRequestSerializer,
 )
+from market.chain_pricing import Model
 from market.chain_serializers import NUMBERS
 from market.exceptions import CalendarMissing
-from market.greeks_rows import MOST_ROWS, Model, answers, read_rows
-from market.strategies import assemble, evaluate
+from market.greeks_rows import MOST_ROWS, answers, read_rows
+from market.strategies import evaluate
+from market.strategy_legs import assemble
 
 MIB = 1024 * 1024
 
@@ -40,8 +42,9 @@ class GreeksView(APIView):
         operation_id="greeks_create",
         request=GreeksRequestSerializer,
         responses=GreeksAnswerSerializer,
-        description=f"Price → implied volatility and Greeks; volatility → price and Greeks. At most {MOST_ROWS} rows and "
-        f"1 MiB. {NUMBERS} A row that makes no sense is a 400 whose details name index and field (the first hundred).",
+        description=f"Price → implied volatility and Greeks; volatility → price and Greeks. At most {MOST_ROWS} rows "
+        f"and 1 MiB. {NUMBERS} A row that makes no sense is a 400 whose details name its index and field "
+        "(the first hundred).",
         examples=[
             OpenApiExample(
                 "A price and a volatility",
@@ -66,7 +69,38 @@ class GreeksView(APIView):
                     ],
                 },
                 request_only=True,
-            )
+            ),
+            OpenApiExample(
+                "Their answer",
+                value={
+                    "model": "black-76",
+                    "rows": [
+                        {
+                            "price": 210.5,
+                            "implied_volatility": 0.141092,
+                            "delta": 0.528143,
+                            "gamma": 0.000812,
+                            "theta_per_day": -13.284853,
+                            "vega_per_point": 13.785766,
+                            "rho_per_point": -0.0421,
+                            "time_to_expiry": 0.02,
+                            "greeks_reason": None,
+                        },
+                        {
+                            "price": 164.750915,
+                            "implied_volatility": 0.13,
+                            "delta": -0.468756,
+                            "gamma": 0.000881,
+                            "theta_per_day": -12.241506,
+                            "vega_per_point": 13.781103,
+                            "rho_per_point": -0.03295,
+                            "time_to_expiry": 0.02,
+                            "greeks_reason": None,
+                        },
+                    ],
+                },
+                response_only=True,
+            ),
         ],
     )
     def post(self, request: Request) -> Response:
@@ -93,7 +127,8 @@ class PayoffView(APIView):
         request=PayoffRequestSerializer,
         responses=PayoffAnswerSerializer,
         description="Payoff at the nearest expiry and profit before it, break-evens, the most and the least, the "
-        f"probability of profit, and Greeks in rupees, by leg and net. {NUMBERS}",
+        f"probability of profit, and Greeks in rupees, by leg and net. {NUMBERS} A leg that makes no sense, or whose "
+        "price is not known, is a 400 whose details name its index and field.",
         examples=[
             OpenApiExample(
                 "A call spread on explicit terms",
@@ -136,9 +171,8 @@ class PayoffView(APIView):
         ],
     )
     def post(self, request: Request) -> Response:
-        form = PayoffRequestSerializer(data=request.data)
-        form.is_valid(raise_exception=True)
-        return Response(evaluate(assemble(form.validated_data, years_until), form.validated_data))
+        asked = PayoffRequestSerializer(data=request.data).checked()
+        return Response(evaluate(assemble(asked, years_until), asked))
 
 
 def years_until(exchange: str, expiry: date) -> float:

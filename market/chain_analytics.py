@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from greeks.chain import Chain, ChainAnalytics, analyse, strike_implied_volatility
 from greeks.open_interest import Walls
+from market.chain_pricing import Model
 
 Floats = NDArray[np.float64]
 
@@ -50,13 +51,14 @@ def chain_of(
     strikes, place = np.unique(np.asarray(strike, np.float64), return_inverse=True)
     calls = np.asarray(is_call, np.bool_)
     rows = dict(zip(_BY_SIDE, (price, implied_volatility, oi, oi_change, volume), strict=True))
-    columns: dict[str, Floats] = {}
+    columns: dict[str, Any] = {}
     for name, values in rows.items():
         for side, of_side in (("call", calls), ("put", ~calls)):
-            column = columns[f"{side}_{name}"] = np.full(strikes.shape, np.nan)
+            column: Floats = np.full(strikes.shape, np.nan)
+            columns[f"{side}_{name}"] = column
             column[place[of_side]] = np.asarray(values, np.float64)[of_side]
     level = _known(pricing["underlying_price"])
-    on_forward = pricing["model"] == "black-76"
+    on_forward = pricing["model"] == Model.BLACK_76
     return Chain(
         strike=strikes,
         # Black–Scholes–Merton on a spot is Black-76 on the forward that the chain makes of it.

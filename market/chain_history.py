@@ -105,7 +105,8 @@ def daily_atm_iv(
     )
     chains: defaultdict[date, list[tuple[float, float]]] = defaultdict(list)
     for day, expiry, minute, volatility in rows:
-        chains[day].append((_years_until(expiry, minute), volatility))
+        if volatility is not None:  # the filter has seen to it; this is for the type
+            chains[day].append((_years_until(expiry, minute), volatility))
     found = ((day, monthly_volatility(chain)) for day, chain in sorted(chains.items()))
     return [(day, volatility) for day, volatility in found if math.isfinite(volatility)][-days:]
 

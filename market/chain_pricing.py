@@ -7,7 +7,7 @@ stream's numbers, which a test holds them to.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -33,10 +33,15 @@ PARITY_STRIKES: Final = 5
 STRIKES_LOOKED_AT: Final = 10
 FARTHEST_FORWARD: Final = 0.2
 
-BLACK_76, BLACK_SCHOLES_MERTON = "black-76", "black-scholes-merton"
-
 UNTRADED, CROSSED, NEGATIVE_PRICE = 1, 2, 4
 """Bits of a row's `flags`."""
+
+
+class Model(StrEnum):
+    """Black-76 on a forward, or Black–Scholes–Merton on a spot."""
+
+    BLACK_76 = "black-76"
+    BLACK_SCHOLES_MERTON = "black-scholes-merton"
 
 
 class GreeksReason(IntEnum):
@@ -123,11 +128,12 @@ class Underlying:
 class Priced(NamedTuple):
     """A chain on some terms: what its options were priced on, and row by row what follows."""
 
-    model: str
+    model: Model
     underlying_source: UnderlyingSource
     underlying_price: float
     underlying_age_ms: float
     price: Floats
+    at_middle: Mask
     implied_volatility: Floats
     greeks: Greeks
     reason: NDArray[np.int8]
@@ -145,18 +151,18 @@ def price_chain(quotes: Quotes, underlying: Underlying, years: float, terms: Pri
     years : to expiry, at the quotes' moment
     terms : rates, source, and which price stands for an option
     """
-    price, from_book = option_prices(quotes, terms.option_price)
+    price, at_middle = option_prices(quotes, terms.option_price)
     source, level, age_ms = _underlying_price(quotes, underlying, years, terms)
-    model = BLACK_SCHOLES_MERTON if source is UnderlyingSource.SPOT else BLACK_76
+    model = Model.BLACK_SCHOLES_MERTON if source is UnderlyingSource.SPOT else Model.BLACK_76
     with np.errstate(invalid="ignore"):
         too_old = underlying.time - quotes.last_trade_time > OLDEST_TRADE_SECONDS
-    reason = _unpriceable(quotes, price, level, ~from_book & too_old)
+    reason = _unpriceable(quotes, price, level, ~at_middle & too_old)
     volatility = np.full(price.shape, np.nan)
     greeks = Greeks(*np.full((len(Greeks._fields), price.size), np.nan))
     rows = np.flatnonzero(reason == GreeksReason.OK)
     given = level, quotes.strike[rows], years, terms.rate
     is_call = quotes.is_call[rows]
-    if model == BLACK_76:
+    if model is Model.BLACK_76:
         solved = black76.implied_volatility(price[rows], *given, is_call)
         found = black76.greeks(*given, solved.volatility, is_call)
     else:
@@ -165,16 +171,22 @@ def price_chain(quotes: Quotes, underlying: Underlying, years: float, terms: Pri
     volatility[rows], reason[rows] = solved.volatility, solved.reason
     for into, values in zip(greeks, found, strict=True):
         into[rows] = values
-    return Priced(model, source, level, age_ms, price, volatility, greeks, reason)
+    return Priced(model, source, level, age_ms, price, at_middle, volatility, greeks, reason)
 
 
 def option_prices(quotes: Quotes, option_price: OptionPrice = OptionPrice.MIDDLE) -> tuple[Floats, Mask]:
-    """What each option is worth: the middle of a good book, else its last trade; and where it is the book's."""
+    """What each option is worth: the middle of a good book, else its last trade; and where it is the book's middle."""
     if option_price is OptionPrice.LAST_PRICE:
         return quotes.last_price, np.zeros(quotes.last_price.shape, np.bool_)
     middle = _middles(quotes)
-    from_book = np.isfinite(middle)
-    return np.where(from_book, middle, quotes.last_price), from_book
+    at_middle = np.isfinite(middle)
+    return np.where(at_middle, middle, quotes.last_price), at_middle
+
+
+def stated_prices(options: Snapshot) -> Floats:
+    """What the stream took for each option's price, as its lines say: the book's middle, or the last trade."""
+    at_middle = np.array(options.columns["priced_at_middle"], np.bool_)
+    return np.where(at_middle, (options.numbers("bid") + options.numbers("ask")) / 2, options.numbers("last_price"))
 
 
 def _middles(quotes: Quotes) -> Floats:

@@ -1,6 +1,6 @@
 """From an underlying and an expiry to the answer about its chain: one query for the contracts, one read for the prices.
 
-The term structure and the history behind IV rank take two queries more, whose results are kept for a minute.
+The term structure and the history behind IV rank take two queries more, whose results are kept for a while.
 """
 
 import math
@@ -21,11 +21,12 @@ from market.latest import Row, read
 from market.models import Instrument
 from market.names import part_of
 from market.option_chain import Contract, Wanted, analytics, priced, quotes_answer
-from market.pricing_terms import PricingTerms
-from market.underlying_pricing import default_terms, terms_of
+from market.underlying_pricing import terms_of
 from market.underlyings import canonical_name
 
 KEPT_SECONDS: Final = 60
+# Days that are over do not change, and to read a year of them takes the database half a second.
+DAYS_KEPT_SECONDS: Final = 600
 _COLUMNS: Final = ("strike", "instrument_type", "tradingsymbol", "instrument_token", "exchange", "lot_size")
 
 Value = TypeVar("Value")
@@ -49,7 +50,8 @@ def read_chain(underlying: str, expiry: date, wanted: Wanted) -> dict[str, Any]:
     part, cash_part = part_of(name, expiry), part_of(name, None)
     expiries = kept(f"expiries:{name}", lambda: _living_expiries(name)) if wanted.analytics else []
     (options, cash), lines = read([part, cash_part], analytics=[part_of(name, day) for day in expiries])
-    chain = priced(options, cash, expiry, wanted, _terms(name, wanted)) if options else None
+    terms = terms_of(name) if wanted.overrides else None  # the stream's own numbers need no terms
+    chain = priced(options, cash, expiry, wanted, terms) if options else None
     answer: dict[str, Any] = {"underlying": name, "expiry": expiry, "exchange": rows[0][4], "lot_size": rows[0][5]}
     answer |= quotes_answer(contracts, chain, wanted, now=time.time(), stale_seconds=settings.STREAM_STALE_SECONDS)
     answer |= dict.fromkeys(("analytics", "term_structure", "implied_volatility_history"))
@@ -59,11 +61,6 @@ def read_chain(underlying: str, expiry: date, wanted: Wanted) -> dict[str, Any]:
         answer["term_structure"] = structure
         answer["implied_volatility_history"] = volatility_history(name, chain.options.source, structure)
     return answer
-
-
-def _terms(name: str, wanted: Wanted) -> PricingTerms:
-    """Only an override needs to know what the underlying's row says of the other terms."""
-    return terms_of(name) if wanted.overrides else default_terms()
 
 
 def _living_expiries(name: str) -> list[date]:
@@ -87,7 +84,9 @@ def volatility_history(name: str, source: str, structure: Sequence[Mapping[str, 
     ]
     current = chain_history.monthly_volatility(expiries)
     today = clock.today()
-    past = kept(f"iv:{name}:{source}:{today}", lambda: chain_history.daily_atm_iv(name, source, before=today))
+    past = kept(
+        f"iv:{name}:{source}:{today}", lambda: chain_history.daily_atm_iv(name, source, before=today), DAYS_KEPT_SECONDS
+    )
     values = [volatility for _, volatility in past]
     return {
         "maturity_days": chain_history.MATURITY_DAYS,
@@ -98,14 +97,14 @@ def volatility_history(name: str, source: str, structure: Sequence[Mapping[str, 
     }
 
 
-def kept(key: str, find: Callable[[], Value]) -> Value:
-    """What `find` gives, asked again after a minute. A cache that is away is done without."""
+def kept(key: str, find: Callable[[], Value], seconds: int = KEPT_SECONDS) -> Value:
+    """What `find` gives, asked again after so many seconds. A cache that is away is done without."""
     key = "market:" + key.replace(" ", "_")
     try:
         value: Value | None = cache.get(key)
         if value is None:
             value = find()
-            cache.set(key, value, KEPT_SECONDS)
+            cache.set(key, value, seconds)
     except RedisError:
         return find()
     return value

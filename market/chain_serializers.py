@@ -14,8 +14,8 @@ from market.pricing_terms import UnderlyingSource
 from market.serializers import NumberField
 
 NUMBERS: Final = (
-    "Prices, strikes and everything computed from them are JSON numbers here, as in the stream's lines; decimal strings "
-    "are for the instrument list, and for money in orders. A number that is not known is `null`, never 0."
+    "Prices, strikes and everything computed from them are JSON numbers here, as in the stream's lines; decimal "
+    "strings are for the instrument list, and for money in orders. A number that is not known is `null`, never 0."
 )
 SOURCES: Final = [source.value for source in UnderlyingSource]
 REASONS: Final = (
@@ -92,6 +92,9 @@ class OptionSerializer(serializers.Serializer[Any]):
     charm_per_day = number("Likewise: delta change per calendar day", required=False)
     vomma_per_point = number("Likewise: change of vega per volatility point", required=False)
     speed = number("Likewise: gamma change per 1.00 of the underlying", required=False)
+    priced_at_middle = serializers.BooleanField(
+        allow_null=True, help_text="Whether its price is the middle of bid and ask; if not, it is its last trade"
+    )
     greeks_reason = serializers.CharField(
         allow_null=True,
         help_text=f"Why there are no Greeks: {REASONS}, or {NOT_STREAMED} where the option has no prices at all",
@@ -147,7 +150,8 @@ class OptionChainSerializer(serializers.Serializer[Any]):
         allow_null=True,
         help_text="`not_streamed`: the chain is listed, but there are no prices of it",
     )
-    source = serializers.ChoiceField(choices=["live", "simulated", "replay"], allow_null=True)
+    # the stubs take `source` for the field\'s own attribute of that name
+    source = serializers.ChoiceField(choices=["live", "simulated", "replay"], allow_null=True)  # type: ignore[assignment]
     feed_state = serializers.CharField(allow_null=True, help_text="`live`, or why no prices come")
     market_time = number("Unix seconds by the market clock, when the newest prices were sent")
     sent_at = number("The same by system time")

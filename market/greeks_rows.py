@@ -8,14 +8,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from greeks import black76, black_scholes
-from market.chain_pricing import REASON_NAMES
+from market.chain_pricing import REASON_NAMES, Model
 from market.exceptions import RowsInvalid
 
 Floats = NDArray[np.float64]
@@ -25,11 +24,6 @@ YearsUntil = Callable[[str, date], float]
 MOST_ROWS: Final = 5_000
 NOT_FINITE: Final = "not_finite"
 DEFAULT_EXCHANGE: Final = "NFO"
-
-
-class Model(StrEnum):
-    BLACK_76 = "black-76"
-    BLACK_SCHOLES_MERTON = "black-scholes-merton"
 
 
 class Range(NamedTuple):

@@ -22,7 +22,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from market.exceptions import PricesUnavailable
-from market.names import RedisNames
+from market.names import RedisNames, analytics_part
 
 logger = logging.getLogger(__name__)
 
@@ -164,7 +164,7 @@ def read(parts: Sequence[str], *, analytics: Sequence[str] = ()) -> tuple[list[S
         If Redis does not answer.
     """
     names = RedisNames(settings.REDIS_PREFIX)
-    keys = [names.blob(part) for part in parts] + [names.analytics(part) for part in analytics]
+    keys = [names.blob(part) for part in parts] + [names.blob(analytics_part(part)) for part in analytics]
     if not keys:
         return [], []
     try:

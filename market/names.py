@@ -61,10 +61,6 @@ class RedisNames:
         """The key of the part's latest full value."""
         return f"{self.prefix}:latest:{part}"
 
-    def analytics(self, part: str) -> str:
-        """The key of the latest analytics of a part of options: one line of kind ``analytics``."""
-        return self.blob(f"{part}:analytics")
-
     @property
     def parts(self) -> str:
         """The hash token → part, rewritten when subscriptions change."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from greeks import black76, black_scholes
 from market.chain_analytics import analytics_of, chain_of
-from market.chain_pricing import BLACK_76, REASON_NAMES, Floats, Priced, Quotes, Underlying, option_prices, price_chain
+from market.chain_pricing import REASON_NAMES, Floats, Model, Priced, Quotes, Underlying, price_chain, stated_prices
 from market.latest import Snapshot
 from market.pricing_terms import PricingTerms, UnderlyingSource
 
@@ -105,12 +105,13 @@ class Chain:
     """Volatility and Greeks with `greeks_reason`, as JSON has them."""
 
 
-def priced(options: Snapshot, cash: Snapshot | None, expiry: date, wanted: Wanted, terms: PricingTerms) -> Chain:
-    """The chain as the stream priced it or, where `wanted` overrides one of its terms, priced anew on `terms`."""
+def priced(options: Snapshot, cash: Snapshot | None, expiry: date, wanted: Wanted, terms: PricingTerms | None) -> Chain:
+    """The chain as the stream priced it or, given the terms of its underlying, priced anew on what `wanted` makes of
+    them."""
     quotes = Quotes.of(options)
     pricing = dict(options.pricing or {})
-    names = (*GREEKS, "greeks_reason")
-    if wanted.overrides:
+    names = (*GREEKS, "priced_at_middle", "greeks_reason")
+    if terms is not None:
         own = replace(terms, **wanted.overrides)
         years = _known(pricing.get("time_to_expiry"))
         underlying = Underlying.of(cash, expiry.isoformat(), options.market_time)
@@ -118,9 +119,10 @@ def priced(options: Snapshot, cash: Snapshot | None, expiry: date, wanted: Wante
         pricing |= _pricing(found, own)
         price = found.price
         columns = {name: _numbers(values, name) for name, values in _greeks(found).items()}
+        columns["priced_at_middle"] = found.at_middle.tolist()
         columns["greeks_reason"] = [REASON_NAMES[reason] for reason in found.reason.tolist()]
     else:
-        price = option_prices(quotes, terms.option_price)[0]
+        price = stated_prices(options)
         nothing = [None] * len(options.places)
         columns = {name: list(options.columns.get(name, nothing)) for name in names}
     if wanted.second_order:
@@ -136,7 +138,7 @@ def _greeks(found: Priced) -> dict[str, Floats]:
 
 def _pricing(found: Priced, terms: PricingTerms) -> dict[str, Any]:
     return {
-        "model": found.model,
+        "model": found.model.value,
         "underlying_source": found.underlying_source.value,
         "underlying_price": _or_none(found.underlying_price),
         "underlying_age_ms": _or_none(found.underlying_age_ms),
@@ -157,7 +159,7 @@ def _second_order(
         np.array(implied_volatility, np.float64),
         quotes.is_call,
     )
-    if pricing.get("model") == BLACK_76:
+    if pricing.get("model") == Model.BLACK_76:
         found = black76.second_order(*terms)
     else:
         found = black_scholes.second_order(*terms, _known(pricing.get("dividend_yield")))
@@ -188,7 +190,7 @@ def quotes_answer(
     places: Mapping[int, int] = {}
     passed = 0.0
     options = chain.options if chain else None
-    greeks = (*GREEKS, *(SECOND_ORDER if wanted.second_order else ()), "greeks_reason")
+    greeks = (*GREEKS, *(SECOND_ORDER if wanted.second_order else ()), "priced_at_middle", "greeks_reason")
     if chain and options:
         places, passed = options.places, options.passed_ms(now)
         nothing = [None] * len(places)

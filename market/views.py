@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from accounts import clock
 from accounts.exceptions import NotFound
 from accounts.permissions import MayRead
+from market.chain_examples import EXAMPLES
 from market.chain_reading import read_chain
 from market.chain_serializers import NUMBERS, ChainQuery, OptionChainSerializer
 from market.models import Instrument
@@ -82,6 +83,7 @@ class OptionChainViewSet(viewsets.GenericViewSet[Instrument]):
         responses=OptionChainSerializer,
         description="One expiry with last prices, volatilities, Greeks and analytics. A chain that is listed but not "
         f"streamed is answered with `reason` `not_streamed` and no prices. {NUMBERS}",
+        examples=EXAMPLES,
     )
     @action(detail=True, url_path=r"(?P<expiry>[0-9]{4}-[0-9]{2}-[0-9]{2})", pagination_class=None)
     def chain(self, request: Request, underlying: str, expiry: str) -> Response:

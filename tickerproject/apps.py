@@ -6,6 +6,8 @@ class TickerProjectConfig(AppConfig):
     name = "tickerproject"
 
     def ready(self) -> None:
+        from tickerproject.api import openapi  # noqa: F401  (importing it registers it)
+
         if settings.PRODUCTION:
             # Models can be imported only once every app is loaded.
             from tickerproject.production import refuse_unsafe_settings

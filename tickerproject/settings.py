@@ -118,7 +118,12 @@ def redis_database(number: int) -> str:
 
 
 CACHES = {
-    "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": redis_database(1)},
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": redis_database(1),
+        # What is cached can be done without: a Redis that is silent must not hold up a request.
+        "OPTIONS": {"socket_timeout": 1.0, "socket_connect_timeout": 0.5},
+    },
 }
 CHANNEL_LAYERS = {
     "default": {
@@ -211,6 +216,15 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
+    "ENUM_NAME_OVERRIDES": {
+        "ActionEnum": "accounts.actions.Action.choices",
+        "OptionTypeEnum": ["CE", "PE"],
+        "InstrumentTypeEnum": ["EQ", "FUT", "CE", "PE"],
+        "NumberSourceEnum": ["given", "market", "model"],
+        "SpotSourceEnum": ["given", "market"],
+        "FeedSourceEnum": ["live", "simulated", "replay"],
+        "PricingModelEnum": ["black-76", "black-scholes-merton"],
+    },
 }
 
 # --- static files: hashed names, so that browsers may keep them for ever ---

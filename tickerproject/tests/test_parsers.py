@@ -1,6 +1,7 @@
 import contextlib
 import json
 from io import BytesIO
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -52,6 +53,18 @@ def test_hostile_json_is_refused_in_words(raw: bytes, complaint: str) -> None:
 def test_no_bytes_are_an_error_of_ours(raw: bytes) -> None:
     with contextlib.suppress(ParseError):
         parse_json(raw)
+
+
+def test_a_view_may_take_more_than_the_others() -> None:
+    context = {"view": SimpleNamespace(largest_body_bytes=200_000, most_keys=2_000)}
+    body = json.dumps({str(n): "x" * 60 for n in range(1_500)}).encode()
+    assert len(StrictJSONParser().parse(BytesIO(body), parser_context=context)) == 1_500
+    with pytest.raises(BodyTooLarge):
+        StrictJSONParser().parse(BytesIO(body))
+    with pytest.raises(ParseError, match="2000 keys"):
+        StrictJSONParser().parse(
+            BytesIO(json.dumps({str(n): 0 for n in range(2_001)}).encode()), parser_context=context
+        )
 
 
 def test_a_body_over_the_limit_is_refused_without_being_read_whole(settings: Settings) -> None:
