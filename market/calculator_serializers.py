@@ -6,10 +6,10 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from accounts.serializers import StrictSerializer
-from market.chain_pricing import Model
 from market.chain_serializers import number
 from market.exceptions import InputInvalid, RowsInvalid
 from market.greeks_rows import LEVEL, MOST_ROWS, NOT_FINITE, PRICE, RATE, YEARS, Range
+from market.pricing_rules import Model
 from market.serializers import NumberField
 from market.strategies import MOST_POINTS, MOST_SHIFTS
 from market.strategy_legs import GIVEN, MARKET, MODEL, MOST_LEGS

@@ -20,10 +20,10 @@ from market.calculator_serializers import (
     PayoffAnswerSerializer,
     PayoffRequestSerializer,
 )
-from market.chain_pricing import Model
 from market.chain_serializers import NUMBERS
 from market.exceptions import CalendarMissing
 from market.greeks_rows import MOST_ROWS, answers, read_rows
+from market.pricing_rules import Model
 from market.strategies import evaluate
 from market.strategy_legs import assemble
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from greeks.chain import Chain, ChainAnalytics, analyse, strike_implied_volatility
 from greeks.open_interest import Walls
-from market.chain_pricing import Model
+from market.pricing_rules import Model
 
 Floats = NDArray[np.float64]
 

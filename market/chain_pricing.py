@@ -1,67 +1,34 @@
 """A snapshot's options priced anew on other terms than the stream's: by the same rules, for one expiry, without Django.
 
-Which price stands for an option, what forward its chain implies and when a price is too old to be believed are the
-stream's own rules (`streaming.pricing`), restated for one chain's columns: on the stream's terms this gives the
-stream's numbers, which a test holds them to.
+The rules are the stream's own (`market.pricing_rules`), applied to one chain's columns: on the stream's terms this
+gives the stream's numbers, which a test holds them to.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from enum import IntEnum, StrEnum
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from greeks import black76, black_scholes
-from greeks.implied_volatility import Reason
 from greeks.kernel import Greeks
 from greeks.parity import LEAST_PAIRS
 from market.latest import Snapshot
+from market.pricing_rules import (
+    FARTHEST_FORWARD,
+    OLDEST_TRADE_SECONDS,
+    PARITY_STRIKES,
+    STRIKES_LOOKED_AT,
+    GreeksReason,
+    Model,
+    middles,
+    unpriceable,
+)
 from market.pricing_terms import OptionPrice, PricingTerms, UnderlyingSource
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-
-WIDEST_SPREAD: Final = 0.5
-"""As a fraction of the middle: a wider book says nothing…"""
-ALWAYS_NARROW: Final = 0.25
-"""…unless it is this narrow in currency, as the book of an option worth a few ticks is."""
-OLDEST_TRADE_SECONDS: Final = 300.0
-"""How long before the underlying's last time a trade may lie and still be taken for the option's price."""
-PARITY_STRIKES: Final = 5
-STRIKES_LOOKED_AT: Final = 10
-FARTHEST_FORWARD: Final = 0.2
-
-UNTRADED, CROSSED, NEGATIVE_PRICE = 1, 2, 4
-"""Bits of a row's `flags`."""
-
-
-class Model(StrEnum):
-    """Black-76 on a forward, or Black–Scholes–Merton on a spot."""
-
-    BLACK_76 = "black-76"
-    BLACK_SCHOLES_MERTON = "black-scholes-merton"
-
-
-class GreeksReason(IntEnum):
-    """Why a row has no Greeks; lower case in answers, where a row that has them says null."""
-
-    OK = Reason.OK
-    BELOW_INTRINSIC = Reason.BELOW_INTRINSIC
-    ABOVE_BOUND = Reason.ABOVE_BOUND
-    NO_TIME_VALUE = Reason.NO_TIME_VALUE
-    BAD_INPUT = Reason.BAD_INPUT
-    STALE = 5
-    """The only price is a trade long before the underlying's."""
-    UNTRADED = 6
-    CROSSED = 7
-    NEGATIVE_PRICE = 8
-    NO_PRICE = 9
-    NO_UNDERLYING = 10
-
-
-REASON_NAMES: Final = [None, *(reason.name.lower() for reason in GreeksReason if reason)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +123,7 @@ def price_chain(quotes: Quotes, underlying: Underlying, years: float, terms: Pri
     model = Model.BLACK_SCHOLES_MERTON if source is UnderlyingSource.SPOT else Model.BLACK_76
     with np.errstate(invalid="ignore"):
         too_old = underlying.time - quotes.last_trade_time > OLDEST_TRADE_SECONDS
-    reason = _unpriceable(quotes, price, level, ~at_middle & too_old)
+    reason = unpriceable(price, np.full(price.shape, level), quotes.flags, ~at_middle & too_old)
     volatility = np.full(price.shape, np.nan)
     greeks = Greeks(*np.full((len(Greeks._fields), price.size), np.nan))
     rows = np.flatnonzero(reason == GreeksReason.OK)
@@ -178,7 +145,7 @@ def option_prices(quotes: Quotes, option_price: OptionPrice = OptionPrice.MIDDLE
     """What each option is worth: the middle of a good book, else its last trade; and where it is the book's middle."""
     if option_price is OptionPrice.LAST_PRICE:
         return quotes.last_price, np.zeros(quotes.last_price.shape, np.bool_)
-    middle = _middles(quotes)
+    middle = middles(quotes.bid, quotes.ask)
     at_middle = np.isfinite(middle)
     return np.where(at_middle, middle, quotes.last_price), at_middle
 
@@ -187,15 +154,6 @@ def stated_prices(options: Snapshot) -> Floats:
     """What the stream took for each option's price, as its lines say: the book's middle, or the last trade."""
     at_middle = np.array(options.columns["priced_at_middle"], np.bool_)
     return np.where(at_middle, (options.numbers("bid") + options.numbers("ask")) / 2, options.numbers("last_price"))
-
-
-def _middles(quotes: Quotes) -> Floats:
-    """The middle of each book; nan where one side is missing or they are crossed or too far apart."""
-    with np.errstate(invalid="ignore"):
-        middle = (quotes.bid + quotes.ask) / 2
-        spread = quotes.ask - quotes.bid
-        good = (quotes.bid > 0) & (spread >= 0) & ((spread <= WIDEST_SPREAD * middle) | (spread <= ALWAYS_NARROW))
-    return np.where(good, middle, np.nan)
 
 
 def _underlying_price(
@@ -220,7 +178,7 @@ def parity_forward(quotes: Quotes, spot: float, years: float, terms: PricingTerm
     F = K + (C - P)·e^(rT): the median over the few strikes where call and put are worth most nearly the same. Only
     strikes around where the spot is carried to are looked at, and a forward far from the spot is none.
     """
-    middle = np.where(quotes.flags == 0, _middles(quotes), np.nan)
+    middle = np.where(quotes.flags == 0, middles(quotes.bid, quotes.ask), np.nan)
     calls, puts = np.flatnonzero(quotes.is_call), np.flatnonzero(~quotes.is_call)
     strikes, of_calls, of_puts = np.intersect1d(quotes.strike[calls], quotes.strike[puts], return_indices=True)
     calls, puts = calls[of_calls], puts[of_puts]
@@ -238,16 +196,3 @@ def parity_forward(quotes: Quotes, spot: float, years: float, terms: PricingTerm
     if abs(forward - spot) > FARTHEST_FORWARD * spot:
         return np.nan, np.nan
     return forward, float(np.maximum(quotes.age_ms[calls[nearest]], quotes.age_ms[puts[nearest]]).max())
-
-
-def _unpriceable(quotes: Quotes, price: Floats, level: float, stale: Mask) -> NDArray[np.int8]:
-    """Why an option is not even tried, as `GreeksReason`; the last that applies."""
-    reason = np.zeros(price.shape, np.int8)
-    reason[stale] = GreeksReason.STALE
-    if not level > 0:
-        reason[:] = GreeksReason.NO_UNDERLYING
-    reason[~(price > 0)] = GreeksReason.NO_PRICE
-    reason[(quotes.flags & UNTRADED) != 0] = GreeksReason.UNTRADED
-    reason[(quotes.flags & CROSSED) != 0] = GreeksReason.CROSSED
-    reason[(quotes.flags & NEGATIVE_PRICE) != 0] = GreeksReason.NEGATIVE_PRICE
-    return reason

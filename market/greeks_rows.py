@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from greeks import black76, black_scholes
-from market.chain_pricing import REASON_NAMES, Model
 from market.exceptions import RowsInvalid
+from market.pricing_rules import REASON_NAMES, Model
 
 Floats = NDArray[np.float64]
 YearsUntil = Callable[[str, date], float]

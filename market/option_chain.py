@@ -15,8 +15,9 @@ import numpy as np
 
 from greeks import black76, black_scholes
 from market.chain_analytics import analytics_of, chain_of
-from market.chain_pricing import REASON_NAMES, Floats, Model, Priced, Quotes, Underlying, price_chain, stated_prices
+from market.chain_pricing import Floats, Priced, Quotes, Underlying, price_chain, stated_prices
 from market.latest import Snapshot
+from market.pricing_rules import REASON_NAMES, Model
 from market.pricing_terms import PricingTerms, UnderlyingSource
 
 NOT_STREAMED: Final = "not_streamed"

@@ -15,12 +15,13 @@ import numpy as np
 
 from greeks import positions
 from greeks.positions import Kind, Legs
-from market.chain_pricing import Model, Underlying, stated_prices
+from market.chain_pricing import Underlying, stated_prices
 from market.exceptions import InputInvalid, RowsInvalid
 from market.greeks_rows import DEFAULT_EXCHANGE, YearsUntil
 from market.latest import Snapshot, read
 from market.models import Instrument
 from market.names import part_of
+from market.pricing_rules import Model
 from market.underlying_pricing import default_terms, terms_of
 from market.underlyings import canonical_name
 

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from market.chain_analytics import analytics_of, chain_of
 from market.names import analytics_part
+from market.pricing_rules import GreeksReason
 from streaming.contracts import Part
-from streaming.pricing import GreeksReason, Moment, PricingSettings, price_options, price_parts
+from streaming.pricing import Moment, PricingSettings, price_options, price_parts
 from streaming.snapshots import Line, Stamp, head_of, pricing_heads
 from streaming.ticks import MISSING, TickTable
 from streaming.turns import Turns
@@ -76,7 +77,7 @@ class ChainAnalyser:
         sizes = [len(part.slots) for part in due]
         slots = np.concatenate([part.slots for part in due])
         pricings = price_parts(table, due, moment, self.settings)
-        priced = price_options(table, slots, np.repeat(np.arange(len(due)), sizes), pricings, self.settings)
+        priced = price_options(table, slots, np.repeat(np.arange(len(due)), sizes), pricings)
         oi, previous_oi = _known(table["oi"][slots]), _known(table["previous_oi"][slots])
         columns = {
             "strike": instruments.strike[slots],

@@ -8,7 +8,6 @@ the last. All options of all parts asked for are priced in one call per model.
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum, StrEnum
 from typing import Final
 
 import numpy as np
@@ -16,52 +15,30 @@ from numpy.typing import NDArray
 
 from greeks import black76, black_scholes
 from greeks.expiry import years_between
-from greeks.implied_volatility import Reason as Unsolved
 from greeks.kernel import Greeks
 from greeks.parity import LEAST_PAIRS
+from market.pricing_rules import (
+    FARTHEST_FORWARD,
+    OLDEST_TRADE_SECONDS,
+    PARITY_STRIKES,
+    STRIKES_LOOKED_AT,
+    GreeksReason,
+    Model,
+    middles,
+    unpriceable,
+)
 from market.pricing_terms import OptionPrice, PricingTerms, UnderlyingSource
 from streaming.contracts import UNKNOWN, Part
 from streaming.packets import DEPTH_LEVELS
 from streaming.ticks import MISSING, TickTable
-from streaming.validation import Flag
 
 Floats = NDArray[np.float64]
 Slots = NDArray[np.intp]
-
-PARITY_STRIKES: Final = 5
-"""How many strikes, the nearest to the money, the forward is the median of."""
-STRIKES_LOOKED_AT: Final = 10
-"""On either side of where the spot puts the forward."""
-FARTHEST_FORWARD: Final = 0.2
-"""A forward this far (a fraction) from the spot is no forward: the book is broken."""
-
-
-class Model(StrEnum):
-    BLACK_76 = "black-76"
-    BLACK_SCHOLES_MERTON = "black-scholes-merton"
-
 
 SOURCES: Final = tuple(UnderlyingSource)
 _ORDERS: Final = {
     chosen: (first, *(other for other in range(len(SOURCES)) if other != first)) for first, chosen in enumerate(SOURCES)
 }
-
-
-class GreeksReason(IntEnum):
-    """Why a row has no Greeks; lower case on the wire, where a row that has them says null."""
-
-    OK = Unsolved.OK
-    BELOW_INTRINSIC = Unsolved.BELOW_INTRINSIC
-    ABOVE_BOUND = Unsolved.ABOVE_BOUND
-    NO_TIME_VALUE = Unsolved.NO_TIME_VALUE
-    BAD_INPUT = Unsolved.BAD_INPUT
-    STALE = 5
-    """The only price is a trade long before the underlying's."""
-    UNTRADED = 6
-    CROSSED = 7
-    NEGATIVE_PRICE = 8
-    NO_PRICE = 9
-    NO_UNDERLYING = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +47,6 @@ class PricingSettings:
 
     terms: PricingTerms = field(default_factory=PricingTerms)
     terms_of_underlying: Mapping[str, PricingTerms] = field(default_factory=dict)
-    widest_spread: float = 0.5
-    """As a fraction of the middle: a wider book says nothing…"""
-    always_narrow: float = 0.25
-    """…unless it is this narrow in currency, as the book of an option worth a few ticks is."""
-    oldest_trade_seconds: float = 300.0
-    """How long before the underlying's last time a trade may lie and still be taken for the option's price."""
 
     def terms_of(self, underlying: str) -> PricingTerms:
         return self.terms_of_underlying.get(underlying, self.terms)
@@ -125,16 +96,10 @@ class PricedOptions:
     reason: NDArray[np.int8]
 
 
-def _middles(table: TickTable, slots: Slots, settings: PricingSettings) -> Floats:
-    """The middle of each book; nan where one side is missing or they are crossed or too far apart."""
-    bid = table["depth_price"][slots, 0]
-    ask = table["depth_price"][slots, DEPTH_LEVELS]
-    middle = (bid + ask) / 2
-    spread = ask - bid
-    good = (
-        (bid > 0) & (spread >= 0) & ((spread <= settings.widest_spread * middle) | (spread <= settings.always_narrow))
-    )
-    return np.where(good, middle, np.nan)
+def _middles(table: TickTable, slots: Slots) -> Floats:
+    """The middle of each option's book."""
+    prices = table["depth_price"]
+    return middles(prices[slots, 0], prices[slots, DEPTH_LEVELS])
 
 
 def price_parts(table: TickTable, parts: Sequence[Part], moment: Moment, settings: PricingSettings) -> PartPricings:
@@ -145,7 +110,7 @@ def price_parts(table: TickTable, parts: Sequence[Part], moment: Moment, setting
     dividend_yield = np.array([one.dividend_yield for one in terms])
     spots, futures = _Linked(table, [part.spot for part in parts]), _Linked(table, [part.future for part in parts])
     carried = spots.price * np.exp((rate - dividend_yield) * years)
-    forward, quoted_at = _parity_forwards(table, parts, rate * years, carried, settings)
+    forward, quoted_at = _parity_forwards(table, parts, rate * years, carried)
     forward[np.abs(forward - spots.price) > FARTHEST_FORWARD * spots.price] = np.nan
     expires_too = np.array([part.future_expires_too for part in parts], np.bool_)
     price = np.stack([forward, np.where(expires_too, futures.price, np.nan), spots.price])
@@ -181,9 +146,7 @@ class _Linked:
         self.exchange_timestamp: NDArray[np.int64] = np.where(exists, table["exchange_timestamp"][slots], MISSING)
 
 
-def _parity_forwards(
-    table: TickTable, parts: Sequence[Part], interest: Floats, about: Floats, settings: PricingSettings
-) -> tuple[Floats, Floats]:
+def _parity_forwards(table: TickTable, parts: Sequence[Part], interest: Floats, about: Floats) -> tuple[Floats, Floats]:
     """Each part's forward by put–call parity, F = K + (C - P)·e^(rT), and when the oldest quote in it was received.
 
     `interest` is rT, `about` where the forward lies as far as is known (nan: not at all).
@@ -197,7 +160,7 @@ def _parity_forwards(
     number = np.repeat(np.arange(len(parts)), [len(of_part) for of_part in pairs])
     calls, puts = np.concatenate(pairs).T if pairs else np.empty((2, 0), np.intp)
     ok = (table["flags"][calls] == 0) & (table["flags"][puts] == 0)
-    difference = _middles(table, calls, settings) - _middles(table, puts, settings)
+    difference = _middles(table, calls) - _middles(table, puts)
     usable = np.flatnonzero(ok & np.isfinite(difference))
     # Of each part the first few in order of |C - P|: nearest to the money first.
     order = usable[np.lexsort((np.abs(difference[usable]), number[usable]))]
@@ -234,11 +197,9 @@ def _medians(rows: Floats, counts: NDArray[np.intp]) -> Floats:
     return np.asarray((low + high) / 2)
 
 
-def price_options(
-    table: TickTable, slots: Slots, of_part: NDArray[np.intp], pricings: PartPricings, settings: PricingSettings
-) -> PricedOptions:
+def price_options(table: TickTable, slots: Slots, of_part: NDArray[np.intp], pricings: PartPricings) -> PricedOptions:
     """Implied volatilities and Greeks of options of any parts; `of_part` tells each row's place in `pricings`."""
-    middle = _middles(table, slots, settings)
+    middle = _middles(table, slots)
     at_middle = np.isfinite(middle)
     if pricings.from_trades.any():
         at_middle &= ~pricings.from_trades[of_part]
@@ -246,8 +207,8 @@ def price_options(
     underlying = pricings.underlying_price[of_part]
     years, rate = pricings.time_to_expiry[of_part], pricings.rate[of_part]
     on_spot = pricings.on_spot[of_part]
-    traded_long_ago = _traded_long_before(table, slots, pricings.underlying_time[of_part], settings)
-    reason = _unpriceable(table, slots, price, underlying, ~at_middle & traded_long_ago)
+    traded_long_ago = _traded_long_before(table, slots, pricings.underlying_time[of_part])
+    reason = unpriceable(price, underlying, table["flags"][slots], ~at_middle & traded_long_ago)
     volatility = np.full(len(slots), np.nan)
     greeks = Greeks(*np.full((len(Greeks._fields), len(slots)), np.nan))
     strike, is_call = table.instruments.strike[slots], table.instruments.is_call[slots]
@@ -270,30 +231,12 @@ def price_options(
     return PricedOptions(price, at_middle, volatility, greeks, reason)
 
 
-def _traded_long_before(
-    table: TickTable, slots: Slots, underlying_time: Floats, settings: PricingSettings
-) -> NDArray[np.bool_]:
+def _traded_long_before(table: TickTable, slots: Slots, underlying_time: Floats) -> NDArray[np.bool_]:
     """Options last traded so long before the underlying that the price says nothing about now.
 
     Measured against the underlying's own last time, not the clock: after the close both stand still, and still agree.
     """
     traded_at = table["last_trade_time"][slots]
-    long_ago: NDArray[np.bool_] = underlying_time - traded_at > settings.oldest_trade_seconds
+    long_ago: NDArray[np.bool_] = underlying_time - traded_at > OLDEST_TRADE_SECONDS
     long_ago &= traded_at != MISSING
     return long_ago
-
-
-def _unpriceable(
-    table: TickTable, slots: Slots, price: Floats, underlying: Floats, stale: NDArray[np.bool_]
-) -> NDArray[np.int8]:
-    """Why an option is not even tried, as `GreeksReason`; the last that applies."""
-    flags = table["flags"][slots]
-    reason = np.zeros(len(slots), np.int8)
-    reason[stale] = GreeksReason.STALE
-    reason[~(underlying > 0)] = GreeksReason.NO_UNDERLYING
-    reason[~(price > 0)] = GreeksReason.NO_PRICE
-    if flags.any():
-        reason[(flags & Flag.UNTRADED) != 0] = GreeksReason.UNTRADED
-        reason[(flags & Flag.CROSSED) != 0] = GreeksReason.CROSSED
-        reason[(flags & Flag.NEGATIVE_PRICE) != 0] = GreeksReason.NEGATIVE_PRICE
-    return reason

@@ -15,12 +15,11 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from market.pricing_rules import REASON_NAMES, Model
 from streaming.contracts import Instruments, Part
 from streaming.packets import DEPTH_LEVELS
 from streaming.pricing import (
     SOURCES,
-    GreeksReason,
-    Model,
     Moment,
     PartPricings,
     PricingSettings,
@@ -34,7 +33,7 @@ Column = NDArray[Any] | list[Any]
 
 SCHEMA: Final = 1
 
-_REASON_NAMES: Final = np.array([None, *(reason.name.lower() for reason in GreeksReason if reason)], object)
+_REASON_NAMES: Final = np.array(REASON_NAMES, object)
 # Decimals kept of each, so that what is dropped is far below a tick (gamma is small where the underlying is large).
 _GREEKS: Final = {"delta": 6, "gamma": 10, "theta_per_day": 4, "vega_per_point": 4, "rho_per_point": 4}
 _VOLATILITY_DECIMALS: Final = 6
@@ -150,7 +149,7 @@ class PartEncoder:
         }
 
     def _option_columns(self, slots: Slots, of_part: NDArray[np.intp], pricings: PartPricings) -> dict[str, Column]:
-        priced = price_options(self.table, slots, of_part, pricings, self.settings)
+        priced = price_options(self.table, slots, of_part, pricings)
         greeks = {name: np.round(getattr(priced.greeks, name), decimals) for name, decimals in _GREEKS.items()}
         return {
             "strike": self._instruments.strike[slots],

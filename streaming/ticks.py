@@ -11,9 +11,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from market.pricing_rules import Flag
 from streaming.contracts import UNKNOWN, Instruments
 from streaming.packets import DEPTH_LEVELS, Block, Window
-from streaming.validation import Flag, Known, Policy, judge
+from streaming.validation import Known, Policy, judge
 
 MISSING: Final = -1
 """In integer columns, what nan is in the others: never received."""

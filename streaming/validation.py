@@ -7,12 +7,13 @@ computed with: a flagged row is shown, and feeds no Greek and no risk figure.
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import IntFlag, StrEnum
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from market.pricing_rules import Flag
 from streaming.packets import DEPTH_LEVELS
 
 
@@ -28,17 +29,6 @@ class Reason(StrEnum):
     UNTRADED = "untraded"
     CROSSED = "crossed"
     NEGATIVE_PRICE = "negative_price"
-
-
-class Flag(IntFlag):
-    """Bits of a row's `flags`."""
-
-    UNTRADED = 1
-    """The last price is zero: not traded yet, or before the open."""
-    CROSSED = 2
-    """The best bid is above the best offer."""
-    NEGATIVE_PRICE = 4
-    """A price below zero, as a commodity's may be."""
 
 
 @dataclass(frozen=True, slots=True)

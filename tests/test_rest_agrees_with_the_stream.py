@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from market.chain_pricing import REASON_NAMES, GreeksReason, Quotes, Underlying, price_chain
+from market.chain_pricing import Quotes, Underlying, price_chain
 from market.latest import parse
+from market.pricing_rules import REASON_NAMES
 from market.pricing_terms import OptionPrice, PricingTerms, UnderlyingSource
 from streaming import pricing
 from streaming.snapshots import PartEncoder, Stamp
@@ -55,17 +56,3 @@ def test_on_the_streams_terms_a_chain_is_priced_as_the_stream_does(
         assert getattr(found.greeks, name) == pytest.approx(options.numbers(name), abs=10**-decimals, nan_ok=True), name
     assert found.at_middle.tolist() == options.columns["priced_at_middle"]
     assert np.isnan(found.implied_volatility).any() == broken
-
-
-def test_the_limits_and_reasons_are_the_streams() -> None:
-    from market import chain_pricing
-
-    settings = pricing.PricingSettings()
-    assert (settings.widest_spread, settings.always_narrow, settings.oldest_trade_seconds) == (
-        chain_pricing.WIDEST_SPREAD,
-        chain_pricing.ALWAYS_NARROW,
-        chain_pricing.OLDEST_TRADE_SECONDS,
-    )
-    assert {reason.name: reason.value for reason in GreeksReason} == {
-        reason.name: reason.value for reason in pricing.GreeksReason
-    }

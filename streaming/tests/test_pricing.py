@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from greeks.parity import implied_forward
+from market.pricing_rules import GreeksReason
 from market.pricing_terms import OptionPrice, PricingTerms, UnderlyingSource
 from streaming.contracts import CALL, PUT, UNKNOWN, Contract, Instruments
 from streaming.pricing import (
     SOURCES,
-    GreeksReason,
     Moment,
     PricedOptions,
     PricingSettings,
@@ -31,7 +31,7 @@ def ticked() -> TickTable:
 def priced(table: TickTable, settings: PricingSettings = SETTINGS) -> PricedOptions:
     part = table.instruments.parts[PART]
     pricings = price_parts(table, [part], Moment(NOW, 1_000.0), settings)
-    return price_options(table, part.slots, np.zeros(len(part.slots), np.intp), pricings, settings)
+    return price_options(table, part.slots, np.zeros(len(part.slots), np.intp), pricings)
 
 
 def reason_of(table: TickTable, token: int) -> GreeksReason:
@@ -156,7 +156,7 @@ def test_at_expiry_nothing_raises_and_no_greek_is_made_up() -> None:
     table = ticked()
     part = table.instruments.parts[PART]
     pricings = price_parts(table, [part], Moment(chain.CLOSES_AT, 1_000.0), SETTINGS)
-    found = price_options(table, part.slots, np.zeros(len(part.slots), np.intp), pricings, SETTINGS)
+    found = price_options(table, part.slots, np.zeros(len(part.slots), np.intp), pricings)
     assert pricings.time_to_expiry[0] == 0
     assert np.isnan(found.implied_volatility).all()
     assert (found.reason != GreeksReason.OK).all()

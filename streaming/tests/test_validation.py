@@ -1,11 +1,12 @@
 import pytest
 
+from market.pricing_rules import Flag
 from streaming.contracts import CALL, PUT, Instruments
 from streaming.packets import Window, decode_window
 from streaming.tests import chain, frames
 from streaming.tests.chain import FUTURE_TOKEN, INDEX_TOKEN, NOW, option_token, slot, tick
 from streaming.ticks import TickTable
-from streaming.validation import Flag, Policy, Reason
+from streaming.validation import Policy, Reason
 
 CALL_TOKEN = option_token(25_000.0, CALL)
 PUT_TOKEN = option_token(25_000.0, PUT)
