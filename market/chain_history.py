@@ -11,7 +11,6 @@ from django.db.models.functions import TruncDate
 
 from accounts import clock
 from accounts.clock import IST
-from greeks.expiry import SECONDS_A_YEAR
 from greeks.term_structure import constant_maturity
 from market.models import ChainMinute
 
@@ -19,8 +18,6 @@ MATURITY_DAYS: Final = 30.0
 SHORTEST_DAYS: Final = 7.0
 """An expiry nearer than this is no stand-in for a month: its volatility is that of a few days' events."""
 SESSIONS_A_YEAR: Final = 252
-CLOSES_AT_HOUR: Final = 15.5
-"""IST. To some minutes the same for every market of options here; a month's volatility does not feel the rest."""
 
 _KEY: Final = ("underlying", "expiry", "minute", "source")
 _VALUES: Final = tuple(field.name for field in ChainMinute._meta.concrete_fields if field.name not in ("id", *_KEY))
@@ -44,6 +41,7 @@ def chain_minute(
         **{
             name: analytics[name]
             for name in (
+                "time_to_expiry",
                 "spot",
                 "forward",
                 "atm_strike",
@@ -94,6 +92,7 @@ def daily_atm_iv(
             underlying=underlying,
             source=source,
             atm_implied_volatility__isnull=False,
+            time_to_expiry__isnull=False,
             minute__lt=end,
             # Seven days hold five sessions, fewer around holidays.
             minute__gte=end - timedelta(days=math.ceil(days * 1.6) + 10),
@@ -101,12 +100,12 @@ def daily_atm_iv(
         .annotate(day=TruncDate("minute", tzinfo=IST))
         .order_by("day", "expiry", "-minute")
         .distinct("day", "expiry")
-        .values_list("day", "expiry", "minute", "atm_implied_volatility")
+        .values_list("day", "time_to_expiry", "atm_implied_volatility")
     )
     chains: defaultdict[date, list[tuple[float, float]]] = defaultdict(list)
-    for day, expiry, minute, volatility in rows:
-        if volatility is not None:  # the filter has seen to it; this is for the type
-            chains[day].append((_years_until(expiry, minute), volatility))
+    for day, years, volatility in rows:
+        if years is not None and volatility is not None:  # the filter has seen to it; this is for the type
+            chains[day].append((years, volatility))
     found = ((day, monthly_volatility(chain)) for day, chain in sorted(chains.items()))
     return [(day, volatility) for day, volatility in found if math.isfinite(volatility)][-days:]
 
@@ -141,8 +140,3 @@ def forget_older_than(days: int) -> int:
         deleted += count
         if count < _BATCH:
             return deleted
-
-
-def _years_until(expiry: date, minute: datetime) -> float:
-    closes = datetime.combine(expiry, datetime.min.time(), IST) + timedelta(hours=CLOSES_AT_HOUR)
-    return (closes - minute).total_seconds() / SECONDS_A_YEAR

@@ -286,6 +286,7 @@ class ChainMinute(models.Model):
     expiry = models.DateField()
     minute = models.DateTimeField(help_text="Market time, the minute's beginning")
     source = models.CharField(max_length=16, help_text="live, simulated or replay: never mixed")
+    time_to_expiry = models.FloatField(null=True, help_text="Years of 365 days to the contracts' close")
     spot = models.FloatField(null=True)
     forward = models.FloatField(null=True)
     atm_strike = models.FloatField(null=True)

@@ -22,6 +22,7 @@ def minute(at: datetime, *, days: int = 30, volatility: float | None = 0.15, sou
         expiry=(at + timedelta(days=days)).date(),
         minute=at,
         source=source,
+        time_to_expiry=days / 365,
         atm_implied_volatility=volatility,
     )
 

@@ -293,6 +293,7 @@ def test_volatility_is_ranked_among_the_days_before(reader: Client, years: float
             expiry=(end - timedelta(days=n + 1)).date() + timedelta(days=20),
             minute=end - timedelta(days=n + 1),
             source="simulated",
+            time_to_expiry=20 / 365,
             atm_implied_volatility=0.10 + 0.01 * n,
         )
         for n in range(30)
