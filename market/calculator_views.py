@@ -140,7 +140,7 @@ class PayoffView(APIView):
                             "instrument_type": "CE",
                             "strike": 24500,
                             "time_to_expiry": 0.02,
-                            "quantity": 75,
+                            "quantity": 65,
                             "entry_price": 200,
                             "implied_volatility": 0.13,
                         },
@@ -148,7 +148,7 @@ class PayoffView(APIView):
                             "instrument_type": "CE",
                             "strike": 24700,
                             "time_to_expiry": 0.02,
-                            "quantity": -75,
+                            "quantity": -65,
                             "entry_price": 110,
                             "implied_volatility": 0.125,
                         },
@@ -162,8 +162,8 @@ class PayoffView(APIView):
                 "A listed straddle at current prices",
                 value={
                     "legs": [
-                        {"instrument": "NFO:NIFTY26D0124500CE", "quantity": -75},
-                        {"instrument": "NFO:NIFTY26D0124500PE", "quantity": -75},
+                        {"instrument": "NFO:NIFTY26D0124500CE", "quantity": -65},
+                        {"instrument": "NFO:NIFTY26D0124500PE", "quantity": -65},
                     ]
                 },
                 request_only=True,

@@ -127,6 +127,25 @@ def monthly_volatility(expiries: Sequence[tuple[float, float]]) -> float:
     return min(far_enough, key=lambda pair: abs(pair[0] * 365 - MATURITY_DAYS), default=(math.nan, math.nan))[1]
 
 
+def last_session(underlying: str, expiry: date, source: str, *, before: date) -> dict[str, Any] | None:
+    """The date (IST) and the total open interest of an expiry's last minute before a date that knew it."""
+    row = (
+        ChainMinute.objects.filter(
+            underlying=underlying,
+            expiry=expiry,
+            source=source,
+            minute__lt=datetime.combine(before, datetime.min.time(), IST),
+            call_oi__isnull=False,
+            put_oi__isnull=False,
+        )
+        .order_by("-minute")
+        .first()
+    )
+    if row is None:
+        return None
+    return {"date": row.minute.astimezone(IST).date(), "call_oi": row.call_oi, "put_oi": row.put_oi}
+
+
 def forget_older_than(days: int) -> int:
     """Delete rows whose minute lies more than `days` days back in market time; how many were deleted.
 

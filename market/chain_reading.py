@@ -1,6 +1,6 @@
 """From an underlying and an expiry to the answer about its chain: one query for the contracts, one read for the prices.
 
-The term structure and the history behind IV rank take two queries more, whose results are kept for a while.
+The term structure and what the history says take three queries more, whose results are kept for a while.
 """
 
 import math
@@ -54,12 +54,13 @@ def read_chain(underlying: str, expiry: date, wanted: Wanted) -> dict[str, Any]:
     chain = priced(options, cash, expiry, wanted, terms) if options else None
     answer: dict[str, Any] = {"underlying": name, "expiry": expiry, "exchange": rows[0][4], "lot_size": rows[0][5]}
     answer |= quotes_answer(contracts, chain, wanted, now=time.time(), stale_seconds=settings.STREAM_STALE_SECONDS)
-    answer |= dict.fromkeys(("analytics", "term_structure", "implied_volatility_history"))
+    answer |= dict.fromkeys(("analytics", "term_structure", "implied_volatility_history", "oi_since_last_session"))
     if wanted.analytics and chain and chain.pricing:
         answer["analytics"] = found = analytics(chain)
         structure = term_structure(expiry, found, dict(zip(expiries, lines, strict=True)))
         answer["term_structure"] = structure
         answer["implied_volatility_history"] = volatility_history(name, chain.options.source, structure)
+        answer["oi_since_last_session"] = oi_since_last_session(name, expiry, chain.options.source, found["totals"])
     return answer
 
 
@@ -95,6 +96,26 @@ def volatility_history(name: str, source: str, structure: Sequence[Mapping[str, 
         "rank": _or_none(float(iv_rank(current, values)), 2),
         "percentile": _or_none(float(iv_percentile(current, values)), 2),
     }
+
+
+def oi_since_last_session(
+    name: str, expiry: date, source: str, totals: Mapping[str, float | None]
+) -> dict[str, Any] | None:
+    """By how much all calls and all puts have changed since the session before; None if none was recorded."""
+    today = clock.today()
+    # An empty answer is kept too, which the cache could not tell from none.
+    then = kept(
+        f"oi:{name}:{expiry}:{source}:{today}",
+        lambda: chain_history.last_session(name, expiry, source, before=today) or {},
+        DAYS_KEPT_SECONDS,
+    )
+    if not then:
+        return None
+    changes = {
+        f"{side}_oi_change": None if (now := totals[f"{side}_oi"]) is None else now - then[f"{side}_oi"]
+        for side in ("call", "put")
+    }
+    return {"date": then["date"], **changes}
 
 
 def kept(key: str, find: Callable[[], Value], seconds: int = KEPT_SECONDS) -> Value:

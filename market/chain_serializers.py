@@ -140,6 +140,14 @@ class VolatilityHistorySerializer(serializers.Serializer[Any]):
     percentile = number("0 to 100: on how many of 100 days it was lower; `null` likewise")
 
 
+class OpenInterestSerializer(serializers.Serializer[Any]):
+    """Of all calls and all puts, since the last minute of the session before."""
+
+    date = serializers.DateField()
+    call_oi_change = number()
+    put_oi_change = number()
+
+
 class OptionChainSerializer(serializers.Serializer[Any]):
     underlying = serializers.CharField()
     expiry = serializers.DateField()
@@ -169,3 +177,6 @@ class OptionChainSerializer(serializers.Serializer[Any]):
         many=True, allow_null=True, help_text="The expiries that are streamed, nearest first"
     )
     implied_volatility_history = VolatilityHistorySerializer(allow_null=True)
+    oi_since_last_session = OpenInterestSerializer(
+        allow_null=True, help_text="`null` where this service kept no minute of the expiry before today"
+    )

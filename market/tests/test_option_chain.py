@@ -9,6 +9,7 @@ import numpy as np
 import orjson
 import pytest
 import redis
+from django.core.cache import cache
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
@@ -76,7 +77,7 @@ def test_a_chain_costs_one_query_and_one_read(
     with django_assert_num_queries(login + rights + 1):
         ask(reader, "analytics=false")
     before = valkey.info("commandstats")["cmdstat_mget"]["calls"]
-    with django_assert_num_queries(login + rights + 1 + 2):  # expiries and history…
+    with django_assert_num_queries(login + rights + 1 + 3):  # expiries and history…
         ask(reader)
     assert valkey.info("commandstats")["cmdstat_mget"]["calls"] == before + 1
     with django_assert_num_queries(login + rights + 1):  # …which are kept for a minute
@@ -305,6 +306,26 @@ def test_volatility_is_ranked_among_the_days_before(reader: Client, years: float
         "days": 30,
         "rank": pytest.approx(100 * 0.05 / 0.29, abs=0.01),
         "percentile": pytest.approx(100 * 5 / 30, abs=0.01),
+    }
+
+
+def test_open_interest_is_compared_with_the_last_minute_of_the_session_before(
+    reader: Client, years: float, valkey: "redis.Redis"
+) -> None:
+    chains.publish(valkey, years)
+    assert ask(reader)["oi_since_last_session"] is None  # and that none was kept is remembered…
+    cache.clear()  # …for a while
+    today = clock.now()
+    for before, call_oi in ((timedelta(days=1, minutes=1), 5.0), (timedelta(days=1), 10.0), (timedelta(0), 99.0)):
+        row = ChainMinute(underlying="NIFTY", expiry=NEAR, minute=today - before, source="simulated")
+        row.call_oi, row.put_oi = call_oi, 20.0
+        record([row])
+    answer = ask(reader)
+    totals = answer["analytics"]["totals"]
+    assert answer["oi_since_last_session"] == {
+        "date": (today - timedelta(days=1)).astimezone(clock.IST).date().isoformat(),
+        "call_oi_change": totals["call_oi"] - 10.0,
+        "put_oi_change": totals["put_oi"] - 20.0,
     }
 
 
