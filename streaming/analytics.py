@@ -17,7 +17,7 @@ from market.chain_analytics import analytics_of, chain_of
 from market.names import analytics_part
 from market.pricing_rules import GreeksReason
 from streaming.contracts import Part
-from streaming.pricing import Moment, PricingSettings, price_options, price_parts
+from streaming.pricing import KeptTerms, Moment, PricingSettings, price_options, price_parts
 from streaming.snapshots import Line, Stamp, head_of, pricing_heads
 from streaming.ticks import MISSING, TickTable
 from streaming.turns import Turns
@@ -47,10 +47,16 @@ class ChainAnalyser:
         self._turns = Turns(EVERY_SECONDS)
         self.follow()
 
+    def price_on(self, settings: PricingSettings) -> None:
+        """Price on these terms from now on."""
+        self.settings = settings
+        self._terms = KeptTerms(self.table.instruments, settings)
+
     def follow(self) -> None:
         """Take over the table's expiries; those that stay keep their turn."""
         self._expiries = {part.name: part for part in self.table.instruments.parts.values() if part.expiry is not None}
         self._turns.follow(self._expiries.keys())
+        self._terms = KeptTerms(self.table.instruments, self.settings)
         self.latest = {name: found for name, found in self.latest.items() if name in self._expiries}
 
     def changed(self, parts: Iterable[str]) -> None:
@@ -76,7 +82,7 @@ class ChainAnalyser:
         table, instruments = self.table, self.table.instruments
         sizes = [len(part.slots) for part in due]
         slots = np.concatenate([part.slots for part in due])
-        pricings = price_parts(table, due, moment, self.settings)
+        pricings = price_parts(table, self._terms.of(due), moment)
         priced = price_options(table, slots, np.repeat(np.arange(len(due)), sizes), pricings)
         oi, previous_oi = _known(table["oi"][slots]), _known(table["previous_oi"][slots])
         columns = {

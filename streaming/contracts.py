@@ -52,8 +52,6 @@ class Part:
     """Its rows in display order: options by strike, call before put; cash before futures."""
     pairs: NDArray[np.intp]
     """The (call, put) slots of every strike that has both, by strike, shape (n, 2)."""
-    paired_strikes: list[float]
-    """The strikes of `pairs`; a list, since what is asked of it is one place at a time."""
     spot: int
     future: int
     """The future that expires with the options or else the next one to expire after them."""
@@ -90,6 +88,18 @@ class Instruments:
         for number, part in enumerate(self.parts.values()):
             self.part_number[part.slots] = number
             self.spot[part.slots] = part.spot
+        self.number_of_part = {name: number for number, name in enumerate(self.parts)}
+        self.pairs: NDArray[np.intp] = np.concatenate(
+            [part.pairs for part in self.parts.values()] or [np.empty((0, 2), np.intp)]
+        )
+        """The pairs of all parts, one part after the other; those of part n from `first_pair[n]` on."""
+        self.first_pair: NDArray[np.intp] = np.cumsum([0, *(len(part.pairs) for part in self.parts.values())])
+        self.pair_strike: NDArray[np.float64] = self.strike[self.pairs[:, 0]]
+        # Each part's strikes lifted above those of the part before, so that they ascend from first to last.
+        self.part_lift = 1.0 + float(self.pair_strike.max(initial=0.0))
+        self.lifted_strike = self.pair_strike + self.part_lift * np.repeat(
+            np.arange(len(self.parts)), np.diff(self.first_pair)
+        )
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -139,8 +149,7 @@ def _parts(contracts: Sequence[Contract]) -> dict[str, Part]:
             underlying=underlying,
             expiry=expiry,
             slots=np.array(sorted(slots, key=place), np.intp),
-            pairs=(pairs := _pairs(contracts, slots)),
-            paired_strikes=[contracts[call].strike for call in pairs[:, 0].tolist()],
+            pairs=_pairs(contracts, slots),
             spot=cash.get(underlying, UNKNOWN),
             future=later[1] if later else UNKNOWN,
             future_expires_too=later is not None and later[0] == expiry,

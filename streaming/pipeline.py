@@ -85,7 +85,9 @@ class TickPipeline:
 
     def price_on(self, pricing: PricingSettings) -> None:
         """Price on these terms from now on."""
-        self.pricing = self.encoder.settings = self.analyser.settings = pricing
+        self.pricing = pricing
+        self.encoder.price_on(pricing)
+        self.analyser.price_on(pricing)
 
     def flush(self, frames: Sequence[bytes], received_wall: float) -> Flushed:
         """Take in one window's frames; `received_wall` is when the newest of them came (Unix seconds)."""

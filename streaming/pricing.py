@@ -5,7 +5,6 @@ have one implied volatility. The future that expires with them is the first fall
 the last. All options of all parts asked for are priced in one call per model.
 """
 
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -28,13 +27,14 @@ from market.pricing_rules import (
     unpriceable,
 )
 from market.pricing_terms import OptionPrice, PricingTerms, UnderlyingSource
-from streaming.contracts import UNKNOWN, Part
+from streaming.contracts import UNKNOWN, Instruments, Part
 from streaming.packets import DEPTH_LEVELS
 from streaming.ticks import MISSING, TickTable
 
 Floats = NDArray[np.float64]
 Slots = NDArray[np.intp]
 
+MOST_KEPT_TERMS: Final = 200
 SOURCES: Final = tuple(UnderlyingSource)
 _ORDERS: Final = {
     chosen: (first, *(other for other in range(len(SOURCES)) if other != first)) for first, chosen in enumerate(SOURCES)
@@ -102,23 +102,69 @@ def _middles(table: TickTable, slots: Slots) -> Floats:
     return middles(prices[slots, 0], prices[slots, DEPTH_LEVELS])
 
 
-def price_parts(table: TickTable, parts: Sequence[Part], moment: Moment, settings: PricingSettings) -> PartPricings:
-    """What the options of each part are to be priced with at this moment."""
-    years = years_between(moment.market_time, [part.expires_at for part in parts])
+@dataclass(frozen=True, slots=True)
+class PartsOnTerms:
+    """What does not change from tick to tick of some parts of options: arrays aligned with them. Made by `on_terms`."""
+
+    number: Slots
+    """Each part's place among those of the instruments."""
+    expires_at: Floats
+    spot: Slots
+    future: Slots
+    future_expires_too: NDArray[np.bool_]
+    rate: Floats
+    dividend_yield: Floats
+    from_trades: NDArray[np.bool_]
+    wanted: NDArray[np.intp]
+    """In which order the sources are tried, shape (sources, parts)."""
+
+
+def on_terms(instruments: Instruments, parts: Sequence[Part], settings: PricingSettings) -> PartsOnTerms:
+    """Some parts with the terms of their underlyings."""
     terms = [settings.terms_of(part.underlying) for part in parts]
-    rate = np.array([one.rate for one in terms])
-    dividend_yield = np.array([one.dividend_yield for one in terms])
-    spots, futures = _Linked(table, [part.spot for part in parts]), _Linked(table, [part.future for part in parts])
-    carried = spots.price * np.exp((rate - dividend_yield) * years)
-    forward, quoted_at = _parity_forwards(table, parts, rate * years, carried)
+    return PartsOnTerms(
+        number=np.array([instruments.number_of_part[part.name] for part in parts], np.intp),
+        expires_at=np.array([part.expires_at for part in parts]),
+        spot=np.array([part.spot for part in parts], np.intp),
+        future=np.array([part.future for part in parts], np.intp),
+        future_expires_too=np.array([part.future_expires_too for part in parts], np.bool_),
+        rate=np.array([one.rate for one in terms]),
+        dividend_yield=np.array([one.dividend_yield for one in terms]),
+        from_trades=np.array([one.option_price is OptionPrice.LAST_PRICE for one in terms], np.bool_),
+        wanted=np.array([_ORDERS[one.underlying_source] for one in terms], np.intp).reshape(-1, len(SOURCES)).T,
+    )
+
+
+class KeptTerms:
+    """`on_terms` of the sets of parts that come again, window after window."""
+
+    def __init__(self, instruments: Instruments, settings: PricingSettings) -> None:
+        self._instruments = instruments
+        self._settings = settings
+        self._kept: dict[tuple[str, ...], PartsOnTerms] = {}
+
+    def of(self, parts: Sequence[Part]) -> PartsOnTerms:
+        names = tuple([part.name for part in parts])
+        found = self._kept.get(names)
+        if found is None:
+            if len(self._kept) == MOST_KEPT_TERMS:
+                self._kept.clear()
+            found = self._kept[names] = on_terms(self._instruments, parts, self._settings)
+        return found
+
+
+def price_parts(table: TickTable, parts: PartsOnTerms, moment: Moment) -> PartPricings:
+    """What the options of each part are to be priced with at this moment."""
+    years = years_between(moment.market_time, parts.expires_at)
+    spots, futures = _Linked(table, parts.spot), _Linked(table, parts.future)
+    carried = spots.price * np.exp((parts.rate - parts.dividend_yield) * years)
+    forward, quoted_at = _parity_forwards(table, parts.number, parts.rate * years, carried)
     forward[np.abs(forward - spots.price) > FARTHEST_FORWARD * spots.price] = np.nan
-    expires_too = np.array([part.future_expires_too for part in parts], np.bool_)
-    price = np.stack([forward, np.where(expires_too, futures.price, np.nan), spots.price])
+    price = np.stack([forward, np.where(parts.future_expires_too, futures.price, np.nan), spots.price])
     received_at = np.stack([quoted_at, futures.received_at, spots.received_at])
 
-    wanted = np.array([_ORDERS[one.underlying_source] for one in terms], np.intp).reshape(-1, len(SOURCES)).T
-    every = np.arange(len(parts))
-    source = wanted[np.argmax(np.isfinite(price[wanted, every]), axis=0), every]
+    every = np.arange(len(years))
+    source = parts.wanted[np.argmax(np.isfinite(price[parts.wanted, every]), axis=0), every]
     latest = np.maximum(spots.exchange_timestamp, futures.exchange_timestamp)
     return PartPricings(
         source=source,
@@ -128,17 +174,16 @@ def price_parts(table: TickTable, parts: Sequence[Part], moment: Moment, setting
         spot=spots.price,
         future=futures.price,
         time_to_expiry=years,
-        rate=rate,
-        dividend_yield=dividend_yield,
-        from_trades=np.array([one.option_price is OptionPrice.LAST_PRICE for one in terms], np.bool_),
+        rate=parts.rate,
+        dividend_yield=parts.dividend_yield,
+        from_trades=parts.from_trades,
     )
 
 
 class _Linked:
     """The spots or the futures of some parts: what may feed calculations, nan or `MISSING` where there is nothing."""
 
-    def __init__(self, table: TickTable, linked: list[int]) -> None:
-        slots = np.array(linked, np.intp)
+    def __init__(self, table: TickTable, slots: Slots) -> None:
         exists = slots != UNKNOWN
         usable = exists & (table["flags"][slots] == 0)
         self.price: Floats = np.where(usable, table["last_price"][slots], np.nan)
@@ -146,46 +191,57 @@ class _Linked:
         self.exchange_timestamp: NDArray[np.int64] = np.where(exists, table["exchange_timestamp"][slots], MISSING)
 
 
-def _parity_forwards(table: TickTable, parts: Sequence[Part], interest: Floats, about: Floats) -> tuple[Floats, Floats]:
+def _parity_forwards(table: TickTable, parts: Slots, interest: Floats, about: Floats) -> tuple[Floats, Floats]:
     """Each part's forward by put–call parity, F = K + (C - P)·e^(rT), and when the oldest quote in it was received.
 
-    `interest` is rT, `about` where the forward lies as far as is known (nan: not at all).
+    The median over the few strikes where call and put are worth most nearly the same: those are the nearest to the
+    money, where books are narrowest and discounting matters least. Only good books count; nan with fewer than three. It
+    is `greeks.parity` for every part at once: called part by part that would take longer than all the pricing.
 
-    The median over the strikes where call and put are worth most nearly the same: those are the nearest to the money,
-    where books are narrowest and discounting matters least. Only good books count; nan with fewer than three. It is
-    `greeks.parity` for every part at once: called part by part that would take longer than all the pricing. Where the
-    forward lies is known `about` (nan: not known), which spares most strikes a look.
+    Parameters
+    ----------
+    parts : their numbers among the instruments' parts
+    interest : rT
+    about : where the forward lies as far as is known (nan: not at all); only the strikes around it are looked at
     """
-    pairs = [_pairs_about(part, money) for part, money in zip(parts, about.tolist(), strict=True)]
-    number = np.repeat(np.arange(len(parts)), [len(of_part) for of_part in pairs])
-    calls, puts = np.concatenate(pairs).T if pairs else np.empty((2, 0), np.intp)
-    ok = (table["flags"][calls] == 0) & (table["flags"][puts] == 0)
+    instruments = table.instruments
+    if not len(instruments.pairs):
+        return np.full(len(parts), np.nan), np.full(len(parts), np.nan)
+    first, end = instruments.first_pair[parts], instruments.first_pair[parts + 1]
+    looked_at = _pairs_around(instruments, parts, about)
+    belongs = (looked_at >= first[:, np.newaxis]) & (looked_at < end[:, np.newaxis])
+    pairs = np.where(belongs, looked_at, 0)
+    calls, puts = instruments.pairs[pairs, 0], instruments.pairs[pairs, 1]
+    flags = table["flags"]
     difference = _middles(table, calls) - _middles(table, puts)
-    usable = np.flatnonzero(ok & np.isfinite(difference))
-    # Of each part the first few in order of |C - P|: nearest to the money first.
-    order = usable[np.lexsort((np.abs(difference[usable]), number[usable]))]
-    counts = np.bincount(number[order], minlength=len(parts))
-    rank = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
-    nearest = order[rank < PARITY_STRIKES]
-    of_part, rank = number[nearest], rank[rank < PARITY_STRIKES]
-
-    forwards = np.full((len(parts), PARITY_STRIKES), np.inf)
-    growth = np.exp(interest)
-    forwards[of_part, rank] = table.instruments.strike[calls[nearest]] + difference[nearest] * growth[of_part]
-    quoted_at = np.full(len(parts), np.inf)
+    good = belongs & np.isfinite(difference) & (flags[calls] == 0) & (flags[puts] == 0)
+    # The places of each part's few pairs nearest to the money; those that are not good come last.
+    nearest = np.argsort(np.where(good, np.abs(difference), np.inf), axis=1, kind="stable")[:, :PARITY_STRIKES]
+    row = np.arange(len(parts))[:, np.newaxis]
+    counts = np.minimum(np.count_nonzero(good, axis=1), PARITY_STRIKES)
+    good, pairs, calls, puts = good[row, nearest], pairs[row, nearest], calls[row, nearest], puts[row, nearest]
+    named = instruments.pair_strike[pairs] + difference[row, nearest] * np.exp(interest)[:, np.newaxis]
     received_at = table["received_at"]
-    np.minimum.at(quoted_at, of_part, np.minimum(received_at[calls[nearest]], received_at[puts[nearest]]))
-    medians = _medians(forwards, np.minimum(counts, PARITY_STRIKES))
+    quoted_at = np.where(good, np.minimum(received_at[calls], received_at[puts]), np.inf).min(axis=1)
+    medians = _medians(np.where(good, named, np.inf), counts)
     enough = counts >= LEAST_PAIRS
     return np.where(enough, medians, np.nan), np.where(enough, quoted_at, np.nan)
 
 
-def _pairs_about(part: Part, money: float) -> Slots:
-    """The pairs of some strikes below `money` and as many above; all of them where it is not known."""
-    if money != money:
-        return part.pairs
-    place = bisect_left(part.paired_strikes, money)
-    return part.pairs[max(place - STRIKES_LOOKED_AT, 0) : place + STRIKES_LOOKED_AT]
+def _pairs_around(instruments: Instruments, parts: Slots, about: Floats) -> NDArray[np.intp]:
+    """The numbers of some pairs below a price and as many above, for each part; shape (parts, pairs).
+
+    At a part's ends some are another part's or no pair's. Where the price is not known they reach over the whole part.
+    """
+    first, lift = instruments.first_pair, instruments.part_lift
+    known = np.isfinite(about)
+    place = np.searchsorted(instruments.lifted_strike, np.clip(np.where(known, about, 0.0), 0.0, lift) + lift * parts)
+    reach = STRIKES_LOOKED_AT
+    if not known.all():
+        sizes = first[parts + 1] - first[parts]
+        place = np.where(known, place, first[parts] + sizes // 2)
+        reach = max(reach, int(sizes[~known].max() + 1) // 2)
+    return np.asarray(place[:, np.newaxis] + np.arange(-reach, reach))
 
 
 def _medians(rows: Floats, counts: NDArray[np.intp]) -> Floats:

@@ -20,6 +20,7 @@ from streaming.contracts import Instruments, Part
 from streaming.packets import DEPTH_LEVELS
 from streaming.pricing import (
     SOURCES,
+    KeptTerms,
     Moment,
     PartPricings,
     PricingSettings,
@@ -70,6 +71,11 @@ class PartEncoder:
         self.settings = settings
         self.follow()
 
+    def price_on(self, settings: PricingSettings) -> None:
+        """Price on these terms from now on."""
+        self.settings = settings
+        self._terms = KeptTerms(self._instruments, settings)
+
     def follow(self) -> None:
         """Take what does not change from tick to tick out of the table's instruments."""
         self._instruments: Instruments = self.table.instruments
@@ -78,6 +84,7 @@ class PartEncoder:
         self._types = [contract.instrument_type for contract in contracts]
         self._expiries = [contract.expiry.isoformat() if contract.expiry else None for contract in contracts]
         self._priced_on: dict[str, int] = {}
+        self._terms = KeptTerms(self._instruments, self.settings)
 
     def encode_snapshot(self, parts: Iterable[str], moment: Moment, stamp: Stamp) -> dict[str, Line]:
         """One line per part with all of its rows, those that never ticked included."""
@@ -94,7 +101,7 @@ class PartEncoder:
             return {}
         parts = sorted((self._instruments.parts[name] for name in rows), key=lambda part: part.expiry is None)
         options = [part for part in parts if part.expiry is not None]
-        pricings = price_parts(self.table, options, moment, self.settings)
+        pricings = price_parts(self.table, self._terms.of(options), moment)
         for part in self._switched(options, pricings):
             rows[part.name] = part.slots
             whole.add(part.name)

@@ -8,8 +8,10 @@ from streaming.contracts import CALL, PUT, UNKNOWN, Contract, Instruments
 from streaming.pricing import (
     SOURCES,
     Moment,
+    PartPricings,
     PricedOptions,
     PricingSettings,
+    on_terms,
     price_options,
     price_parts,
 )
@@ -28,9 +30,17 @@ def ticked() -> TickTable:
     return table
 
 
+def on_these(
+    table: TickTable, settings: PricingSettings, *, at: float = NOW, monotonic: float = 1_000.0
+) -> PartPricings:
+    """What the options of the one expiry are priced with."""
+    parts = on_terms(table.instruments, [table.instruments.parts[PART]], settings)
+    return price_parts(table, parts, Moment(at, monotonic))
+
+
 def priced(table: TickTable, settings: PricingSettings = SETTINGS) -> PricedOptions:
     part = table.instruments.parts[PART]
-    pricings = price_parts(table, [part], Moment(NOW, 1_000.0), settings)
+    pricings = on_these(table, settings)
     return price_options(table, part.slots, np.zeros(len(part.slots), np.intp), pricings)
 
 
@@ -41,7 +51,7 @@ def reason_of(table: TickTable, token: int) -> GreeksReason:
 
 def test_options_are_priced_on_the_forward_that_parity_implies() -> None:
     table = ticked()
-    pricings = price_parts(table, [table.instruments.parts[PART]], Moment(NOW, 1_000.25), SETTINGS)
+    pricings = on_these(table, SETTINGS, monotonic=1_000.25)
     assert SOURCES[pricings.source[0]] == UnderlyingSource.PARITY_FORWARD
     assert pricings.underlying_price[0] == pytest.approx(FORWARD, abs=0.05)
     assert pricings.time_to_expiry[0] == YEARS
@@ -53,7 +63,7 @@ def test_the_forward_agrees_with_the_engine_of_one_expiry() -> None:
     calls, puts = table.instruments.parts[PART].pairs.T
     prices = table["depth_price"][:, [0, 5]].mean(axis=1)
     one = implied_forward(prices[calls], prices[puts], table.instruments.strike[calls], YEARS, RATE)
-    pricings = price_parts(table, [table.instruments.parts[PART]], Moment(NOW, 1_000.0), SETTINGS)
+    pricings = on_these(table, SETTINGS)
     assert pricings.underlying_price[0] == pytest.approx(one.forward, abs=0.05)
 
 
@@ -61,7 +71,7 @@ def test_one_bad_quote_does_not_move_the_forward() -> None:
     table = ticked()
     wrong = frames.book(90_000, 90_010)
     tick(table, frames.full(CALL_TOKEN, 90_005, exchange_timestamp=NOW + 1, depth=wrong))
-    pricings = price_parts(table, [table.instruments.parts[PART]], Moment(NOW, 1_000.0), SETTINGS)
+    pricings = on_these(table, SETTINGS)
     assert pricings.underlying_price[0] == pytest.approx(FORWARD, abs=0.1)
 
 
@@ -83,7 +93,7 @@ def test_without_the_wanted_source_the_next_one_is_used(
     table = TickTable(Instruments([*others, future] if future_expires_too else chain.contracts()))
     tick(table, *(chain.packets() if quotes else chain.underlying_packets()))
     settings = PricingSettings(terms_of_underlying={"NIFTY": PricingTerms(rate=RATE, underlying_source=wanted)})
-    pricings = price_parts(table, [table.instruments.parts[PART]], Moment(NOW, 1_000.0), settings)
+    pricings = on_these(table, settings)
     assert SOURCES[pricings.source[0]] == used
     assert pricings.underlying_price[0] == pytest.approx(price, abs=0.05)
     assert pricings.on_spot[0] == (used is UnderlyingSource.SPOT)
@@ -148,14 +158,14 @@ def test_nothing_flagged_feeds_the_forward() -> None:
     for strike in STRIKES:
         crossed = frames.book(20_010, 20_000)
         tick(table, frames.full(option_token(strike, CALL), 20_000, exchange_timestamp=NOW + 1, depth=crossed))
-    pricings = price_parts(table, [table.instruments.parts[PART]], Moment(NOW, 1_000.0), SETTINGS)
+    pricings = on_these(table, SETTINGS)
     assert SOURCES[pricings.source[0]] == UnderlyingSource.SPOT
 
 
 def test_at_expiry_nothing_raises_and_no_greek_is_made_up() -> None:
     table = ticked()
     part = table.instruments.parts[PART]
-    pricings = price_parts(table, [part], Moment(chain.CLOSES_AT, 1_000.0), SETTINGS)
+    pricings = on_these(table, SETTINGS, at=chain.CLOSES_AT)
     found = price_options(table, part.slots, np.zeros(len(part.slots), np.intp), pricings)
     assert pricings.time_to_expiry[0] == 0
     assert np.isnan(found.implied_volatility).all()
@@ -172,12 +182,8 @@ def test_a_part_without_cash_and_future_is_priced_all_the_same() -> None:
 def test_each_underlying_has_its_own_terms() -> None:
     table = ticked()
     own = PricingTerms(rate=0.065, dividend_yield=0.012, underlying_source=UnderlyingSource.SPOT)
-    pricings = price_parts(
-        table,
-        [table.instruments.parts[PART]],
-        Moment(NOW, 1_000.0),
-        PricingSettings(PricingTerms(rate=RATE), terms_of_underlying={"NIFTY": own}),
-    )
+    settings = PricingSettings(PricingTerms(rate=RATE), terms_of_underlying={"NIFTY": own})
+    pricings = on_these(table, settings)
     assert (pricings.rate[0], pricings.dividend_yield[0]) == (0.065, 0.012)
     assert pricings.underlying_price[0] == SPOT
 
