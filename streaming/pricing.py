@@ -268,10 +268,13 @@ def price_options(table: TickTable, slots: Slots, of_part: NDArray[np.intp], pri
     volatility = np.full(len(slots), np.nan)
     greeks = Greeks(*np.full((len(Greeks._fields), len(slots)), np.nan))
     strike, is_call = table.instruments.strike[slots], table.instruments.is_call[slots]
+    priceable = reason == GreeksReason.OK
     for model in Model:
-        rows = np.flatnonzero((reason == GreeksReason.OK) & (on_spot == (model is Model.BLACK_SCHOLES_MERTON)))
-        if not rows.size:
+        mask = priceable & (on_spot if model is Model.BLACK_SCHOLES_MERTON else ~on_spot)
+        if not mask.any():
             continue
+        # In most windows it is all of them: then nothing needs gathering.
+        rows = slice(None) if mask.all() else np.flatnonzero(mask)
         terms = underlying[rows], strike[rows], years[rows], rate[rows]
         if model is Model.BLACK_76:
             solved = black76.implied_volatility(price[rows], *terms, is_call[rows])

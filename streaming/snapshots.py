@@ -37,6 +37,7 @@ SCHEMA: Final = 1
 _REASON_NAMES: Final = np.array(REASON_NAMES, object)
 # Decimals kept of each, so that what is dropped is far below a tick (gamma is small where the underlying is large).
 _GREEKS: Final = {"delta": 6, "gamma": 10, "theta_per_day": 4, "vega_per_point": 4, "rho_per_point": 4}
+_MODELS: Final = {False: Model.BLACK_76, True: Model.BLACK_SCHOLES_MERTON}
 _VOLATILITY_DECIMALS: Final = 6
 _CHANGE_DECIMALS: Final = 4
 
@@ -221,9 +222,9 @@ def _lines(
 
 def pricing_heads(pricings: PartPricings) -> list[dict[str, Any]]:
     """What each line says about its pricing: not rounded, so that a reader's own calculation gives the same Greeks."""
-    columns = {
-        "model": np.where(pricings.on_spot, Model.BLACK_SCHOLES_MERTON, Model.BLACK_76),
-        "underlying_source": np.array(SOURCES, object)[pricings.source],
+    columns: dict[str, Any] = {
+        "model": [_MODELS[on_spot] for on_spot in pricings.on_spot.tolist()],
+        "underlying_source": [SOURCES[source] for source in pricings.source.tolist()],
         "underlying_price": pricings.underlying_price,
         "underlying_age_ms": _milliseconds(pricings.underlying_age_seconds),
         "spot": pricings.spot,

@@ -163,6 +163,10 @@ class TickTable:
         rows = np.flatnonzero(keep)
         if not rows.size:
             return rows
+        ticked = np.zeros(len(self), np.bool_)
+        ticked[slots[rows]] = True
+        if np.count_nonzero(ticked) == len(rows):  # the usual case: no instrument came twice
+            return rows[self._is_last(block, rows, slots)]
         keys = [slots[rows]]
         keys[:0] = [
             block.columns[name][rows] for name in ("volume_traded", "exchange_timestamp") if name in block.columns
@@ -170,8 +174,11 @@ class TickTable:
         ordered = rows[np.lexsort(keys)]  # stable: ties stay in order of arrival
         owners = slots[ordered]
         newest: NDArray[np.intp] = ordered[np.append(owners[1:] != owners[:-1], True)]
-        is_last: NDArray[np.bool_] = self._packets + block.sequence[newest] > self.columns["arrival"][slots[newest]]
-        return np.sort(newest[is_last])
+        return np.sort(newest[self._is_last(block, newest, slots)])
+
+    def _is_last(self, block: Block, rows: NDArray[np.intp], slots: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Where no tick of another packet length that arrived later is in already."""
+        return np.asarray(self._packets + block.sequence[rows] > self.columns["arrival"][slots[rows]])
 
     def _write(self, block: Block, rows: NDArray[np.intp], slots: NDArray[np.intp], flags: NDArray[np.uint8]) -> None:
         columns = self.columns

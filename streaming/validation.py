@@ -102,7 +102,9 @@ def judge(
     price = columns["last_price"]
     drop(Reason.UNKNOWN_TOKEN, ~known.subscribed)
     if "depth_quantity" in columns:
-        drop(Reason.NEGATIVE_DEPTH, columns["depth_quantity"].min(axis=1) < 0)
+        quantities = columns["depth_quantity"]
+        if quantities.min(initial=0) < 0:
+            drop(Reason.NEGATIVE_DEPTH, quantities.min(axis=1) < 0)
     if "exchange_timestamp" in columns:
         drop(Reason.FUTURE_TIME, columns["exchange_timestamp"] > latest_time)
     close = np.where(columns["close"] != 0, columns["close"], known.close) if "close" in columns else known.close
