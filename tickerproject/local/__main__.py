@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import csv
 import json
+import math
 import os
 import signal
 import sys
@@ -23,6 +24,8 @@ from tickerproject.local.valkey import Valkey, ValkeyUnavailable
 
 PROJECT = Path(__file__).resolve().parents[2]
 WEB_PORT, SIMULATOR_PORT, POSTGRES_PORT, VALKEY_PORT = 8080, 8090, 54320, 63790
+LAST_PORT = 65535
+ROWS = 30_000, 115_000
 READY_SECONDS = 90
 FIRST_PRICE_SECONDS = 30
 DEMO_KEY = "demo-api-key.env"
@@ -36,7 +39,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
         prog="bin/run", description="Run the whole service on this machine, with a simulated broker. Ctrl-C stops it."
     )
     parser.add_argument(
-        "--port", type=int, default=WEB_PORT, help=f"of the web page and API ({WEB_PORT}; the next free one if taken)"
+        "--port", type=_port, default=WEB_PORT, help=f"of the web page and API ({WEB_PORT}; the next free one if taken)"
     )
     parser.add_argument(
         "--data",
@@ -53,15 +56,50 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--clock",
+        type=_clock,
         default=None,
         metavar="WHEN",
         help="the simulated market's time: open (skips closed hours), real, or a moment like 2026-11-25T09:14:30+05:30",
     )
-    parser.add_argument("--speed", type=float, default=1.0, help="how fast the simulated market's time runs (1)")
+    parser.add_argument("--speed", type=_speed, default=1.0, help="how fast the simulated market's time runs (1)")
     parser.add_argument(
-        "--rows", type=int, default=30_000, help="instruments the simulated broker lists: 30000 to 115000"
+        "--rows", type=_rows, default=30_000, help="instruments the simulated broker lists: 30000 to 115000"
     )
     return parser.parse_args(argv)
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= LAST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; expected a number from 1 to {LAST_PORT}")
+    return int(text)
+
+
+def _rows(text: str) -> int:
+    least, most = ROWS
+    if not text.isascii() or not text.isdecimal() or not least <= int(text) <= most:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a number from {least} to {most}")
+    return int(text)
+
+
+def _speed(text: str) -> float:
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = math.nan
+    if not 0 < speed < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a number above 0")
+    return speed
+
+
+def _clock(text: str) -> str:
+    if text not in ("open", "real"):
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r}; expected open, real or a moment like {KNOWN_DAY}") from None
+        if moment.tzinfo is None:
+            raise argparse.ArgumentTypeError(f"{text!r} has no offset; write {text}+05:30 for Indian time")
+    return text
 
 
 def calendar_end(exceptions: Path) -> date:

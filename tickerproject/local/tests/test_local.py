@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tickerproject.local.__main__ import calendar_end
+from tickerproject.local.__main__ import arguments, calendar_end
 from tickerproject.local.console import Console
 from tickerproject.local.ports import LOOPBACK, NoFreePort, any_free, is_free, next_free
 from tickerproject.local.state import DataFolder, DataFolderError, read_env, write_private
@@ -158,7 +158,7 @@ time.sleep(60)
 """
     code = f"""
 import asyncio, os, sys
-from tickerproject.local.__main__ import calendar_end
+from tickerproject.local.__main__ import arguments, calendar_end
 from tickerproject.local.console import Console
 from tickerproject.local.supervisor import Service, Supervisor
 async def main():
@@ -187,3 +187,38 @@ def test_the_calendars_end_is_read_from_the_projects_own_file(tmp_path: Path) ->
     file = tmp_path / "session_exceptions.csv"
     file.write_text("exchange,segment,date,kind\nNSE,equity,2025-01-26,holiday\nNSE,equity,2026-12-25,holiday\n")
     assert calendar_end(file) == date(2026, 12, 31)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--port", "0", "from 1 to 65535"),
+        ("--port", "99999", "from 1 to 65535"),
+        ("--port", "http", "from 1 to 65535"),
+        ("--rows", "5", "from 30000 to 115000"),
+        ("--speed", "0", "above 0"),
+        ("--speed", "nan", "above 0"),
+        ("--speed", "fast", "above 0"),
+        ("--clock", "tomorrow", "open, real or a moment"),
+        ("--clock", "2026-11-25T09:15:00", "has no offset"),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_refused_before_anything_starts(
+    option: str, value: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as refused:
+        arguments([option, value])
+    assert refused.value.code == 2
+    assert words in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_the_usual_options_are_understood() -> None:
+    options = arguments(
+        ["--port", "8081", "--clock", "2026-11-25T09:15:00+05:30", "--speed", "2.5", "--rows", "115000"]
+    )
+    assert (options.port, options.clock, options.speed, options.rows) == (
+        8081,
+        "2026-11-25T09:15:00+05:30",
+        2.5,
+        115_000,
+    )
