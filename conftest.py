@@ -42,7 +42,7 @@ def quick_passwords(settings: Settings) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def progress(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Tells a person at the terminal how far a long test is; a captured line would come when it is over."""
     capture = request.config.pluginmanager.getplugin("capturemanager")
