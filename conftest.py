@@ -1,6 +1,6 @@
 """Fixtures that every app's tests share."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 import redis
@@ -40,3 +40,18 @@ def fresh_calendar() -> Iterator[None]:
 def quick_passwords(settings: Settings) -> None:
     """Production's hash takes a second here; no test is about it."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(scope="session")
+def progress(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Tells a person at the terminal how far a long test is; a captured line would come when it is over."""
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    reporter = request.config.pluginmanager.getplugin("terminalreporter")
+
+    def say(text: str) -> None:
+        if capture is not None and reporter is not None:
+            with capture.global_and_fixture_disabled():
+                reporter.ensure_newline()
+                reporter.write_line(f"  {text}")
+
+    return say

@@ -8,7 +8,7 @@ number of parts, and a slow client sees fewer, newer values, with a count of wha
 import re
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 # The head of a part line, as `snapshots` writes it: the names before these hold no quotes that are not theirs.
@@ -22,6 +22,12 @@ class Line:
     part: str
     version: tuple[int, int]  # (epoch, seq)
     text: str
+    before: tuple["Line", ...] = ()
+    """Of the last line of a blob: those that stand before it, the first one whole."""
+
+    def since(self, version: tuple[int, int]) -> list[str]:
+        """The texts, in order, that are new to a reader who has all up to `version`."""
+        return [line.text for line in (*self.before, self) if line.version > version]
 
 
 def read_line(data: bytes) -> Line | None:
@@ -34,11 +40,9 @@ def read_line(data: bytes) -> Line | None:
 
 
 def read_blob(data: bytes) -> Line | None:
-    """A part's blob as one line, in the place of its last: the keyframe and the changes since, to apply in order."""
+    """A part's blob as its last line, with the keyframe and the changes before it."""
     lines = [line for encoded in data.split(b"\n") if (line := read_line(encoded)) is not None]
-    if not lines:
-        return None
-    return Line(lines[-1].part, lines[-1].version, ",".join(line.text for line in lines))
+    return replace(lines[-1], before=tuple(lines[:-1])) if lines else None
 
 
 class FrameKind(StrEnum):
@@ -128,15 +132,18 @@ class Outbox:
         return FrameKind.UPDATE, lines, [part for part, line in waiting.items() if line is None]
 
     def frame_of(self, kind: FrameKind, lines: Iterable[Line], now: float) -> str | None:
-        """The text of the next frame, counted as sent at `now`; None if the client has all of it already."""
-        fresh = [
-            line for line in lines if line.part in self.parts and line.version > self._sent.get(line.part, (-1, -1))
-        ]
+        """The text of the next frame, counted as sent at `now`; None if the client has all of it already.
+
+        Of a blob only what the client has not yet: its lines never go back, and a slow client is not sent more.
+        """
+        fresh: list[str] = []
+        for line in lines:
+            if line.part in self.parts and (texts := line.since(self._sent.get(line.part, (-1, -1)))):
+                fresh += texts
+                self._sent[line.part] = line.version
+                self._new.discard(line.part)
         if not fresh:
             return None
-        for line in fresh:
-            self._sent[line.part] = line.version
-            self._new.discard(line.part)
         self.frame += 1
         self._in_flight.append((self.frame, now))
         if not self._acknowledges:
@@ -144,7 +151,7 @@ class Outbox:
                 self._in_flight.popleft()
         self._last_sent = now
         skipped, self.skipped = self.skipped, 0
-        body = ",".join(line.text for line in fresh)
+        body = ",".join(fresh)
         return f'{{"type":"{kind}","frame":{self.frame},"skipped":{skipped},"parts":[{body}]}}'
 
     def acknowledge(self, frame: int) -> None:

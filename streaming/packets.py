@@ -135,7 +135,7 @@ def decode_window(frames: Sequence[bytes]) -> Window:
     for length in LAYOUTS:
         sequence = np.flatnonzero(lengths == length)
         if sequence.size:
-            rows = _rows(sound, words, offsets[sequence] + 1, length)
+            rows = _rows(sound, offsets[sequence] + 1, length)
             blocks.append(Block(length, sequence, _columns(rows, length)))
     return Window(tuple(blocks), len(offsets), heartbeats, faults)
 
@@ -207,7 +207,7 @@ def salvage(frame: bytes, faults: Counter[Fault]) -> bytes:
             break
         length = int.from_bytes(frame[place : place + 2], "big")
         end = place + 2 + length
-        if place + 2 > size or end > size:
+        if end > size:
             faults[Fault.TRUNCATED] += 1
             break
         if length in LAYOUTS:
@@ -221,15 +221,15 @@ def salvage(frame: bytes, faults: Counter[Fault]) -> bytes:
     return len(packets).to_bytes(2, "big") + b"".join(packets)
 
 
-def _rows(sound: bytes, words: NDArray[np.uint16], places: NDArray[np.intp], length: int) -> NDArray[np.void]:
-    """The packets of one length as a structured array: a view where they stand at even distances, else one gather."""
+def _rows(sound: bytes, places: NDArray[np.intp], length: int) -> NDArray[np.void]:
+    """The packets of one length as a structured array: a view where they stand side by side, else one gather."""
     layout, stride = LAYOUTS[length], length // 2 + 1
-    if len(places) == 1 or (places[-1] - places[0] == stride * (len(places) - 1) and (np.diff(places) == stride).all()):
+    # Packets do not overlap, so only where nothing stands between them is the last one so near to the first.
+    if places[-1] - places[0] == stride * (len(places) - 1):
         return np.ndarray((len(places),), layout, sound, int(places[0]) * 2, (stride * 2,))
-    packet_at_every_word = np.lib.stride_tricks.as_strided(
-        words, (len(words) - length // 2 + 1, length // 2), (2, 2), writeable=False
-    )
-    return packet_at_every_word[places].view(layout)[:, 0]
+    # As plain bytes, which are gathered without a look at the fields; numpy proves that all lie in the buffer.
+    packet_at_every_word = np.ndarray(((len(sound) - length) // 2 + 1,), f"V{length}", sound, 0, (2,))
+    return packet_at_every_word[places].view(layout)
 
 
 def _columns(rows: NDArray[np.void], length: int) -> dict[str, NDArray[Any]]:

@@ -4,16 +4,11 @@ One run serves all tests of this module, since it is the dearest thing the suite
 """
 
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Any
@@ -23,72 +18,9 @@ import pytest
 from websockets.sync.client import connect
 
 from greeks import black76
-from tickerproject.local.ports import any_free
-from tickerproject.local.state import read_env
+from tests.running import Run, start, stop
 
-ROOT = Path(__file__).resolve().parents[1]
-START_SECONDS = 120
 pytestmark = pytest.mark.processes
-
-
-@dataclass
-class Run:
-    process: "subprocess.Popen[bytes]"
-    folder: Path
-    port: int
-    log: Path
-
-    @property
-    def text(self) -> str:
-        return self.log.read_text(errors="replace")
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def api_key(self) -> str:
-        return read_env(self.folder / "demo-api-key.env")["API_KEY"]
-
-    def get(self, path: str) -> Any:
-        request = urllib.request.Request(self.address + path, headers={"X-API-Key": self.api_key})
-        with urllib.request.urlopen(request, timeout=15) as response:
-            return json.load(response)
-
-    def wait_for(self, pattern: str, seconds: float = START_SECONDS) -> "re.Match[str]":
-        deadline = time.monotonic() + seconds
-        while not (found := re.search(pattern, self.text)):
-            assert self.process.poll() is None, f"bin/run ended:\n{self.text[-3000:]}"
-            assert time.monotonic() < deadline, f"{pattern!r} never came:\n{self.text[-3000:]}"
-            time.sleep(0.05)
-        return found
-
-
-def start(folder: Path, log: Path, *options: str) -> Run:
-    port = any_free()
-    outside = {
-        "DATABASE_URL",
-        "REDIS_URL",
-        "TICKER_DATA_DIR",
-        "SECRET_KEY",
-        "CREDENTIAL_KEYS",
-        "MARKET_CLOCK",
-        "FEED_SOURCE",
-        "ENVIRONMENT",
-    }
-    environment = {name: value for name, value in os.environ.items() if name not in outside}
-    command = [sys.executable, "-m", "tickerproject.local", "--port", str(port), "--data", str(folder), *options]
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=output, stderr=output, start_new_session=True
-        )
-    return Run(process, folder, port, log)
-
-
-def stop(run: Run, how: signal.Signals = signal.SIGINT) -> None:
-    if run.process.poll() is None:
-        run.process.send_signal(how)
-    run.process.wait(60)
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,14 @@
 """What a client is sent, and when. No socket and no clock needed."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streaming.outbox import FrameKind, Line, Outbox, Pacing, read_line
+from streaming.outbox import FrameKind, Line, Outbox, Pacing, read_blob, read_line
 
 PACING = Pacing(min_interval=0.1, unacknowledged=2, never_acknowledged_interval=1, acknowledgement_timeout=10)
 
@@ -53,6 +54,29 @@ def test_updates_that_come_too_fast_become_the_newest_blob_and_are_counted() -> 
     frame = send(outbox, 1, {"a": 4})
     assert (frame["type"], frame["skipped"], frame["parts"]) == ("update", 2, [{"part": "a", "seq": 4}])
     assert not outbox.has_news
+
+
+@pytest.mark.parametrize(("held", "new"), [((5, 6, 7, 8), [7, 8]), ((8, 9), [8, 9]), ((5, 6), None)])
+def test_of_a_blob_a_client_is_sent_only_the_lines_that_it_has_not(
+    held: tuple[int, ...], new: list[int] | None
+) -> None:
+    outbox = outbox_following("a")
+    send(outbox, 0, {"a": 5})
+    outbox.offer(line("a", 6))
+    send(outbox, 1)
+    outbox.resync()
+    kind, _, _ = outbox.take()
+    *before, last = (line("a", seq) for seq in held)
+    frame = outbox.frame_of(kind, [replace(last, before=tuple(before))], 2)
+    assert (frame and [part["seq"] for part in json.loads(frame)["parts"]]) == new
+
+
+def test_a_blob_is_read_as_its_last_line_with_those_before_it() -> None:
+    texts = [f'{{"schema":1,"part":"nifty:underlying","epoch":7,"seq":{seq},"columns":{{}}}}' for seq in (1, 2, 3)]
+    blob = read_blob("\n".join(texts).encode())
+    assert blob is not None
+    assert (blob.version, blob.since((-1, -1)), blob.since((7, 2))) == ((7, 3), texts, texts[2:])
+    assert read_blob(b"") is None
 
 
 def test_a_line_of_an_older_epoch_is_dropped() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kiteconnect import KiteTicker
 
-from streaming.packets import INDEX_QUOTE, LTP, QUOTE, Fault, Window, decode_window
+from streaming.packets import FULL, INDEX_QUOTE, LTP, QUOTE, Fault, Window, _rows, decode_window
 from streaming.tests import frames
 from streaming.tick_dicts import decode_frame_to_dicts
 
@@ -35,7 +35,7 @@ FULL_FRAME = bytes.fromhex(
 QUARTER_TO_TEN = 1764562500  # 2025-12-01 09:45:00 IST
 
 positive_ints = st.integers(0, 2**31 - 1)
-tokens = st.builds(frames.token, st.integers(0, 2**24 - 1), st.sampled_from([*range(1, 13), 200]))
+tokens = st.builds(frames.token, st.integers(0, 2**24 - 1), st.sampled_from([*range(13), 200, 255]))
 words = {LTP: 1, INDEX_QUOTE: 6, 32: 7, QUOTE: 10}
 packets = st.one_of(
     *(
@@ -168,6 +168,81 @@ def test_frames_of_one_packet_length_keep_order_among_other_frames(count: int) -
     assert without_length(in_arrival_order(decode_window(window))) == theirs
 
 
+@pytest.mark.parametrize(("segment", "price"), [(3, 0.0012345), (6, 1.2345), (9, 123.45), (12, 1.2345), (13, 123.45)])
+def test_depth_has_the_decimals_of_its_segment(segment: int, price: float) -> None:
+    depth = [(75, 12_345, 1)] * 10
+    frame = frames.frame(frames.full(frames.token(1, segment), 12_345, depth=depth))
+    (block,) = decode_window([frame]).blocks
+    assert block.columns["depth_price"].tolist() == [[price] * 10]
+    assert [entry["price"] for entry in decode_frame_to_dicts(frame)[0]["depth"]["sell"]] == [price] * 5
+
+
+def refuse(*_: object) -> None:
+    raise AssertionError("the slow way was taken")
+
+
+@pytest.mark.parametrize("counts", [[1], [3], [1, 2, 1], [300, 1, 256]])
+def test_packets_of_one_length_are_found_without_stepping_over_each(
+    counts: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streaming.packets._step_over", refuse)
+    window = decode_window([frames.frame(*[FULL_FRAME[4:]] * count) for count in counts])
+    (block,) = window.blocks
+    assert (len(block), block.sequence.tolist()) == (sum(counts), list(range(sum(counts))))
+    assert set(block.columns["last_price"].tolist()) == {1573.15}
+
+
+def test_a_sound_frame_needs_no_salvage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streaming.packets.salvage", refuse)
+    monkeypatch.setattr("streaming.tick_dicts.salvage", refuse)
+    assert decode_window([TWO_PACKETS_FRAME, FULL_FRAME, b"\x00\x00"]).packets == 3
+    assert len(decode_frame_to_dicts(TWO_PACKETS_FRAME)) == 2
+
+
+@pytest.mark.parametrize("frame", [LTP_FRAME, INDEX_QUOTE_FRAME, INDEX_FULL_FRAME, FULL_FRAME])
+def test_a_frame_of_one_packet_is_decoded_to_dicts_without_the_loop(
+    frame: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streaming.tick_dicts._ticks", refuse)
+    assert len(decode_frame_to_dicts(frame)) == 1
+
+
+@pytest.mark.parametrize("between", [[], [INDEX_QUOTE_FRAME[4:]]])
+def test_packets_are_gathered_or_read_where_they_stand_with_the_same_values(between: list[bytes]) -> None:
+    some = [frames.full(frames.token(n), 100 * n) for n in range(1, 6)]
+    window = decode_window([frames.frame(*some[:2], *between, *some[2:])])
+    block = window.blocks[-1]
+    assert block.columns["last_price"].tolist() == [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert block.columns["instrument_token"].tolist() == [frames.token(n) for n in range(1, 6)]
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_packets_that_stand_side_by_side_are_not_copied(count: int) -> None:
+    frame = frames.frame(*(frames.full(frames.token(n), 100 * n) for n in range(1, count + 1)))
+    places = np.arange(count) * (FULL // 2 + 1) + 2
+    rows = _rows(frame, places, FULL)
+    assert rows.base is frame
+    assert rows["last_price"].tolist() == [100 * n for n in range(1, count + 1)]
+    if count > 2:
+        apart = _rows(frame, places[[0, 2]], FULL)
+        assert apart.base is not frame
+        assert apart["last_price"].tolist() == [100, 300]
+
+
+def test_columns_have_the_types_that_are_promised_and_stand_alone() -> None:
+    (block,) = decode_window([FULL_FRAME]).blocks
+    kinds = {name: column.dtype for name, column in block.columns.items()}
+    assert kinds["instrument_token"] == np.uint32
+    assert {kinds[name] for name in ("last_price", "average_traded_price", "close", "depth_price")} == {np.dtype(float)}
+    assert {kinds[name] for name in ("volume_traded", "oi", "exchange_timestamp")} == {np.dtype(np.int64)}
+    assert {kinds[name] for name in ("depth_quantity", "depth_orders")} == {np.dtype(np.int32)}
+    assert all(column.flags.c_contiguous and column.flags.owndata for column in block.columns.values())
+
+
+def test_faults_are_counted_under_their_names_in_small_letters() -> None:
+    assert [fault.value for fault in Fault] == [fault.name.lower() for fault in Fault]
+
+
 def test_times_are_aware() -> None:
     (tick,) = decode_frame_to_dicts(FULL_FRAME)
     assert tick["exchange_timestamp"] == datetime(2025, 12, 1, 4, 15, tzinfo=UTC)
@@ -197,6 +272,7 @@ GOOD = frames.ltp(frames.token(7), 700)
     [
         (b"", {Fault.EMPTY: 1}),
         (b"\x00\x00", {}),
+        (b"\x00\x00" + LTP_FRAME[2:], {Fault.BAD_COUNT: 1}),
         (b"\xff\xff", {Fault.BAD_COUNT: 1}),
         (b"\x00\x01\x00", {Fault.TRUNCATED: 1}),
         (b"\x00\x01\x00\x00", {Fault.UNKNOWN_LENGTH: 1}),
@@ -208,6 +284,7 @@ GOOD = frames.ltp(frames.token(7), 700)
 def test_a_damaged_frame_is_counted_by_reason_and_harms_no_other(damaged: bytes, faults: dict[Fault, int]) -> None:
     window = decode_window([LTP_FRAME, damaged, CURRENCY_FRAME])
     assert [tick["instrument_token"] for tick in in_arrival_order(window)] == [408065, 412675]
+    assert decode_frame_to_dicts(damaged) == []
     assert {fault: count for fault, count in window.faults.items() if count} == faults
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from market.pricing_rules import Flag
-from streaming.contracts import CALL, PUT, Instruments
+from streaming.contracts import CALL, CASH, PUT, Contract, Instruments
 from streaming.packets import Window, decode_window
 from streaming.tests import chain, frames
 from streaming.tests.chain import FUTURE_TOKEN, INDEX_TOKEN, NOW, option_token, slot, tick
@@ -10,7 +10,7 @@ from streaming.validation import Policy, Reason
 
 CALL_TOKEN = option_token(25_000.0, CALL)
 PUT_TOKEN = option_token(25_000.0, PUT)
-CROSSED = frames.book(10_010, 10_000)
+CROSSED = frames.book(10_005, 10_000)
 NEGATIVE_DEPTH = [(-75, 9_995, 1), *frames.book(9_995, 10_005)[1:]]
 
 
@@ -38,6 +38,13 @@ def full(token: int, price: int, *, time: int = NOW + 1, close: int = 0) -> byte
         (full(CALL_TOKEN, -5), CALL_TOKEN, Reason.OPTION_BOUND),
         (full(CALL_TOKEN, 10_000, time=NOW + 6), CALL_TOKEN, Reason.FUTURE_TIME),
         (frames.full(CALL_TOKEN, 10_000, depth=NEGATIVE_DEPTH), CALL_TOKEN, Reason.NEGATIVE_DEPTH),
+        (
+            frames.full(CALL_TOKEN, 10_000, depth=[*frames.book(9_995, 10_005)[:9], (-1, 0, 0)]),
+            CALL_TOKEN,
+            Reason.NEGATIVE_DEPTH,
+        ),
+        (full(FUTURE_TOKEN, 131, close=100), FUTURE_TOKEN, Reason.PRICE_BAND),
+        (full(FUTURE_TOKEN, -69, close=-100), FUTURE_TOKEN, Reason.PRICE_BAND),
         (full(CALL_TOKEN, 10_000, time=NOW - 1), CALL_TOKEN, Reason.OLDER),
         (frames.full(CALL_TOKEN, 10_000, exchange_timestamp=NOW, volume=99), CALL_TOKEN, Reason.OLDER),
     ],
@@ -57,10 +64,12 @@ def test_a_tick_that_cannot_be_true_is_counted_and_the_last_good_value_stays(
 @pytest.mark.parametrize(
     "packet",
     [
-        full(FUTURE_TOKEN, 3_249_900, close=2_500_000),
+        full(FUTURE_TOKEN, 3_250_000, close=2_500_000),  # at the edge of the band
         full(FUTURE_TOKEN, 9_999_900, close=0, time=NOW + 5),
-        full(CALL_TOKEN, 2_499_995),
-        full(PUT_TOKEN, 2_499_995),
+        full(CALL_TOKEN, 2_500_000),  # what the spot costs
+        full(PUT_TOKEN, 2_500_000),  # what the strike is
+        frames.full(CALL_TOKEN, 10_000, depth=frames.book(10_000, 10_000)),  # locked, not crossed
+        frames.full(CALL_TOKEN, 10_000, depth=[*frames.book(10_000, 0)[:5], *frames.NO_DEPTH[:5]]),  # nobody offers
         full(CALL_TOKEN, 10_000, time=NOW + 5),
         full(CALL_TOKEN, 10_000, time=NOW),
     ],
@@ -79,6 +88,11 @@ def test_what_may_be_true_is_taken_without_a_flag(packet: bytes) -> None:
         (full(CALL_TOKEN, 0), Flag.UNTRADED, Reason.UNTRADED),
         (frames.full(CALL_TOKEN, 10_000, exchange_timestamp=NOW + 1, depth=CROSSED), Flag.CROSSED, Reason.CROSSED),
         (full(FUTURE_TOKEN, 0, close=2_500_000), Flag.UNTRADED, Reason.UNTRADED),
+        (
+            frames.full(CALL_TOKEN, 20, exchange_timestamp=NOW + 1, depth=frames.book(55, 50)),
+            Flag.CROSSED,
+            Reason.CROSSED,
+        ),
     ],
 )
 def test_a_doubtful_tick_is_taken_flagged_and_counted(packet: bytes, flag: Flag, reason: Reason) -> None:
@@ -88,10 +102,12 @@ def test_a_doubtful_tick_is_taken_flagged_and_counted(packet: bytes, flag: Flag,
     assert table["flags"][applied.slots].tolist() == [flag]
 
 
-def test_a_commodity_below_zero_is_flagged_not_dropped() -> None:
+@pytest.mark.parametrize("paise", [-3_763, -1])
+def test_a_commodity_below_zero_is_flagged_not_dropped(paise: int) -> None:
     table = chain.table()
-    applied = tick(table, full(FUTURE_TOKEN, -3_763))
-    assert table["last_price"][applied.slots].tolist() == [-37.63]
+    applied = tick(table, full(FUTURE_TOKEN, paise))
+    assert (applied.accepted, applied.counts) == (1, {Reason.NEGATIVE_PRICE: 1})
+    assert table["last_price"][applied.slots].tolist() == [paise / 100]
     assert table["flags"][applied.slots].tolist() == [Flag.NEGATIVE_PRICE]
 
 
@@ -114,6 +130,37 @@ def test_the_band_is_a_setting_per_segment() -> None:
     applied = tick(table, full(FUTURE_TOKEN, 2_530_000, close=2_500_000), *chain.underlying_packets()[:1])
     assert applied.counts == {Reason.PRICE_BAND: 1}
     assert applied.accepted == 1
+
+
+@pytest.mark.parametrize("segment", [frames.INDICES, 255])
+def test_every_segment_has_its_own_band(segment: int) -> None:
+    token = frames.token(1, segment)
+    table = TickTable(Instruments([Contract(token, "X", "X", CASH)]), Policy(price_band_of_segment={segment: 0.01}))
+    assert tick(table, frames.index(token, 101_100, close=100_000)).counts == {Reason.PRICE_BAND: 1}
+    assert tick(table, frames.index(token, 100_900, close=100_000)).counts == {}
+
+
+def test_a_tick_may_be_five_seconds_ahead_of_the_market_clock_and_no_more() -> None:
+    table = ticked()
+    assert tick(table, full(CALL_TOKEN, 10_000, time=NOW + 5), market_time=NOW - 0.01).counts == {Reason.FUTURE_TIME: 1}
+    assert tick(table, full(CALL_TOKEN, 10_000, time=NOW + 5), market_time=NOW).counts == {}
+
+
+def test_what_is_dropped_or_flagged_is_counted_each_time() -> None:
+    table = ticked()
+    stranger, doubtful = frames.ltp(frames.token(77), 100), frames.ltp(CALL_TOKEN, 0)
+    assert tick(table, stranger, doubtful, stranger, doubtful).counts == {Reason.UNKNOWN_TOKEN: 2, Reason.UNTRADED: 2}
+
+
+def test_a_tick_may_carry_two_flags() -> None:
+    table = ticked()
+    applied = tick(table, frames.full(CALL_TOKEN, 0, exchange_timestamp=NOW + 1, depth=CROSSED))
+    assert table["flags"][applied.slots].tolist() == [Flag.UNTRADED | Flag.CROSSED]
+
+
+def test_flags_are_the_bits_that_the_schema_tells_and_reasons_are_named_in_small_letters() -> None:
+    assert (Flag.UNTRADED, Flag.CROSSED, Flag.NEGATIVE_PRICE) == (1, 2, 4)
+    assert [reason.value for reason in Reason] == [reason.name.lower() for reason in Reason]
 
 
 def test_ticks_of_nobody_leave_the_table_as_it_is() -> None:
