@@ -102,9 +102,9 @@ def judge(
     price = columns["last_price"]
     drop(Reason.UNKNOWN_TOKEN, ~known.subscribed)
     if "depth_quantity" in columns:
-        quantities = columns["depth_quantity"]
-        if quantities.min(initial=0) < 0:
-            drop(Reason.NEGATIVE_DEPTH, quantities.min(axis=1) < 0)
+        negative = columns["depth_quantity"] < 0
+        if negative.any():
+            drop(Reason.NEGATIVE_DEPTH, negative.any(axis=1))
     if "exchange_timestamp" in columns:
         drop(Reason.FUTURE_TIME, columns["exchange_timestamp"] > latest_time)
     close = np.where(columns["close"] != 0, columns["close"], known.close) if "close" in columns else known.close

@@ -169,3 +169,11 @@ def test_ticks_of_nobody_leave_the_table_as_it_is() -> None:
     applied = empty.apply(window, received_at=1.0, received_wall=NOW, market_time=NOW)
     assert applied.counts == {Reason.UNKNOWN_TOKEN: window.packets}
     assert len(applied.slots) == 0
+
+
+def test_a_quantity_below_zero_costs_its_own_tick_and_no_other_of_the_window() -> None:
+    table = ticked()
+    nobody_there = frames.full(PUT_TOKEN, 10_000, exchange_timestamp=NOW + 1, volume=200)  # all levels are zero
+    applied = tick(table, frames.full(CALL_TOKEN, 10_000, depth=NEGATIVE_DEPTH), nobody_there)
+    assert applied.counts == {Reason.NEGATIVE_DEPTH: 1}
+    assert applied.slots.tolist() == [slot(table, PUT_TOKEN)]

@@ -84,7 +84,6 @@ _PARSER = (
     ),
 )
 _STREAMING = "streaming/tests/"
-_GREEKS = ("arrays", "kernel", "black76", "black_scholes", "normalised", "implied_volatility", "parity", "expiry")
 PROOFS = (
     Proof(
         "parser",
@@ -101,18 +100,9 @@ PROOFS = (
         "greeks",
         {
             f"greeks.{name}": ("greeks",)
-            for name in (
-                "arrays",
-                "kernel",
-                "black76",
-                "black_scholes",
-                "normalised",
-                "implied_volatility",
-                "parity",
-                "expiry",
-            )
+            for name in ("arrays", "kernel", "second_order", "normalised", "implied_volatility", "parity", "expiry")
         },
         share=0.80,
-        most_mutants=80,
+        most_mutants=30,
     ),
 )
