@@ -104,7 +104,7 @@ def judge(
     if "depth_quantity" in columns:
         negative = columns["depth_quantity"] < 0
         if negative.any():
-            drop(Reason.NEGATIVE_DEPTH, negative.any(axis=1))
+            drop(Reason.NEGATIVE_DEPTH, np.any(negative, axis=1))
     if "exchange_timestamp" in columns:
         drop(Reason.FUTURE_TIME, columns["exchange_timestamp"] > latest_time)
     close = np.where(columns["close"] != 0, columns["close"], known.close) if "close" in columns else known.close
