@@ -133,3 +133,14 @@ def test_the_dividend_yield_is_taken_into_account() -> None:
     price = black_scholes.price(100.0, 95.0, 0.5, 0.10, 0.20, False, dividend_yield=0.05)
     found = black_scholes.implied_volatility(price, 100.0, 95.0, 0.5, 0.10, False, dividend_yield=0.05)
     assert found.volatility == pytest.approx(0.20, rel=1e-13)
+
+
+def test_the_reasons_keep_their_numbers() -> None:
+    """They are stored and sent: a number must not come to mean another reason."""
+    assert {reason.name: reason.value for reason in Reason} == {
+        "OK": 0,
+        "BELOW_INTRINSIC": 1,
+        "ABOVE_BOUND": 2,
+        "NO_TIME_VALUE": 3,
+        "BAD_INPUT": 4,
+    }

@@ -84,7 +84,15 @@ def test_what_is_no_number_gives_nan_in_everything(model: ModuleType, name: str,
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("underlying", 0.0), ("underlying", -1.0), ("strike", 0.0), ("time_to_expiry", -1e-9), ("volatility", -0.01)],
+    [
+        ("underlying", 0.0),
+        ("underlying", -0.5),
+        ("underlying", -1.0),
+        ("strike", 0.0),
+        ("strike", -0.5),
+        ("time_to_expiry", -1e-9),
+        ("volatility", -0.01),
+    ],
 )
 @MODELS
 def test_what_is_out_of_range_gives_nan_in_everything(model: ModuleType, name: str, value: float) -> None:
@@ -152,3 +160,13 @@ def test_black_scholes_on_a_spot_is_black76_on_its_forward() -> None:
     on_spot = black_scholes.price(100.0, strikes, 0.5, 0.1, 0.2, calls, 0.03)
     on_forward = black76.price(100.0 * math.exp(0.07 * 0.5), strikes, 0.5, 0.1, 0.2, calls)
     assert on_spot == pytest.approx(on_forward, rel=1e-12)
+
+
+@MODELS
+def test_half_a_rupee_is_a_price_and_a_strike_like_any_other(model: ModuleType) -> None:
+    """Prices scale: in a market two hundred times as large deltas are the same; also beside an option at its expiry."""
+    terms = GOOD | {"time_to_expiry": np.array([0.1, 0.0])}
+    large = model.greeks(*({"underlying": 101.0} | terms).values())
+    small = model.greeks(*({"underlying": 101.0 / 200} | terms | {"strike": 0.5}).values())
+    assert small.delta == pytest.approx(large.delta, rel=1e-12)
+    assert small.price * 200 == pytest.approx(large.price, rel=1e-12)

@@ -79,7 +79,8 @@ def mutants_of(tree: ast.Module) -> list[Mutant]:
 
     Left alone: annotations, decorators, imports, documentation, and the wording of errors.
     """
-    return [mutant for statement in _places(tree, "body") for mutant in _of_statement(statement, "")]
+    found = [mutant for statement in _places(tree, "body") for mutant in _of_statement(statement, "")]
+    return [mutant for mutant in found if mutant.before != mutant.after]  # a hundredth more than zero is zero
 
 
 def _places(parent: ast.AST, field: str) -> list[_Place]:
