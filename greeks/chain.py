@@ -197,7 +197,7 @@ def straddle(chain: Chain) -> Straddle:
     at = _nearest(chain)
     if at is None:
         return Straddle(math.nan, math.nan, math.nan)
-    price = float(chain.call_price[at] + chain.put_price[at])
+    price = float(chain.call_price[at]) + float(chain.put_price[at])
     return Straddle(float(chain.strike[at]), price, price / chain.forward)
 
 

@@ -67,9 +67,9 @@ def solve(
     years : to expiry.
     """
     # In the money a time value within rounding of the price says nothing; out of the money the least price says all.
-    noise = ROUNDING * price
+    noise = ROUNDING * np.abs(price)
     bound = np.minimum(asset, cash) * (1 - ROUNDING)
-    good = (time_value > noise) & (time_value < bound) & (years > 0) & np.isfinite(log_moneyness)
+    good = (time_value > noise) & (time_value < bound) & positive(years) & np.isfinite(log_moneyness)
     b = time_value / np.sqrt(asset * cash)
     x = np.abs(log_moneyness)
     all_good = good.all()

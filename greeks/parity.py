@@ -34,6 +34,7 @@ class ParityForward(NamedTuple):
 NONE_IMPLIED = ParityForward(float("nan"), 0, float("nan"))
 
 
+@np.errstate(all="ignore")  # quotes without end: what they make is not finite, and no forward
 def implied_forward(
     call_price: ArrayLike,
     put_price: ArrayLike,
@@ -71,9 +72,8 @@ def implied_forward(
     shape = shape_of(call_price=call, put_price=put, strike=k, spread=width)
     if len(shape) > 1:
         raise ValueError(f"one expiry at a time: quotes have shape {shape}, not one dimension")
-    with np.errstate(all="ignore"):
-        named = np.atleast_1d(np.asarray(k + (call - put) * np.exp(rate * time_to_expiry)))
-        quoted = positive(call) & positive(put) & positive(k) & positive(width) & positive(named)
+    named = np.atleast_1d(np.asarray(k + (call - put) * np.exp(rate * time_to_expiry)))
+    quoted = positive(call) & positive(put) & positive(k) & positive(width) & positive(named)
     quoted = np.broadcast_to(quoted, named.shape) & (time_to_expiry >= 0)
     if np.count_nonzero(quoted) < LEAST_PAIRS:
         return NONE_IMPLIED
@@ -91,6 +91,8 @@ def implied_forward(
     if np.count_nonzero(agrees) < LEAST_AGREEING:
         return NONE_IMPLIED
     forward = float(np.average(forwards[agrees], weights=weights[agrees]))
+    if not np.isfinite(forward):
+        return NONE_IMPLIED
     return ParityForward(forward, int(np.count_nonzero(agrees)), float(np.median(np.abs(forwards[agrees] - forward))))
 
 

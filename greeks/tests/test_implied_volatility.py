@@ -144,3 +144,10 @@ def test_the_reasons_keep_their_numbers() -> None:
         "NO_TIME_VALUE": 3,
         "BAD_INPUT": 4,
     }
+
+
+@pytest.mark.parametrize(("price", "years"), [(-1.0, math.inf), (1.0, math.inf), (-1.0, 1.0)])
+def test_a_negative_price_or_time_without_end_is_bad_input(price: float, years: float) -> None:
+    volatility, reason = black76.implied_volatility(price, 1.0, 1.0, years, -1.0, False)
+    assert math.isnan(volatility)
+    assert reason == Reason.BAD_INPUT

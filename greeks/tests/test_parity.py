@@ -93,3 +93,9 @@ def test_misuse_is_refused() -> None:
         parity.implied_forward([[1.0]], [[1.0]], [[1.0]], YEARS, RATE)
     with pytest.raises(ValueError, match="at least 3"):
         parity.implied_forward([1.0], [1.0], [1.0], YEARS, RATE, pairs=2)
+
+
+def test_prices_near_the_largest_number_imply_no_forward_and_no_warning() -> None:
+    calls = [1.0, 8.98846567431158e307, 8.98846567431158e307]
+    found = parity.implied_forward(calls, [1.0, 1.0, 1.0], [100.0, 101.0, 102.0], 0.0, 0.0)
+    assert math.isnan(found.forward)
