@@ -28,6 +28,9 @@ from greeks.normalised import SQRT_2PI
 
 LEAST_POINTS = 6  # one more than there are parameters: five points are met exactly whatever they say
 STEEPEST = 2.0  # Lee's bound on either wing, in total variance per unit of log-moneyness
+# At-the-money deviations. Farther out the prices are a few ticks, of which half are the exchange's smallest: what they
+# imply says little, and five parameters that have to follow it miss the middle.
+FARTHEST_DEVIATIONS = 3.5
 LEAST_VEGA = 1e-4  # of that at the money: of a weekly index option a tick is then tens of points
 WORST_FIT = 0.1  # of the at-the-money volatility, as the root mean square of what is left over
 # Of the search for a delta: log-moneyness that no option has, and a variance to divide by.
@@ -39,7 +42,7 @@ class Wings(NamedTuple):
 
     call: float
     put: float
-    risk_reversal: float  # the call's volatility less the put's: the skew, negative where crashes are feared
+    risk_reversal: float  # the call's volatility less the put's: negative where crashes are feared
     butterfly: float  # the mean of both less the volatility at the forward: how much the smile smiles
 
 
@@ -211,7 +214,11 @@ def fit(
         deviation = sigma * math.sqrt(years)
         d1 = log_moneyness / deviation - 0.5 * deviation
         vega = np.exp(-0.5 * d1 * d1)  # in units of its height at the money
+        deviations = log_moneyness / deviation[np.argmin(np.abs(log_moneyness))]
     telling = vega >= LEAST_VEGA
+    near = telling & (np.abs(deviations) <= FARTHEST_DEVIATIONS)
+    if np.unique(k[near]).size >= LEAST_POINTS:
+        telling = near
     if (points := int(np.unique(k[telling]).size)) < LEAST_POINTS:
         return _none(forward, years, math.nan, points)
     k, sigma, error, log_moneyness, vega = (values[telling] for values in (k, sigma, error, log_moneyness, vega))

@@ -132,7 +132,7 @@ def as_json(chain: Chain, found: ChainAnalytics) -> dict[str, Any]:
             "implied_volatility": _numbers(strike_implied_volatility(chain), VOLATILITY),
             "fitted_volatility": _numbers(smile.implied_volatility(chain.strike), VOLATILITY),
         },
-        "skew_25_delta": _number(found.risk_reversal, VOLATILITY),
+        "skew_25_delta": _number(-found.risk_reversal, VOLATILITY),
         "butterfly_25_delta": _number(found.butterfly, VOLATILITY),
     }
 

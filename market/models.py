@@ -291,7 +291,7 @@ class ChainMinute(models.Model):
     forward = models.FloatField(null=True)
     atm_strike = models.FloatField(null=True)
     atm_implied_volatility = models.FloatField(null=True)
-    skew_25_delta = models.FloatField(null=True, help_text="Call less put, as a fraction")
+    skew_25_delta = models.FloatField(null=True, help_text="Put less call, as a fraction")
     butterfly_25_delta = models.FloatField(null=True, help_text="As a fraction")
     straddle_price = models.FloatField(null=True)
     call_oi = models.FloatField(null=True)

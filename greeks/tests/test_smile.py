@@ -231,3 +231,18 @@ def test_misuse_is_refused() -> None:
     for delta in (0.0, 1.0, -1.0, 2.0, math.nan):
         with pytest.raises(ValueError, match="delta is"):
             smile_of(0.0003, 0.01, 0.0, 0.0, 0.01).strike_at_delta(delta)
+
+
+def test_far_options_at_the_smallest_price_do_not_bend_the_middle() -> None:
+    """Beyond four deviations every option costs the exchange's smallest step, whatever it is worth."""
+    years, deviation = 1.3 / 365, VOLATILITY * math.sqrt(1.3 / 365)
+    x = np.linspace(-12.0, 12.0, 157)
+    strikes, smile = FORWARD * np.exp(x * deviation), VOLATILITY * (1 - 0.09 * x + 0.02 * x * x)
+    is_call = strikes >= FORWARD
+    prices = black76.price(FORWARD, strikes, years, 0.0, smile, is_call)
+    prices = np.where(np.abs(x) > 4.0, 0.05, prices)
+    volatility = black76.implied_volatility(prices, FORWARD, strikes, years, 0.0, is_call).volatility
+    found = fit(strikes, volatility, FORWARD, years)
+    middle = np.abs(x) < 2.5
+    assert found.implied_volatility(strikes[middle]) == pytest.approx(smile[middle], abs=0.002)
+    assert found.wings().risk_reversal == pytest.approx(-0.09 * 2 * 0.6745 * VOLATILITY, rel=0.1)

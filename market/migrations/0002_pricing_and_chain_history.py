@@ -22,7 +22,7 @@ class Migration(migrations.Migration):
                 ("forward", models.FloatField(null=True)),
                 ("atm_strike", models.FloatField(null=True)),
                 ("atm_implied_volatility", models.FloatField(null=True)),
-                ("skew_25_delta", models.FloatField(help_text="Call less put, as a fraction", null=True)),
+                ("skew_25_delta", models.FloatField(help_text="Put less call, as a fraction", null=True)),
                 ("butterfly_25_delta", models.FloatField(help_text="As a fraction", null=True)),
                 ("straddle_price", models.FloatField(null=True)),
                 ("call_oi", models.FloatField(null=True)),

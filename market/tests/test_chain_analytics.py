@@ -51,6 +51,13 @@ def test_the_analytics_of_a_chain_follow_their_schema_and_say_what_went_in() -> 
     assert analytics["smile"]["fitted_volatility"] == pytest.approx(chains.smile(analytics["strikes"]), abs=1e-3)
 
 
+def test_the_skew_is_positive_where_puts_are_dearer() -> None:
+    analytics = found()
+    low, *_, high = analytics["smile"]["fitted_volatility"]
+    assert (low > high) == (analytics["skew_25_delta"] > 0)
+    assert analytics["skew_25_delta"] != 0
+
+
 def test_the_straddle_is_the_implied_move() -> None:
     analytics = found()
     assert analytics["implied_move"]["points"] == analytics["straddle"]["price"]
