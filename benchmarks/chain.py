@@ -23,6 +23,7 @@ SPOT, YEARS, RATE, TICK = 24_000.0, 7 / 365, 0.065, 0.05
 FORWARD = SPOT * math.exp(RATE * YEARS)
 LEVELS, REACH, ZOOMS, ZOOM_LEVELS = 65, 4.0, 2, 17
 LEAST_VEGA = 1e-4
+FARTHEST_DEVIATIONS = 3.5
 
 
 def run(rounds: int) -> Iterator[Result]:
@@ -177,9 +178,9 @@ def scipy_smile(strikes: list[float], volatility: list[float], forward: float, y
     with np.errstate(invalid="ignore"):
         d1 = -k / (sigma * math.sqrt(years)) + 0.5 * sigma * math.sqrt(years)
         weight = np.exp(-0.25 * d1 * d1)
-        telling = weight * weight >= LEAST_VEGA
+        unit = float(sigma[np.argmin(np.abs(k))]) * math.sqrt(years)
+        telling = (weight * weight >= LEAST_VEGA) & (np.abs(k / unit) <= FARTHEST_DEVIATIONS)
     k, sigma, weight = k[telling], sigma[telling], weight[telling]
-    unit = float(sigma[np.argmin(np.abs(k))]) * math.sqrt(years)
     x, w = k / unit, sigma * sigma * years / (unit * unit)
 
     def errors(p: Floats) -> Floats:
