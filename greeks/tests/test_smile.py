@@ -40,8 +40,9 @@ def svis_come_back(
     shape = (slope * unit, rho, vertex * unit, roundness * unit)
     a = unit**2 - float(svi(np.zeros(1), 0.0, *shape)[0])
     w = svi(k, a, *shape)
-    # Well within Lee's bound, as smiles are, and no variance near zero, where volatility has an infinite slope.
-    assume(slope * unit * (1 + abs(rho)) < 0.8 and a + shape[0] * shape[3] * math.sqrt(1 - rho**2) > 0.05 * unit**2)
+    # Well within Lee's bound, as smiles are, and no volatility below half of that at the money: there every quote is
+    # many of its own deviations away, and has no weight left to tell one curve from another.
+    assume(slope * unit * (1 + abs(rho)) < 0.8 and a + shape[0] * shape[3] * math.sqrt(1 - rho**2) > 0.2 * unit**2)
     strikes = FORWARD * np.exp(k)
     found = fit(strikes, np.sqrt(w / years), FORWARD, years)
     fitted = (found.lowest_strike <= strikes) & (strikes <= found.highest_strike)
