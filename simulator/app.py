@@ -10,6 +10,8 @@ from aiohttp import web
 from simulator import feed
 from simulator.broker import BROKER, Broker
 from simulator.clock import Clock
+from simulator.faults import routes as control
+from simulator.faults.calls import disturb
 from simulator.options import InvalidOptions, SimulatorOptions
 from simulator.rest import history, instruments, login, quotes, session, user
 from simulator.rest.envelope import envelope
@@ -24,10 +26,11 @@ def build_app(
 
     `clock` replaces the market clock that the options describe, `system_clock` the machine's.
     """
-    app = web.Application(middlewares=[envelope])
+    app = web.Application(middlewares=[disturb, envelope] if options.control_token else [envelope])
     app[BROKER] = Broker(options, clock, system_clock)
     for part in (feed, session, login, user, quotes, history, instruments):
         part.setup(app)
+    control.setup(app, system_clock)
     return app
 
 

@@ -5,7 +5,7 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +14,7 @@ from aiohttp import WSMsgType, web
 
 from simulator.broker import BROKER, Broker
 from simulator.clock import IST
+from simulator.faults.disturbance import Disturbance
 from simulator.logins import Access
 from simulator.market import Market
 from simulator.packets import HEARTBEAT, MODES, NOT_SUBSCRIBED, QUOTE, encode_frame
@@ -37,9 +38,20 @@ class Connection:
     News are rows, not packets: whoever reads slowly gets the newest packet of each instrument, and nothing piles up.
     """
 
-    def __init__(self, websocket: web.WebSocketResponse, access: Access, market: Market) -> None:
+    def __init__(
+        self,
+        number: int,
+        websocket: web.WebSocketResponse,
+        transport: asyncio.Transport | None,
+        access: Access,
+        market: Market,
+    ) -> None:
+        self.number = number
         self.websocket = websocket
+        self.transport = transport
         self.access = access
+        self.disturbance: Disturbance | None = None  # what a test lets go wrong here
+        self.outlives_token = False
         self._modes_by_token: dict[int, int] = {}
         self._wake = asyncio.Event()
         self.follow(market)
@@ -54,6 +66,15 @@ class Connection:
             if (row := rows.get(token)) is not None:
                 self._modes[row] = mode
                 self._news[row] = True
+
+    @property
+    def subscribed(self) -> int:
+        """How many instruments the client has asked for."""
+        return len(self._modes_by_token)
+
+    @property
+    def is_mute(self) -> bool:
+        return self.disturbance is not None and self.disturbance.is_mute
 
     def changed(self, rows: np.ndarray[Any, np.dtype[np.int64]]) -> None:
         self._news[rows] = True
@@ -105,21 +126,32 @@ class Connection:
         self._news[:] = False
         if not len(rows):
             return None
+        if self.disturbance is not None:
+            return self.disturbance.encode(self._market, rows, self._modes)
         return encode_frame(self._market.packets, rows, self._modes, self._market.is_index)
 
     async def send_forever(self) -> None:
-        """Send news as they come, and a heartbeat when none came for a while."""
-        sent_at = time.monotonic()
-        while True:
-            frame = self.take_frame()
-            if frame is None and time.monotonic() - sent_at >= HEARTBEAT_SECONDS:
-                frame = HEARTBEAT
-            if frame is not None:
-                await self.websocket.send_bytes(frame)
-                sent_at = time.monotonic()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(sent_at + HEARTBEAT_SECONDS - time.monotonic(), 0)):
-                    await self._wake.wait()
+        """Send news as they come, and a heartbeat when none came for a while; until the client leaves."""
+        with contextlib.suppress(ConnectionError):
+            sent_at = time.monotonic()
+            while True:
+                frame = self.take_frame()
+                if frame is None and time.monotonic() - sent_at >= HEARTBEAT_SECONDS:
+                    frame = HEARTBEAT
+                if frame is not None:
+                    if self.disturbance is None:
+                        await self.websocket.send_bytes(frame)
+                    else:
+                        await self._send_disturbed(frame, self.disturbance)
+                    sent_at = time.monotonic()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(max(sent_at + HEARTBEAT_SECONDS - time.monotonic(), 0)):
+                        await self._wake.wait()
+
+    async def _send_disturbed(self, frame: bytes, disturbance: Disturbance) -> None:
+        for copy in disturbance.copies(frame):
+            await self.websocket.send_bytes(copy)
+        await asyncio.sleep(disturbance.pause_seconds)
 
 
 class Feed:
@@ -128,6 +160,8 @@ class Feed:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self.connections: set[Connection] = set()
+        self.on_open: Callable[[Connection], None] = lambda _: None  # told each socket that has opened
+        self._opened = 0
         self._claimed: dict[str, int] = {}  # sockets per api key, counted before the handshake ends
         self._closing: set[asyncio.Task[Any]] = set()
         broker.logins.on_end = self._token_ended
@@ -148,26 +182,35 @@ class Feed:
 
     async def _serve(self, request: web.Request, access: Access) -> web.WebSocketResponse:
         # Pings are answered, but none are sent: an unasked pong would make the official client hang up.
-        websocket = web.WebSocketResponse(compress=False, timeout=_CLOSE_SECONDS, max_msg_size=1 << 20)
+        websocket = web.WebSocketResponse(compress=False, timeout=_CLOSE_SECONDS, max_msg_size=1 << 20, autoping=False)
         await websocket.prepare(request)
-        connection = Connection(websocket, access, self._broker.market)
+        self._opened += 1
+        connection = Connection(self._opened, websocket, request.transport, access, self._broker.market)
         for greeting in self._greetings():
             await websocket.send_str(greeting)
         self.connections.add(connection)
+        self.on_open(connection)
         sender = asyncio.create_task(connection.send_forever(), name=f"feed of {access.app.api_key}")
         try:
-            async for message in websocket:
-                if message.type is not WSMsgType.TEXT:
-                    continue
-                try:
-                    connection.handle(message.data)
-                except InvalidMessage as exc:
-                    await websocket.send_str(json.dumps({"type": "error", "data": str(exc)}))
+            with contextlib.suppress(ConnectionError):  # nobody is left to be answered
+                await self._listen(connection)
         finally:
             self.connections.discard(connection)
             sender.cancel()
             await asyncio.wait([sender])
         return websocket
+
+    async def _listen(self, connection: Connection) -> None:
+        async for message in connection.websocket:
+            if message.type is WSMsgType.PING:
+                if connection.disturbance is None or connection.disturbance.answers_pings:
+                    await connection.websocket.pong(message.data)
+            elif message.type is WSMsgType.TEXT:
+                try:
+                    connection.handle(message.data)
+                except InvalidMessage as exc:
+                    if not connection.is_mute:
+                        await connection.websocket.send_str(json.dumps({"type": "error", "data": str(exc)}))
 
     def _greetings(self) -> tuple[str, str]:
         market = self._broker.market
@@ -209,7 +252,8 @@ class Feed:
     def _token_ended(self, access_token: str) -> None:
         if self._broker.options.rules.dead_token_closes_feed:
             for connection in [c for c in self.connections if c.access.token == access_token]:
-                self._close(connection)
+                if not connection.outlives_token:
+                    self._close(connection)
 
     def _close_dead_tokens(self) -> None:
         for token in {c.access.token: c.access for c in self.connections}.values():

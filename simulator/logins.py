@@ -140,14 +140,26 @@ class Logins:
 
     def access(self, api_key: str, access_token: str) -> Access | None:
         """The login behind a pair of api key and access token, or None when it is none or has ended."""
+        access = self.owner(api_key, access_token)
+        if access is None or not self._is_live(access):
+            return None
+        # A token from before a restart is known from its first use on.
+        self._current.setdefault((access.user.user_id, api_key), access)
+        return access
+
+    def owner(self, api_key: str, access_token: str) -> Access | None:
+        """The login that this pair was made for, whether it is live or not."""
         app = self.apps.get(api_key)
-        if app is None or access_token in self._ended:
+        if app is None:
             return None
         for user in self.users.values():
             if (logged_in_at := _login_time(user, app, access_token)) is not None:
-                access = Access(user, app, access_token, logged_in_at)
-                return access if self._is_live(access) else None
+                return Access(user, app, access_token, logged_in_at)
         return None
+
+    def live(self) -> list[Access]:
+        """The logins that are live and known since the start: made or used."""
+        return [access for access in self._current.values() if self._is_live(access)]
 
     def end(self, access_token: str) -> None:
         """Log out: the token is dead from now on."""
@@ -182,8 +194,8 @@ def _signed_token(user: DemoUser, app: DemoApp, logged_in_at: int, nonce: str) -
 
 def _login_time(user: DemoUser, app: DemoApp, token: str) -> float | None:
     try:
-        nonce, logged_in_at = token[:8], int(token[8:16], 16)
-    except ValueError:
+        nonce, logged_in_at, given = token[:8], int(token[8:16], 16), token.encode()
+    except ValueError:  # also from what a header may hold and UTF-8 may not
         return None
     expected = _signed_token(user, app, logged_in_at, nonce)
-    return float(logged_in_at) if hmac.compare_digest(expected.encode(), token.encode()) else None
+    return float(logged_in_at) if hmac.compare_digest(expected.encode(), given) else None

@@ -54,7 +54,8 @@ class SimulatorOptions:
 
     `sessions_folder` holds `regular_hours.csv` and `session_exceptions.csv`; `port` 0 takes a free one;
     `rows` is the least size of the instrument dump (30,000 to 115,000); `activity` multiplies how often
-    instruments trade; the `market_clock…` values mean what they mean to the service (`simulator.clock`).
+    instruments trade; the `market_clock…` values mean what they mean to the service (`simulator.clock`);
+    `control_token` opens the control API (`simulator.faults`), which is off without it.
     """
 
     sessions_folder: Path
@@ -70,6 +71,7 @@ class SimulatorOptions:
     users: tuple[DemoUser, ...] = (DEMO_USER,)
     apps: tuple[DemoApp, ...] = (DEMO_APP,)
     rules: Rules = field(default_factory=Rules)
+    control_token: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
@@ -78,6 +80,8 @@ class SimulatorOptions:
             raise InvalidOptions("activity and clock speed must be above 0, frame_ms 10 or more")
         if not self.users or not self.apps:
             raise InvalidOptions("a simulator needs at least one user and one app")
+        if not (self.control_token.isascii() and self.control_token.isprintable()):
+            raise InvalidOptions("SIMULATOR_CONTROL_TOKEN travels in a header: printable ASCII only")
 
 
 def read_accounts(path: Path) -> tuple[tuple[DemoUser, ...], tuple[DemoApp, ...]]:

@@ -285,6 +285,7 @@ SIMULATOR_ROWS = env.int("SIMULATOR_ROWS", default=30_000)
 SIMULATOR_ACTIVITY = env.float("SIMULATOR_ACTIVITY", default=1.0)
 SIMULATOR_FRAME_MS = env.int("SIMULATOR_FRAME_MS", default=100)
 SIMULATOR_ACCOUNTS_FILE = env.str("SIMULATOR_ACCOUNTS_FILE", default="")
+SIMULATOR_CONTROL_TOKEN = env.str("SIMULATOR_CONTROL_TOKEN", default="")  # "": no control API
 # The broker's rules, each a switch.
 SIMULATOR_TOKEN_FLUSH = env.bool("SIMULATOR_TOKEN_FLUSH", default=True)
 SIMULATOR_RATE_LIMITS = env.bool("SIMULATOR_RATE_LIMITS", default=True)

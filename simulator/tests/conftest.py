@@ -8,8 +8,9 @@ from django.conf import settings
 from kiteconnect import KiteConnect
 
 from simulator.clock import SessionCalendar
+from simulator.control import SimulatorControl
 from simulator.options import SimulatorOptions
-from simulator.tests.running import CLOSED, OPEN, RunningSimulator, SetClock, options_for_tests, running
+from simulator.tests.running import CLOSED, OPEN, RunningSimulator, SetClock, options_for_tests, running, with_control
 
 
 @pytest.fixture(scope="session")
@@ -50,3 +51,28 @@ def quiet_simulator(options: SimulatorOptions) -> Iterator[RunningSimulator]:
     """A simulator of one's own in a market that is closed: whatever arrives was sent for another reason than a tick."""
     with running(options, SetClock(CLOSED)) as simulator:
         yield simulator
+
+
+@pytest.fixture(scope="session")
+def faulty_simulator(options: SimulatorOptions) -> Iterator[RunningSimulator]:
+    """A simulator in an open market whose control API is on."""
+    with running(with_control(options)) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def control(faulty_simulator: RunningSimulator) -> Iterator[SimulatorControl]:
+    """Its control API: no rules and no counts from the test before, and none for the next one."""
+    control = faulty_simulator.control()
+    control.reset_counters()
+    yield control
+    control.clear()
+    control.close()
+
+
+@pytest.fixture
+def victim(faulty_simulator: RunningSimulator, control: SimulatorControl) -> KiteConnect:
+    """The official client, logged in to it. Its login is not counted."""
+    kite = faulty_simulator.logged_in()
+    control.reset_counters()
+    return kite

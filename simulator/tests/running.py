@@ -16,11 +16,13 @@ from kiteconnect import KiteConnect
 
 from simulator.app import Simulator, start, stop
 from simulator.clock import Clock
+from simulator.control import SimulatorControl
 from simulator.feed import Connection
 from simulator.options import DEMO_APP, DEMO_USER, SimulatorOptions
 from simulator.rules import Rules
 
 OPEN = datetime.fromisoformat("2026-11-25T10:42:00+05:30").timestamp()
+CONTROL_TOKEN = "only-for-tests"
 CLOSED = datetime.fromisoformat("2026-11-25T20:00:00+05:30").timestamp()
 
 
@@ -46,6 +48,11 @@ def options_for_tests(sessions_folder: Path) -> SimulatorOptions:
 
 def with_rules(options: SimulatorOptions, **switches: bool) -> SimulatorOptions:
     return replace(options, rules=replace(options.rules, **switches))
+
+
+def with_control(options: SimulatorOptions) -> SimulatorOptions:
+    """The same simulator, and whoever has CONTROL_TOKEN may let things go wrong."""
+    return replace(options, control_token=CONTROL_TOKEN)
 
 
 class RunningSimulator:
@@ -76,6 +83,10 @@ class RunningSimulator:
         kite = self.client()
         kite.generate_session(self.request_token(), DEMO_APP.api_secret)
         return kite
+
+    def control(self) -> SimulatorControl:
+        """The control API; the simulator must have been started `with_control`."""
+        return SimulatorControl(self.http_root, CONTROL_TOKEN)
 
     def connections(self) -> list[Connection]:
         """The sockets that are open now."""

@@ -75,7 +75,8 @@ def options_from_settings() -> SimulatorOptions:
     if accounts_file := _setting("accounts_file", ""):
         more_users, more_apps = read_accounts(Path(accounts_file))
         users, apps = (*users, *more_users), (*apps, *more_apps)
-    own = {name: _setting(name, None) for name in ("host", "port", "seed", "rows", "activity", "frame_ms")}
+    names = ("host", "port", "seed", "rows", "activity", "frame_ms", "control_token")
+    own = {name: _setting(name, None) for name in names}
     return SimulatorOptions(
         sessions_folder=Path(settings.MARKET_DATA_DIR),
         users=users,
