@@ -41,18 +41,25 @@ async def disturb(request: web.Request, handler: Handler) -> web.StreamResponse:
     rule = control.rules.take(occasion)
     fault = rule.fault if isinstance(rule, CallRule) else Pass()
     if occasion.on is Target.HANDSHAKE:
-        answered = await carry_out(fault, request, handler, control)
+        answered = await _answer(fault, request, handler, control)
         if answered.status != HTTPStatus.SWITCHING_PROTOCOLS:
             control.counters.sockets_of(occasion.api_key).refused[_outcome(answered)] += 1
         return answered
     answers = control.counters.call(occasion).answers
     try:
-        answered = await carry_out(fault, request, handler, control)
+        answered = await _answer(fault, request, handler, control)
     except web.HTTPException as redirection:
         answers[str(redirection.status)] += 1
         raise
     answers[_outcome(answered)] += 1
     return answered
+
+
+async def _answer(fault: CallFault, request: web.Request, handler: Handler, control: Control) -> web.StreamResponse:
+    try:
+        return await carry_out(fault, request, handler, control)
+    except ConnectionError:  # the client left while it was being answered, as clients do when things go wrong
+        return NoAnswer()
 
 
 async def carry_out(fault: CallFault, request: web.Request, handler: Handler, control: Control) -> web.StreamResponse:
@@ -177,7 +184,7 @@ async def _credentials(request: web.Request) -> tuple[str, str]:
     if request.path == "/session/token" and request.method == "POST":
         try:
             return str((await request.post()).get("api_key", "")), ""
-        except (ValueError, web.HTTPException):
+        except (ValueError, ConnectionError, web.HTTPException):
             return "", ""  # the route itself will say so
     return "", ""
 

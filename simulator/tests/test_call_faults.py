@@ -324,8 +324,11 @@ def test_a_rule_that_makes_no_sense_is_refused_with_its_list(
 def test_nothing_that_goes_wrong_on_request_is_an_error_of_the_simulators(
     control: SimulatorControl, victim: KiteConnect, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for kind in ("reset", "truncate", "hang", "drip", "oversize"):
+    for kind in ("reset", "truncate", "hang", "drip", "oversize", "delay"):
         control.add(kind, times=1)
-        profile(victim, patience=0.05)
-    time.sleep(0.2)
+        profile(victim, patience=0.001)  # some answers are under way when the client leaves
+    deadline = time.monotonic() + 15
+    while sum(control.counters().answers().values()) < 6 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert control.counters().answers()["none"] >= 3
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []

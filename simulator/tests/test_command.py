@@ -36,7 +36,10 @@ def test_the_command_says_where_it_listens_and_stops_on_sigterm() -> None:
 def test_options_come_from_settings(settings: Settings) -> None:
     settings.SIMULATOR_SEED, settings.SIMULATOR_PORT, settings.SIMULATOR_TOKEN_FLUSH = 7, 8123, False
     settings.SIMULATOR_REDIRECT_URL = "http://127.0.0.1:9/back"
+    assert options_from_settings().control_token == ""
+    settings.SIMULATOR_CONTROL_TOKEN = "opens"
     options = options_from_settings()
+    assert options.control_token == "opens"
     assert (options.seed, options.port, options.rules.token_flush) == (7, 8123, False)
     assert options.apps[0].redirect_url == "http://127.0.0.1:9/back"
 

@@ -1,6 +1,8 @@
 """The control API's door, what it does to tokens, and its counters."""
 
 import contextlib
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 
@@ -85,6 +87,21 @@ def test_a_rule_that_is_used_up_is_still_told_of() -> None:
 )  # fmt: skip
 def test_a_route_belongs_to_the_group_of_its_subject(path: str, group: str) -> None:
     assert group_of(path) == group
+
+
+def test_a_call_that_hangs_does_not_hold_up_the_end(options: SimulatorOptions, open_clock: SetClock) -> None:
+    with ThreadPoolExecutor() as threads:
+        with running(with_control(options), open_clock) as simulator:
+            kite, control = simulator.logged_in(), simulator.control()
+            control.add("hang", path="/user/profile")
+            control.add("delay", seconds=60, path="/user/margins")
+            calls = [threads.submit(call) for call in (kite.profile, simulator.client().margins)]
+            while sum(rule["hits"] for rule in control.rules()) < 2:
+                time.sleep(0.01)
+            control.close()
+            began = time.monotonic()
+        assert time.monotonic() - began < 1.9  # after two seconds handlers are cancelled
+        assert all(call.exception(timeout=5) is not None for call in calls)
 
 
 # --- counters ---------------------------------------------------------------------------------------------------------

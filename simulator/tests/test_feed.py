@@ -4,17 +4,14 @@ import asyncio
 import json
 import struct
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 
-import aiohttp
 import numpy as np
 import pytest
-from aiohttp import ClientWebSocketResponse, WSMsgType
+from aiohttp import WSMsgType
 from kiteconnect import KiteConnect
 
 from simulator.options import SimulatorOptions
+from simulator.tests.feed_client import connected, packets, receive, refusal, split
 from simulator.tests.running import RunningSimulator, SetClock, running, with_rules
 from simulator.tests.schemas import violations
 
@@ -25,46 +22,6 @@ NIFTY, INFY = 256265, 408065
 def token(quiet_simulator: RunningSimulator) -> str:
     access_token: str = quiet_simulator.logged_in().access_token
     return access_token
-
-
-@asynccontextmanager
-async def connected(url: str) -> AsyncIterator[ClientWebSocketResponse]:
-    """A socket whose two greetings have been read."""
-    async with aiohttp.ClientSession() as session, session.ws_connect(url, autoping=False) as websocket:
-        for _ in range(2):
-            assert violations("feed_text", json.loads((await receive(websocket)).data)) == []
-        yield websocket
-
-
-async def receive(websocket: ClientWebSocketResponse) -> Any:
-    return await websocket.receive(timeout=5)
-
-
-async def packets(websocket: ClientWebSocketResponse) -> dict[int, int]:
-    """Length by token of the next frame that has packets."""
-    while True:
-        message = await receive(websocket)
-        assert message.type is WSMsgType.BINARY, message
-        if len(message.data) > 1:
-            return split(message.data)
-
-
-def split(frame: bytes) -> dict[int, int]:
-    found, offset = {}, 2
-    for _ in range(int.from_bytes(frame[:2], "big")):
-        length, token = struct.unpack_from(">HI", frame, offset)
-        found[token] = length
-        offset += 2 + length
-    assert offset == len(frame)
-    return found
-
-
-async def refusal(url: str) -> int:
-    """The HTTP status with which the handshake is refused."""
-    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-        async with connected(url):
-            pass
-    return refused.value.status
 
 
 async def test_subscribing_sends_the_current_state_at_once(quiet_simulator: RunningSimulator, token: str) -> None:
