@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import connections
 
+from accounts.budget_limits import limit_problems
 from accounts.credentials import ring_problems, unreadable_secrets
 from accounts.models import BrokerCredential
 
@@ -23,6 +24,12 @@ def key_ring(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[Che
         )
         for problem in ring_problems(list(settings.CREDENTIAL_KEYS), settings.SECRET_KEY)
     ]
+
+
+@register()
+def budgets(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """No budget passes the broker's own limits. It would be held to them all the same, and mean something else."""
+    return [Error(problem, id="accounts.E003") for problem in limit_problems(settings)]
 
 
 @register(Tags.database)

@@ -102,5 +102,33 @@ class RateLimited(BrokerError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class BudgetExhausted(RateLimited):
+    """Our own count says that the broker would refuse: nothing was sent."""
+
+
+class BudgetUnavailable(NotSent):
+    """Redis does not say how many orders were sent, so none may be."""
+
+
+class PlacesTaken(RateLimited):
+    """As many calls of this account as may run at once are running: nothing was sent."""
+
+
+class BreakerOpen(NotSent):
+    """The broker failed too often just now and is left alone for a while."""
+
+    def __init__(self, message: str, *, retry_after_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
 class OutcomeUnknown(BrokerError):
-    """Timeout, lost connection or an answer that does not say: the request may have been carried out."""
+    """Timeout, lost connection or an answer that does not say: the request may have been carried out.
+
+    `is_fault` is False where the broker did answer in its own form, only with words not known here: that says nothing
+    about its health.
+    """
+
+    def __init__(self, message: str, *, is_fault: bool = True) -> None:
+        super().__init__(message)
+        self.is_fault = is_fault

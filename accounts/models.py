@@ -206,6 +206,24 @@ class BrokerSession(models.Model):
         return self.status == self.Status.ACTIVE and self.expires_at is not None and moment < self.expires_at
 
 
+class OrderDay(models.Model):
+    """How many orders an account has sent on one Indian day: what is left of the count when Redis loses it."""
+
+    account = models.ForeignKey(TradingAccount, on_delete=models.CASCADE, related_name="order_days")
+    day = models.DateField(help_text="In India, by the database's clock.")
+    used = models.PositiveIntegerField(default=0, help_text="As counted in Redis; a few seconds late.")
+    used_without_redis = models.PositiveIntegerField(default=0, help_text="Let through while Redis was away.")
+    latest_without_redis = ArrayField(models.DateTimeField(), default=list, help_text="Those of the last second.")
+    charged_at = models.DateTimeField(help_text="When a charge was last written down.")
+
+    class Meta:
+        ordering = ["-day", "account"]
+        constraints = [models.UniqueConstraint(fields=["account", "day"], name="accounts_orderday_account_day")]
+
+    def __str__(self) -> str:
+        return f"orders of {self.account} on {self.day}"
+
+
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def usable_at(self, moment: datetime) -> Self:
         return self.filter(revoked_at__isnull=True, expires_at__gt=moment, owner__is_active=True)

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+from accounts.budget_limits import limit_problems
 from accounts.credentials import ring_problems
 
 KITE_HOSTS = {
@@ -51,6 +52,7 @@ def problems_of(settings: Any) -> Iterator[str]:
         yield "SECRET_KEY is short, simple or a known default: make one with secrets.token_urlsafe(48)"
     for problem in ring_problems(list(settings.CREDENTIAL_KEYS), key):
         yield f"CREDENTIAL_KEYS: {problem}"
+    yield from limit_problems(settings)
     yield from _hosts(settings)
     yield from _cookies_and_tls(settings)
     yield from _broker(settings)

@@ -259,6 +259,34 @@ KITE_API_ROOT = env.str("KITE_API_ROOT", default="https://api.kite.trade")
 KITE_WS_ROOT = env.str("KITE_WS_ROOT", default="wss://ws.kite.trade")
 KITE_LOGIN_ROOT = env.str("KITE_LOGIN_ROOT", default="https://kite.zerodha.com")
 KITE_TIMEOUT_SECONDS = env.float("KITE_TIMEOUT_SECONDS", default=7.0)
+# How long a call may wait for its turn before it is told when to come again.
+KITE_PATIENCE_SECONDS = env.float("KITE_PATIENCE_SECONDS", default=2.0)
+# Calls of one account at once, over all processes; the kept one is for cancels and exits.
+KITE_PLACES = env.int("KITE_PLACES", default=2)
+KITE_PLACES_KEPT = env.int("KITE_PLACES_KEPT", default=1)
+
+# --- what may be asked of the broker; its own limits are ceilings that none of these passes ---
+ORDER_BUDGET_PER_SECOND = env.int("ORDER_BUDGET_PER_SECOND", default=8)
+ORDER_BUDGET_PER_MINUTE = env.int("ORDER_BUDGET_PER_MINUTE", default=380)
+ORDER_BUDGET_PER_DAY = env.int("ORDER_BUDGET_PER_DAY", default=4900)
+# The part of each that only cancels and exits may use.
+ORDER_BUDGET_RESERVE_PER_SECOND = env.int("ORDER_BUDGET_RESERVE_PER_SECOND", default=2)
+ORDER_BUDGET_RESERVE_PER_MINUTE = env.int("ORDER_BUDGET_RESERVE_PER_MINUTE", default=20)
+ORDER_BUDGET_RESERVE_PER_DAY = env.int("ORDER_BUDGET_RESERVE_PER_DAY", default=100)
+ORDER_BUDGET_WITHOUT_REDIS_PER_SECOND = env.int("ORDER_BUDGET_WITHOUT_REDIS_PER_SECOND", default=2)
+# Data calls of one API key in any window of this length.
+DATA_BUDGET_WINDOW_SECONDS = env.float("DATA_BUDGET_WINDOW_SECONDS", default=1.05)
+DATA_BUDGET_QUOTE = env.int("DATA_BUDGET_QUOTE", default=1)
+DATA_BUDGET_HISTORICAL = env.int("DATA_BUDGET_HISTORICAL", default=3)
+DATA_BUDGET_OTHER = env.int("DATA_BUDGET_OTHER", default=8)
+# How many processes may share an API key while Redis is away and they cannot see each other.
+DATA_BUDGET_PROCESSES = env.int("DATA_BUDGET_PROCESSES", default=4)
+
+# --- breakers: when a broker that fails is left alone ---
+BREAKER_FAILURES = env.int("BREAKER_FAILURES", default=5)
+BREAKER_OPEN_SECONDS = env.float("BREAKER_OPEN_SECONDS", default=60.0)
+BREAKER_SUCCESSES = env.int("BREAKER_SUCCESSES", default=3)
+BREAKER_PROBE_SECONDS = env.float("BREAKER_PROBE_SECONDS", default=10.0)
 
 # --- Greeks ---
 GREEKS_RATE = env.float("GREEKS_RATE", default=0.10)

@@ -19,9 +19,13 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from accounts.exceptions import (
+    BreakerOpen,
     BrokerError,
+    BudgetExhausted,
+    BudgetUnavailable,
     NotSent,
     OutcomeUnknown,
+    PlacesTaken,
     RateLimited,
     Refused,
     RequestRejected,
@@ -34,6 +38,10 @@ UNEXPECTED = "Something went wrong. Name the request id to find out."
 
 _BROKER_ERRORS: dict[type[BrokerError], tuple[int, str]] = {
     NotSent: (HTTPStatus.SERVICE_UNAVAILABLE, "broker_unreachable"),
+    BreakerOpen: (HTTPStatus.SERVICE_UNAVAILABLE, "broker_breaker_open"),
+    BudgetUnavailable: (HTTPStatus.SERVICE_UNAVAILABLE, "broker_budget_unavailable"),
+    BudgetExhausted: (HTTPStatus.SERVICE_UNAVAILABLE, "broker_budget_exhausted"),
+    PlacesTaken: (HTTPStatus.SERVICE_UNAVAILABLE, "broker_busy"),
     SessionExpired: (HTTPStatus.SERVICE_UNAVAILABLE, "broker_session_expired"),
     RateLimited: (HTTPStatus.SERVICE_UNAVAILABLE, "broker_rate_limited"),
     RequestRejected: (HTTPStatus.UNPROCESSABLE_ENTITY, "broker_rejected"),

@@ -22,7 +22,19 @@ from rest_framework.test import APIRequestFactory
 from rest_framework.throttling import SimpleRateThrottle
 from rest_framework.views import APIView
 
-from accounts.exceptions import Denied, NotFound, NotSent, OutcomeUnknown, RateLimited, Refused, SessionExpired
+from accounts.exceptions import (
+    BreakerOpen,
+    BudgetExhausted,
+    BudgetUnavailable,
+    Denied,
+    NotFound,
+    NotSent,
+    OutcomeUnknown,
+    PlacesTaken,
+    RateLimited,
+    Refused,
+    SessionExpired,
+)
 from tickerproject.api import errors
 from tickerproject.api.pagination import Page
 from tickerproject.api.throttling import PrincipalThrottle
@@ -70,6 +82,10 @@ def answer_to(error: Exception) -> Response:
         (SessionExpired("log in"), 503, "broker_session_expired"),
         (RateLimited("slow"), 503, "broker_rate_limited"),
         (NotSent("no"), 503, "broker_unreachable"),
+        (BreakerOpen("no", retry_after_seconds=9), 503, "broker_breaker_open"),
+        (BudgetUnavailable("no"), 503, "broker_budget_unavailable"),
+        (BudgetExhausted("no"), 503, "broker_budget_exhausted"),
+        (PlacesTaken("no"), 503, "broker_busy"),
         (OutcomeUnknown("?"), 504, "broker_outcome_unknown"),
         (RuntimeError("password=canary"), 500, "internal_error"),
     ],
