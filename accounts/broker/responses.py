@@ -75,7 +75,7 @@ def _error_of(status: int, error_type: str, message: str) -> BrokerError:
         return OutcomeUnknown(said)
     if error_type in _REFUSALS or (error_type == "TokenException" and status == HTTPStatus.BAD_REQUEST):
         return RequestRejected(said, error_type=error_type, status=status)
-    return OutcomeUnknown(said)
+    return OutcomeUnknown(said, is_fault=False)
 
 
 def _envelope(text: str) -> dict[str, Any] | None:

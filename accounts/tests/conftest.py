@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+import redis
 from django.contrib.auth.models import User
 from pytest_django import Settings
 
@@ -49,8 +50,8 @@ def other_account(app: KiteApp, ravi: User) -> TradingAccount:
 
 
 @pytest.fixture
-def broker(settings: Settings) -> Iterator[ScriptedBroker]:
-    """A scripted broker, to which the settings point."""
+def broker(settings: Settings, valkey: "redis.Redis") -> Iterator[ScriptedBroker]:
+    """A scripted broker, to which the settings point; nobody has called it yet, as far as Redis knows."""
     with running_broker() as running:
         settings.KITE_API_ROOT = settings.KITE_LOGIN_ROOT = running.root
         yield running

@@ -11,10 +11,12 @@ from accounts.broker.responses import data_of_response
 from accounts.exceptions import BrokerError, NotSent, OutcomeUnknown, RateLimited, RequestRejected, SessionExpired
 from accounts.tests.fakes import Answer, ScriptedBroker
 
+pytestmark = pytest.mark.usefixtures("valkey")  # its budget, breaker and places: fresh ones for each test
+
 
 @pytest.fixture
 def client(broker: ScriptedBroker) -> BrokerClient:
-    return BrokerClient("appkey1", "canarytoken")
+    return BrokerClient("appkey1", "canarytoken", account="AB1234")
 
 
 def test_a_call_carries_the_brokers_headers_and_gives_its_data(broker: ScriptedBroker, client: BrokerClient) -> None:
@@ -100,7 +102,7 @@ def test_no_connection_means_not_sent(settings: Settings) -> None:
         closed.bind(("127.0.0.1", 0))
         settings.KITE_API_ROOT = f"http://127.0.0.1:{closed.getsockname()[1]}"
         with pytest.raises(NotSent):
-            BrokerClient("appkey1", "t").profile()
+            BrokerClient("appkey1", "t", account="AB1234").profile()
 
 
 def test_no_answer_in_time_means_unknown(settings: Settings) -> None:
@@ -108,7 +110,7 @@ def test_no_answer_in_time_means_unknown(settings: Settings) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         settings.KITE_API_ROOT = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(OutcomeUnknown):
-            BrokerClient("appkey1", "t").profile()
+            BrokerClient("appkey1", "t", account="AB1234").profile()
 
 
 def test_a_redirect_is_not_followed(broker: ScriptedBroker, client: BrokerClient) -> None:
@@ -151,7 +153,7 @@ def test_a_dump_that_breaks_off_or_is_none_is_said(broker: ScriptedBroker, clien
 
 
 def test_no_token_is_in_errors_reprs_or_logs(broker: ScriptedBroker, caplog: pytest.LogCaptureFixture) -> None:
-    client = BrokerClient("appkey1", "canarytoken")
+    client = BrokerClient("appkey1", "canarytoken", account="AB1234")
     with caplog.at_level(logging.INFO):
         for answer in (Answer(b"<html>", 500), Answer(b"x", cut_after=0)):
             broker.answer("GET /user/profile", answer)
