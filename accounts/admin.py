@@ -13,7 +13,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import mark_safe
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
@@ -22,6 +23,8 @@ from unfold.widgets import UnfoldAdminPasswordWidget
 from accounts import clock
 from accounts.actions import Action
 from accounts.api_keys import create_api_key
+from accounts.breaker import breaker_names, states
+from accounts.budget_meters import data_meters, order_meters
 from accounts.credentials import Kind, has_secret, store_secret
 from accounts.models import ApiKey, BrokerCredential, BrokerSession, Grant, KiteApp, LoginLink, TradingAccount
 
@@ -136,10 +139,11 @@ class TradingAccountAdmin(HoldsSecrets):
     list_filter = ["state", "is_data", "is_trading", "app"]
     list_select_related = ["owner", "session"]
     search_fields = ["label", "kite_user_id"]
-    readonly_fields = ["public_id", "log_in"]
+    readonly_fields = ["public_id", "log_in", "shown_breakers", "shown_budgets"]
     actions = ["disable", "enable"]
     fieldsets = [
         (None, {"fields": [*TradingAccountForm.Meta.fields, "public_id", "log_in"]}),
+        ("Limits at the broker", {"fields": ["shown_breakers", "shown_budgets"]}),
         (
             "Automated login (optional)",
             {
@@ -165,6 +169,26 @@ class TradingAccountAdmin(HoldsSecrets):
     @admin.display(description="Kite login")
     def log_in(self, account: TradingAccount) -> str:
         return format_html('<a href="{}">Log in</a>', reverse("accounts:kite-login", args=[account.public_id]))
+
+    @admin.display(description="breakers")
+    def shown_breakers(self, account: TradingAccount) -> str:
+        if account._state.adding:
+            return "–"
+        found = states(breaker_names(account.kite_user_id))
+        return format_html_join(
+            mark_safe("<br>"), "{}: {}", ((name, state.replace("_", " ")) for name, state in found.items())
+        )
+
+    @admin.display(description="used of the budgets")
+    def shown_budgets(self, account: TradingAccount) -> str:
+        if account._state.adding:
+            return "–"
+        meters = [*order_meters(account), *data_meters(account.app)]
+        rows = (
+            (meter.route_class, meter.window, "unknown" if meter.used is None else meter.used, meter.limit)
+            for meter in meters
+        )
+        return format_html_join(mark_safe("<br>"), "{} a {}: {} of {}", rows)
 
     @admin.action(description="Disable")
     def disable(self, request: HttpRequest, accounts: QuerySet[TradingAccount]) -> None:

@@ -65,6 +65,11 @@ def breaker_name(account: str, group: Group) -> str:
     return f"{account}:{group}"
 
 
+def breaker_names(account: str) -> list[str]:
+    """All breakers of one account."""
+    return [breaker_name(account, group) for group in Group]
+
+
 def ask(name: str, *, urgent: bool = False) -> Permit:
     """The right to make a call.
 

@@ -6,6 +6,8 @@ from typing import Any
 from rest_framework import serializers
 
 from accounts.actions import Action
+from accounts.breaker import BreakerState
+from accounts.budget_limits import RouteClass
 
 
 class StrictSerializer(serializers.Serializer[Any]):
@@ -29,6 +31,33 @@ class AccountRightsSerializer(serializers.Serializer[Any]):
     # the stubs take `label` for the field's own attribute of that name
     label = serializers.CharField()  # type: ignore[assignment]
     actions = serializers.ListField(child=serializers.ChoiceField(choices=Action.choices))
+
+
+class MeterSerializer(serializers.Serializer[Any]):
+    route_class = serializers.ChoiceField(choices=[str(one) for one in RouteClass])
+    owner = serializers.CharField(
+        help_text="Whom the broker counts: the account, or the last four characters of the app's API key."
+    )
+    window = serializers.ChoiceField(choices=["second", "minute", "day"])
+    window_seconds = serializers.FloatField()
+    limit = serializers.IntegerField()
+    reserve = serializers.IntegerField(help_text="The part of the limit that only cancels and exits may use.")
+    used = serializers.IntegerField(allow_null=True, help_text="Null while Redis is away: nobody knows it then.")
+    next_free_seconds = serializers.FloatField(
+        allow_null=True, help_text="When one more call fits, the reserve included; 0: now."
+    )
+
+
+class BreakerSerializer(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    state = serializers.ChoiceField(choices=[str(state) for state in BreakerState])
+
+
+class BudgetSerializer(serializers.Serializer[Any]):
+    kite_user_id = serializers.CharField()
+    budgets = MeterSerializer(many=True)
+    breakers = BreakerSerializer(many=True)
+    calls_under_way = serializers.IntegerField(help_text="Of this account, over all processes.")
 
 
 class MeSerializer(serializers.Serializer[Any]):

@@ -11,5 +11,6 @@ urlpatterns = [
     path("logout/", views.LogOut.as_view(), name="logout"),
     path("accounts/kite/login/<uuid:public_id>/", views.start_kite_login, name="kite-login"),
     path("accounts/kite/callback/", views.kite_callback, name="kite-callback"),
+    path("api/v1/trading-accounts/<uuid:public_id>/budget", views.Budget.as_view(), name="budget"),
     path("api/v1/me", views.Me.as_view(), name="me"),
 ]

@@ -21,13 +21,16 @@ from rest_framework.views import APIView
 
 from accounts.actions import Action
 from accounts.authorisation import account_for, accounts_for
+from accounts.breaker import breaker_names, states
 from accounts.broker.login import exchange_request_token, login_page_address
+from accounts.broker.places import calls_under_way
+from accounts.budget_meters import data_meters, order_meters
 from accounts.exceptions import BrokerError, CredentialError, NotFound, SessionMismatch
 from accounts.login_states import finish_state, start_state
 from accounts.models import LoginLink, TradingAccount
 from accounts.permissions import page_view
 from accounts.principals import ApiKeyPrincipal, Principal, principal_of
-from accounts.serializers import MeSerializer
+from accounts.serializers import BudgetSerializer, MeSerializer
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +110,21 @@ class Me(APIView):
         if principal is None:  # the permission has seen to it
             raise NotFound
         return Response(MeSerializer(_me(principal)).data)
+
+
+class Budget(APIView):
+    @extend_schema(responses=BudgetSerializer, operation_id="trading_account_budget")
+    def get(self, request: Request, public_id: UUID) -> Response:
+        """What the account has used of the broker's limits, and whether the broker is being left alone."""
+        account = account_for(principal_of(request), Action.READ, public_id)
+        names = breaker_names(account.kite_user_id)
+        found = {
+            "kite_user_id": account.kite_user_id,
+            "budgets": [*order_meters(account), *data_meters(account.app)],
+            "breakers": [{"name": name, "state": state} for name, state in states(names).items()],
+            "calls_under_way": calls_under_way(account.kite_user_id),
+        }
+        return Response(BudgetSerializer(found).data)
 
 
 def _me(principal: Principal) -> dict[str, object]:

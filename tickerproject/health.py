@@ -12,6 +12,8 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_safe
 
 from accounts import clock
+from accounts.breaker import BreakerState, breaker_names, states
+from accounts.models import TradingAccount
 from market.calendar import is_open
 from market.exceptions import CalendarMissing
 from market.models import Instrument, InstrumentImport
@@ -47,7 +49,9 @@ def health(request: HttpRequest) -> JsonResponse:
         _registry() if database == "ok" else RegistryHealth(status="critical", cached_instruments=0, last_refresh=None)
     )
     feed, reasons = _feed(states)
-    statuses: list[Status] = [database, redis_status, registry["status"], feed]
+    breakers = _breakers() if database == "ok" else {}
+    broker: Status = "ok" if all(state is BreakerState.CLOSED for state in breakers.values()) else "degraded"
+    statuses: list[Status] = [database, redis_status, registry["status"], feed, broker]
     overall = max(statuses, key=WORST.__getitem__)
     body: dict[str, Any] = {
         "status": overall,
@@ -65,6 +69,7 @@ def health(request: HttpRequest) -> JsonResponse:
                 for name, account in state["accounts"].items()
             },
         },
+        "broker": {"status": broker, "breakers": breakers},
         "dependencies": {"redis": redis_status, "database": database, "instrument_registry": registry},
     }
     return JsonResponse(body, status=200 if overall == "ok" else 503)
@@ -89,6 +94,12 @@ def _redis_and_streams() -> tuple[Status, list[StreamState]]:
         logger.warning("health: Redis does not answer: %s", exc)
         # Ticks and limits suffer, orders and accounts do not.
         return "degraded", []
+
+
+def _breakers() -> dict[str, BreakerState]:
+    """Of each enabled account, by name; of this process alone while Redis is away."""
+    accounts = TradingAccount.objects.enabled().values_list("kite_user_id", flat=True)
+    return states(name for account in accounts for name in breaker_names(account))
 
 
 def _registry() -> RegistryHealth:

@@ -1,12 +1,14 @@
-"""`/metrics`: this process's figures in Prometheus' text form."""
+"""`/metrics`: this process's figures in Prometheus' text form, and the limits that all processes share."""
 
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 from django_prometheus.exports import ExportToDjangoView
+from prometheus_client import generate_latest
 
 from accounts.actions import Action
 from accounts.authorisation import authorise
 from accounts.exceptions import Denied, NotAuthenticated
+from accounts.limit_metrics import LIMITS_REGISTRY
 from accounts.principals import principal_of
 
 LOOPBACK = {"127.0.0.1", "::1"}
@@ -27,4 +29,5 @@ def metrics(request: HttpRequest) -> HttpResponse:
                 "metrics are for this machine and for those who may read\n", status=403, content_type="text/plain"
             )
     response: HttpResponse = ExportToDjangoView(request)
+    response.write(generate_latest(LIMITS_REGISTRY))
     return response

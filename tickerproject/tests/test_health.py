@@ -13,7 +13,7 @@ from market.calendar_loading import load_calendar
 from market.names import RedisNames
 from streaming.state import AccountState, StreamState, encode
 
-SHAPE = {"status", "environment", "source", "ticker", "dependencies"}
+SHAPE = {"status", "environment", "source", "ticker", "broker", "dependencies"}
 
 
 def stream_state(accounts: dict[str, AccountState] | None = None) -> StreamState:
