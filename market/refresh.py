@@ -2,7 +2,7 @@
 
 import logging
 
-from accounts.broker import session
+from accounts.broker import data_client
 from accounts.exceptions import BrokerError, CredentialError
 from accounts.models import TradingAccount
 from market.exceptions import NoAccountForData
@@ -29,7 +29,7 @@ def refresh_instruments(*, accept_shrinking: bool = False, on_step: Step = logge
         on_step(f"asking the broker as {account}")
         try:
             return import_instruments(
-                session(account).instruments_csv(),
+                data_client(account).instruments_csv(),
                 account=account.kite_user_id,
                 source="the broker",
                 accept_shrinking=accept_shrinking,

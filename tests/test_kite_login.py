@@ -7,8 +7,9 @@ import pytest
 from django.conf import settings as django_settings
 from pytest_django import Settings
 
-from accounts.broker import session
+from accounts.broker import data_client, portfolio_client
 from accounts.broker.login import log_in_automatically
+from accounts.broker.words import Exchange
 from accounts.demo import seed_demo
 from accounts.exceptions import LoginFailed, SessionExpired
 from accounts.models import TradingAccount
@@ -30,16 +31,15 @@ def account(db: None, simulator: RunningSimulator, settings: Settings) -> Tradin
 
 def test_the_demo_account_logs_in_and_reads_profile_and_instruments(account: TradingAccount) -> None:
     log_in_automatically(account)
-    client = session(account)
-    assert client.profile()["user_id"] == account.kite_user_id
-    header = next(client.instruments_csv("NFO")).splitlines()[0]
+    assert portfolio_client(account).profile()["user_id"] == account.kite_user_id
+    header = next(data_client(account).instruments_csv(Exchange.NFO)).splitlines()[0]
     assert header.startswith(b"instrument_token,exchange_token,tradingsymbol")
 
 
 def test_a_token_that_the_broker_does_not_know_is_an_expired_session(account: TradingAccount) -> None:
     store_session(account, {"user_id": account.kite_user_id, "access_token": "made-up"})
     with pytest.raises(SessionExpired):
-        session(account).profile()
+        portfolio_client(account).profile()
 
 
 def test_an_app_that_the_broker_does_not_know_gets_no_login(account: TradingAccount) -> None:

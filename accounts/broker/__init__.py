@@ -1,5 +1,23 @@
-"""The broker's REST interface: the official client's methods over our own transport, errors translated at this edge."""
+"""The broker, as one account sees it."""
 
-from accounts.broker.client import BrokerClient, anonymous_client, session
+from accounts.broker.clients import (
+    DataClient,
+    OrdersClient,
+    PortfolioClient,
+    SessionClient,
+    data_client,
+    orders_client,
+    portfolio_client,
+    session_client,
+)
 
-__all__ = ["BrokerClient", "anonymous_client", "session"]
+__all__ = [
+    "DataClient",
+    "OrdersClient",
+    "PortfolioClient",
+    "SessionClient",
+    "data_client",
+    "orders_client",
+    "portfolio_client",
+    "session_client",
+]

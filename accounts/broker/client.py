@@ -1,9 +1,8 @@
 """The official client's whole method surface over our own transport, by overriding its one request method."""
 
-from collections.abc import Iterator, Mapping
-from http import HTTPStatus
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any
-from urllib.parse import quote, urljoin
+from urllib.parse import urljoin
 
 import requests
 from django.conf import settings
@@ -11,13 +10,14 @@ from kiteconnect import KiteConnect
 from requests.auth import AuthBase
 
 from accounts.broker.guard import Caller, GuardedCall, guarded
-from accounts.broker.responses import data_of_response, error_of_transport
-from accounts.exceptions import OutcomeUnknown
-from accounts.models import TradingAccount
-from accounts.sessions import access_token
+from accounts.broker.paths import path_of
+from accounts.broker.responses import data_of_response
+from accounts.broker.transport import body_of, broker_session, chunks_of, exchange, is_csv
+from accounts.exceptions import BrokerError, OutcomeUnknown
 
-CSV_CHUNK_BYTES = 64 * 1024
-CSV_READ_TIMEOUT_SECONDS = 30.0
+# The instrument dump is prepared while one waits, and comes through a reader that stores it.
+CSV_SECONDS = 300.0
+CSV_SILENCE_SECONDS = 30.0
 
 
 class BrokerClient(KiteConnect):  # type: ignore[misc]  # the official client has no types
@@ -36,6 +36,8 @@ class BrokerClient(KiteConnect):  # type: ignore[misc]  # the official client ha
         super().__init__(
             api_key, access_token=token, root=settings.KITE_API_ROOT, timeout=settings.KITE_TIMEOUT_SECONDS
         )
+        self.reqsession = broker_session()
+        self.answers = 0  # how many came whole and in the broker's form
         self._caller = Caller(account, api_key, urgent=urgent)
 
     def __repr__(self) -> str:
@@ -59,25 +61,24 @@ class BrokerClient(KiteConnect):  # type: ignore[misc]  # the official client ha
         """
         url = self._url(route, url_args)
         with guarded(self._caller, route):
-            return self._send(method, url, params, is_json=is_json, query_params=query_params)
+            data = self._send(method, url, params, is_json=is_json, query_params=query_params)
+        self.answers += 1
+        return data
 
     def _send(self, method: str, url: str, params: Any, *, is_json: bool, query_params: Any) -> Any:
         in_query = method in ("GET", "DELETE")
-        try:
-            response = self.reqsession.request(
-                method,
-                url,
-                params=params if in_query else query_params,
-                json=params if is_json and not in_query else None,
-                data=params if not is_json and not in_query else None,
-                **self._transport(),
-            )
-        except requests.RequestException as exc:
-            # Not `from exc`: the transport's own exception shows the URL, and some URLs carry a token.
-            raise error_of_transport(exc) from None
-        if _is_csv(response):
-            return response.content
-        return data_of_response(response.status_code, response.text, retry_after=response.headers.get("Retry-After"))
+        with exchange(
+            self.reqsession,
+            method,
+            url,
+            params=params if in_query else query_params,
+            json=params if is_json and not in_query else None,
+            data=params if not is_json and not in_query else None,
+            seconds=self.timeout,
+            **self._identity(),
+        ) as response:
+            body = body_of(response)
+        return body if is_csv(response) else _data(response, body)
 
     def instruments_csv(self, exchange: str | None = None) -> Iterator[bytes]:
         """The instrument dump as it comes, in chunks of at most 64 KiB: some 10 MB that need not be held in memory.
@@ -94,38 +95,39 @@ class BrokerClient(KiteConnect):  # type: ignore[misc]  # the official client ha
         route = "market.instruments" if exchange else "market.instruments.all"
         url = self._url(route, {"exchange": exchange} if exchange else {})
         call = GuardedCall(self._caller, route)
+        chunks = self._csv_chunks(url, call)
+        return _continued(next(chunks, b""), chunks)
+
+    def _csv_chunks(self, url: str, call: GuardedCall) -> Generator[bytes]:
+        """The call ends with the last piece, an error, or a reader that stops."""
         try:
-            response = self._csv_response(url)
-        except BaseException as exc:
+            with exchange(
+                self.reqsession,
+                "GET",
+                url,
+                seconds=CSV_SECONDS,
+                silence_seconds=CSV_SILENCE_SECONDS,
+                **self._identity(),
+            ) as response:
+                if not is_csv(response):
+                    _data(response, body_of(response))
+                    raise OutcomeUnknown("the broker answered the instrument dump with something else than CSV")
+                for chunk in chunks_of(response):
+                    call.place.keep()
+                    yield chunk
+        except BrokerError as exc:
             call.end(exc)
             raise
-        return _chunks(response, call)
-
-    def _csv_response(self, url: str) -> requests.Response:
-        options = self._transport() | {"timeout": (self.timeout, CSV_READ_TIMEOUT_SECONDS)}
-        try:
-            response: requests.Response = self.reqsession.get(url, stream=True, **options)
-        except requests.RequestException as exc:
-            raise error_of_transport(exc) from None
-        if _is_csv(response):
-            return response
-        with response:
-            data_of_response(response.status_code, response.text, retry_after=response.headers.get("Retry-After"))
-        raise OutcomeUnknown("the broker answered the instrument dump with something else than CSV")
+        finally:
+            call.end()
 
     def _url(self, route: str, url_args: Mapping[str, Any] | None) -> str:
-        # Quoted, slashes too: what is meant as one part of a path must not lead to another route.
-        parts = {name: quote(str(value), safe="") for name, value in (url_args or {}).items()}
-        if not {"", ".", ".."}.isdisjoint(parts.values()):
-            raise ValueError(f"{url_args} would lead to another route than {route}")
-        return urljoin(str(self.root), str(self._routes[route]).format(**parts))
+        return urljoin(str(self.root), path_of(str(self._routes[route]), url_args or {}))
 
-    def _transport(self) -> dict[str, Any]:
+    def _identity(self) -> dict[str, Any]:
         return {
             "headers": {"X-Kite-Version": self.kite_header_version, "User-Agent": self._user_agent()},
             "auth": _KiteToken(self.api_key, self.access_token),
-            "allow_redirects": False,
-            "timeout": self.timeout,
         }
 
 
@@ -141,36 +143,14 @@ class _KiteToken(AuthBase):
         return request
 
 
-def session(account: TradingAccount, *, urgent: bool = False) -> BrokerClient:
-    """A client that acts for `account` with its token of the day; `urgent` as for `BrokerClient`.
-
-    Raises
-    ------
-    SessionExpired
-        If the account is not logged in.
-    """
-    return BrokerClient(account.app.api_key, access_token(account), account=account.kite_user_id, urgent=urgent)
-
-
-def anonymous_client(account: TradingAccount) -> BrokerClient:
-    """A client of the account's app without a token: for the calls that make one."""
-    return BrokerClient(account.app.api_key, account=account.kite_user_id)
-
-
-def _is_csv(response: requests.Response) -> bool:
-    return bool(response.status_code == HTTPStatus.OK and "csv" in response.headers.get("content-type", ""))
-
-
-def _chunks(response: requests.Response, call: GuardedCall) -> Iterator[bytes]:
-    """The answer's body, piece by piece. The call ends with it: all of it, an error, or a reader that stops."""
+def _continued(first: bytes, rest: Generator[bytes]) -> Iterator[bytes]:
     try:
-        with response:
-            for chunk in response.iter_content(CSV_CHUNK_BYTES):
-                call.place.keep()
-                yield chunk
-    except requests.RequestException as exc:
-        broken_off = OutcomeUnknown(f"the instrument dump broke off: {type(exc).__name__}")
-        call.end(broken_off)
-        raise broken_off from None
+        yield first
+        yield from rest
     finally:
-        call.end()
+        rest.close()
+
+
+def _data(response: requests.Response, body: bytes) -> Any:
+    text = body.decode("utf-8", errors="replace")
+    return data_of_response(response.status_code, text, retry_after=response.headers.get("Retry-After"))

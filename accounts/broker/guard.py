@@ -137,8 +137,11 @@ def _charge(caller: Caller, route_class: RouteClass, give_up_at: float) -> None:
         if isinstance(answer, Go):
             return
         if time.monotonic() + answer.seconds > give_up_at:
-            raise BudgetExhausted(
-                f"the {route_class} calls of app …{caller.api_key[-4:]} are used up for this {answer.window}",
-                retry_after_seconds=answer.seconds,
+            app = f"app …{caller.api_key[-4:]}"
+            reason = (
+                f"the broker asked {app} to wait"
+                if answer.window == "frozen"
+                else f"the {route_class} calls of {app} are used up for this {answer.window}"
             )
+            raise BudgetExhausted(reason, retry_after_seconds=answer.seconds)
         time.sleep(answer.seconds)

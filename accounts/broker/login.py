@@ -12,8 +12,9 @@ import pyotp
 import requests
 from django.conf import settings
 
-from accounts.broker.client import anonymous_client
-from accounts.broker.responses import data_of_response, error_of_transport
+from accounts.broker.clients import session_client
+from accounts.broker.responses import data_of_response
+from accounts.broker.transport import body_of, broker_session, exchange
 from accounts.credentials import read_secret
 from accounts.exceptions import LoginFailed, RequestRejected
 from accounts.models import BrokerCredential, BrokerSession, TradingAccount
@@ -36,7 +37,7 @@ def exchange_request_token(account: TradingAccount, request_token: str) -> Broke
     BrokerError, CredentialError, SessionMismatch
     """
     secret = read_secret(account.app, BrokerCredential.Kind.API_SECRET)
-    return store_session(account, anonymous_client(account).generate_session(request_token, secret))
+    return store_session(account, session_client(account).exchange(request_token, secret))
 
 
 def log_in_automatically(account: TradingAccount) -> BrokerSession:
@@ -57,7 +58,7 @@ def log_in_automatically(account: TradingAccount) -> BrokerSession:
 
 
 def _request_token(account: TradingAccount, password: str, totp: pyotp.TOTP) -> str:
-    with requests.Session() as browser:
+    with broker_session() as browser:
         first = _submit(browser, "/api/login", {"user_id": account.kite_user_id, "password": password})
         second = {
             "user_id": account.kite_user_id,
@@ -76,14 +77,12 @@ def _request_token(account: TradingAccount, password: str, totp: pyotp.TOTP) -> 
 
 
 def _submit(browser: requests.Session, path: str, form: dict[str, str]) -> dict[str, Any]:
+    with exchange(
+        browser, "POST", settings.KITE_LOGIN_ROOT + path, data=form, seconds=settings.KITE_TIMEOUT_SECONDS
+    ) as response:
+        text = body_of(response).decode("utf-8", errors="replace")
     try:
-        response = browser.post(
-            settings.KITE_LOGIN_ROOT + path, data=form, allow_redirects=False, timeout=settings.KITE_TIMEOUT_SECONDS
-        )
-    except requests.RequestException as exc:
-        raise error_of_transport(exc) from None
-    try:
-        data = data_of_response(response.status_code, response.text)
+        data = data_of_response(response.status_code, text)
     except RequestRejected as exc:
         raise LoginFailed(f"the broker's login refused {path}: {exc}") from exc
     if not isinstance(data, dict):
@@ -94,10 +93,8 @@ def _submit(browser: requests.Session, path: str, form: dict[str, str]) -> dict[
 def _redirect_target(browser: requests.Session, address: str) -> str:
     if urlsplit(address).netloc != urlsplit(settings.KITE_LOGIN_ROOT).netloc:
         raise LoginFailed(f"the broker's login led to {urlsplit(address).netloc} without a request token")
-    try:
-        response = browser.get(address, allow_redirects=False, timeout=settings.KITE_TIMEOUT_SECONDS)
-    except requests.RequestException as exc:
-        raise error_of_transport(exc) from None
+    with exchange(browser, "GET", address, seconds=settings.KITE_TIMEOUT_SECONDS) as response:
+        body_of(response)
     if not response.is_redirect:
         raise LoginFailed(f"the broker's login page answered {response.status_code} instead of going on; use the link")
     return urljoin(address, response.headers["Location"])

@@ -10,7 +10,6 @@ from http import HTTPStatus
 from typing import Any
 
 import requests
-from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError, SSLError
 
 from accounts.exceptions import (
     BrokerError,
@@ -39,14 +38,15 @@ _REFUSALS = frozenset(
 )
 
 
-def error_of_transport(exc: requests.RequestException) -> BrokerError:
-    """What an exception of the transport says: `NotSent` only where no connection was made."""
+def error_of_transport(exc: requests.RequestException, *, is_sent: bool) -> BrokerError:
+    """What an exception of the transport says: `NotSent` only where no byte of the request was written."""
     reason = getattr(exc.args[0], "reason", None) if exc.args else None
-    if isinstance(exc, requests.ConnectTimeout) or isinstance(
-        reason, (NewConnectionError, NameResolutionError, ConnectTimeoutError, SSLError)
-    ):
-        return NotSent(f"no connection to the broker: {type(reason or exc).__name__}")
-    return OutcomeUnknown(f"no complete answer from the broker: {type(exc).__name__}")
+    what = type(reason or exc).__name__
+    return (
+        OutcomeUnknown(f"no complete answer from the broker: {what}")
+        if is_sent
+        else NotSent(f"no connection to the broker: {what}")
+    )
 
 
 def data_of_response(status: int, text: str, *, retry_after: str | None = None) -> Any:

@@ -6,7 +6,7 @@ import socket
 import pytest
 from pytest_django import Settings
 
-from accounts.broker import BrokerClient
+from accounts.broker.client import BrokerClient
 from accounts.broker.responses import data_of_response
 from accounts.exceptions import BrokerError, NotSent, OutcomeUnknown, RateLimited, RequestRejected, SessionExpired
 from accounts.tests.fakes import Answer, ScriptedBroker
@@ -120,17 +120,11 @@ def test_a_redirect_is_not_followed(broker: ScriptedBroker, client: BrokerClient
     assert [asked.path for asked in broker.asked] == ["/user/profile"]
 
 
-@pytest.mark.parametrize("order_id", ["..", "", "."])
+@pytest.mark.parametrize("order_id", ["..", "", ".", "../../session/token", "1?x", "1/trades", "٣", "1\n", "9" * 21])
 def test_a_cancel_cannot_become_another_call(broker: ScriptedBroker, client: BrokerClient, order_id: str) -> None:
-    with pytest.raises(ValueError, match="another route"):
+    with pytest.raises(RequestRejected, match="not sent"):
         client.cancel_order("regular", order_id)
     assert broker.asked == []
-
-
-def test_slashes_in_a_path_stay_one_part_of_it(broker: ScriptedBroker, client: BrokerClient) -> None:
-    with pytest.raises(BrokerError):
-        client.cancel_order("regular", "../../session/token")
-    assert broker.asked[0].path == "/orders/regular/..%2F..%2Fsession%2Ftoken"
 
 
 def test_the_instrument_dump_streams(broker: ScriptedBroker, client: BrokerClient) -> None:
@@ -145,7 +139,7 @@ def test_the_instrument_dump_streams(broker: ScriptedBroker, client: BrokerClien
 
 def test_a_dump_that_breaks_off_or_is_none_is_said(broker: ScriptedBroker, client: BrokerClient) -> None:
     broker.answer("GET /instruments", Answer(b"x" * 1000, content_type="text/csv", cut_after=500))
-    with pytest.raises(OutcomeUnknown, match="broke off"):
+    with pytest.raises(OutcomeUnknown, match="no complete answer"):
         list(client.instruments_csv())
     broker.refuse("GET /instruments", 403, "TokenException", "Incorrect `api_key` or `access_token`.")
     with pytest.raises(SessionExpired):

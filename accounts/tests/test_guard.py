@@ -8,7 +8,7 @@ import pytest
 from pytest_django import Settings
 
 from accounts.breaker import BreakerState, states
-from accounts.broker import BrokerClient
+from accounts.broker.client import BrokerClient
 from accounts.broker.guard import Caller, group_of, guarded, outcome_of, route_class_of
 from accounts.broker.places import calls_under_way, take_place
 from accounts.budget import data_wait

@@ -6,7 +6,7 @@ import redis
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from accounts import clock
-from accounts.broker import session as broker_session
+from accounts.broker import orders_client
 from accounts.clock import IST
 from accounts.credentials import Kind, has_secret
 from accounts.exceptions import SessionExpired, SessionMismatch
@@ -35,7 +35,7 @@ def test_a_login_gives_the_token_of_the_day(account: TradingAccount) -> None:
     assert (session.status, session.token_version) == ("active", 1)
     assert session.expires_at is not None
     assert session.expires_at.astimezone(IST).hour == 6
-    assert repr(broker_session(account)) == "<BrokerClient of app appkey1>"
+    assert repr(orders_client(account)) == "<OrdersClient of AB1234>"
 
 
 def test_each_login_raises_the_version_and_is_announced_after_commit(
