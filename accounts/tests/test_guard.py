@@ -101,7 +101,7 @@ def test_too_many_requests_freezes_the_class_and_leaves_the_breaker_closed(
     broker.refuse("GET /portfolio/holdings", 429, "NetworkException", "Too many requests", **{"Retry-After": "9"})
     with pytest.raises(RateLimited):
         client.holdings()
-    with pytest.raises(BudgetExhausted, match="frozen"):
+    with pytest.raises(BudgetExhausted, match="to wait"):
         client.holdings()
     assert len(broker.asked) == 1
     assert 8 < data_wait("appkey1", RouteClass.OTHER) <= 9
