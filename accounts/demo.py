@@ -41,7 +41,14 @@ def seed_demo() -> Demo:
     )
     account, created = TradingAccount.objects.get_or_create(
         kite_user_id=DEMO_USER_ID,
-        defaults={"label": "Demo", "app": app, "owner": admin, "is_data": True, "is_trading": True},
+        defaults={
+            "label": "Demo",
+            "app": app,
+            "owner": admin,
+            "is_data": True,
+            "is_trading": True,
+            "automated_login": True,
+        },
     )
     if created:
         store_secret(app, BrokerCredential.Kind.API_SECRET, DEMO_API_SECRET)

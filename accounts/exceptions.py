@@ -45,6 +45,14 @@ class NotFound(Refused):
     default_message = "Not found."
 
 
+class LoginUnderWay(Refused):
+    """Another process is logging the account in at this moment."""
+
+    status_code = HTTPStatus.CONFLICT
+    code = "login_under_way"
+    default_message = "The account is being logged in at this moment; look again in a few seconds."
+
+
 class CredentialError(Exception):
     """Base of what can be wrong with a stored secret. Messages never hold the secret."""
 

@@ -106,6 +106,9 @@ class TradingAccount(models.Model):
     is_trading = models.BooleanField("trading", default=False, help_text="May send orders.")
     priority = models.PositiveSmallIntegerField(default=100, help_text="Lower is used first.")
     state = models.CharField(max_length=10, choices=State.choices, default=State.ENABLED)
+    automated_login = models.BooleanField(
+        "automated login", default=False, help_text="Log in by itself each morning, with the stored password and TOTP."
+    )
     monogram_colour = models.CharField(max_length=10, choices=Colour.choices, default=Colour.SLATE)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -189,6 +192,10 @@ class BrokerSession(models.Model):
     token_version = models.PositiveIntegerField(default=0, help_text="Grows with each login; readers compare it.")
     logged_in_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField(null=True, blank=True)
+    # Automated logins that failed since the last one that did not: some tries lock the account at the broker.
+    login_failures = models.PositiveSmallIntegerField(default=0)
+    login_failed_at = models.DateTimeField(null=True, blank=True)
+    login_failure = models.CharField("why it failed", max_length=500, blank=True)
 
     class Meta:
         constraints = [

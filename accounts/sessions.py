@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from typing import Any
 
@@ -18,6 +19,17 @@ logger = logging.getLogger(__name__)
 
 # The broker ends every token at about this hour in India (Kite Connect v3 documentation, "User").
 TOKENS_END_AT = time(6, 0)
+
+
+_FAILURE_FIELDS = ("login_failures", "login_failed_at", "login_failure")
+
+
+@dataclass(frozen=True, slots=True)
+class DayToken:
+    """An account's access token, and which of its logins it belongs to."""
+
+    text: str = field(repr=False)
+    version: int
 
 
 def token_end(logged_in_at: datetime) -> datetime:
@@ -50,41 +62,67 @@ def store_session(account: TradingAccount, session_data: Mapping[str, Any]) -> B
         store_secret(account, BrokerCredential.Kind.ACCESS_TOKEN, access_token)
         session.status = BrokerSession.Status.ACTIVE
         session.logged_in_at, session.expires_at = now, token_end(now)
-        _save_with_next_version(session, "status", "logged_in_at", "expires_at")
+        session.login_failures, session.login_failed_at, session.login_failure = 0, None, ""
+        _save_with_next_version(session, "status", "logged_in_at", "expires_at", *_FAILURE_FIELDS)
     logger.info("%s logged in; the token lasts until %s", account, session.expires_at)
     return session
 
 
 def end_session(account: TradingAccount) -> None:
-    """Forget the token: after a logout, or when the broker said that it is dead."""
+    """Forget the token, after a logout."""
+    with transaction.atomic():
+        _end(_locked(account))
+
+
+def note_dead_token(account: TradingAccount, version: int) -> None:
+    """The broker refused the token of that login: end it, unless somebody has logged in since."""
     with transaction.atomic():
         session = _locked(account)
-        forget_secret(account, BrokerCredential.Kind.ACCESS_TOKEN)
-        session.status = BrokerSession.Status.ENDED
-        _save_with_next_version(session, "status")
+        if session.status != BrokerSession.Status.ACTIVE or session.token_version != version:
+            return
+        _end(session)
+    logger.error("%s: the broker refused its access token; it has to log in again", account)
 
 
-def access_token(account: TradingAccount) -> str:
-    """The token of the day.
+def note_failed_login(account: TradingAccount, reason: str, *, tries: int) -> None:
+    """An automated login failed, and counts as so many tries."""
+    with transaction.atomic():
+        session = _locked(account)
+        is_todays = session.login_failed_at is not None and clock.now() < token_end(session.login_failed_at)
+        session.login_failures = tries + (session.login_failures if is_todays else 0)
+        session.login_failed_at, session.login_failure = clock.now(), reason[:500]
+        session.save(update_fields=_FAILURE_FIELDS)
+    logger.error("%s: the automated login failed: %s", account, reason)
 
+
+def token_of_the_day(account: TradingAccount) -> DayToken:
+    """
     Raises
     ------
     SessionExpired
         If there is none, or by the clock it has ended.
     """
+    # The version first: a login in between gives the newer token under the older version, which only means that a
+    # refusal of it is not believed once.
     session = BrokerSession.objects.filter(account=account).first()
     if session is None or not session.is_live(clock.now()):
         raise SessionExpired(f"{account} is not logged in at the broker")
     try:
-        return read_secret(account, BrokerCredential.Kind.ACCESS_TOKEN)
+        return DayToken(read_secret(account, BrokerCredential.Kind.ACCESS_TOKEN), session.token_version)
     except CredentialMissing as exc:  # logged out between the two look-ups
         raise SessionExpired(f"{account} is not logged in at the broker") from exc
+
+
+def _end(session: BrokerSession) -> None:
+    forget_secret(session.account, BrokerCredential.Kind.ACCESS_TOKEN)
+    session.status = BrokerSession.Status.ENDED
+    _save_with_next_version(session, "status")
 
 
 def _locked(account: TradingAccount) -> BrokerSession:
     # The account's row is there before its session is, so that is what two first logins wait for each other on.
     TradingAccount.objects.select_for_update().get(pk=account.pk)
-    return BrokerSession.objects.get_or_create(account=account)[0]
+    return BrokerSession.objects.select_related("account").get_or_create(account=account)[0]
 
 
 def _save_with_next_version(session: BrokerSession, *fields: str) -> None:

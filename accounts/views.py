@@ -11,8 +11,9 @@ from django.contrib.auth.views import LoginView, LogoutView
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import render, resolve_url
 from django.utils.decorators import method_decorator
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_GET, require_POST
 from drf_spectacular.utils import extend_schema
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
@@ -22,15 +23,16 @@ from rest_framework.views import APIView
 from accounts.actions import Action
 from accounts.authorisation import account_for, accounts_for
 from accounts.breaker import breaker_names, states
-from accounts.broker.login import exchange_request_token, login_page_address
+from accounts.broker.login import exchange_request_token, log_out, login_page_address
 from accounts.broker.places import calls_under_way
 from accounts.budget_meters import data_meters, order_meters
-from accounts.exceptions import BrokerError, CredentialError, NotFound, SessionMismatch
+from accounts.exceptions import BrokerError, CredentialError, LoginFailed, LoginUnderWay, NotFound, SessionMismatch
 from accounts.login_states import finish_state, start_state
 from accounts.models import LoginLink, TradingAccount
 from accounts.permissions import page_view
 from accounts.principals import ApiKeyPrincipal, Principal, principal_of
 from accounts.serializers import BudgetSerializer, MeSerializer
+from accounts.token_refresh import log_in_now
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +95,35 @@ def kite_callback(request: HttpRequest) -> HttpResponseBase:
     return HttpResponseRedirect(resolve_url(settings.LOGIN_REDIRECT_URL))
 
 
+@require_POST
+@never_cache
+@page_view(Action.ADMIN)
+def refresh_kite_login(request: HttpRequest, public_id: UUID) -> HttpResponseBase:
+    """The automated login, now, of an account that has opted in."""
+    account = account_for(principal_of(request), Action.ADMIN, public_id)
+    try:
+        log_in_now(account)
+    except LoginUnderWay as exc:
+        return _message(request, str(exc), HTTPStatus.CONFLICT)
+    except (BrokerError, CredentialError, LoginFailed, SessionMismatch) as exc:
+        return _message(request, f"{account} is not logged in: {exc}", HTTPStatus.BAD_GATEWAY)
+    return _back(request)
+
+
+@require_POST
+@never_cache
+@page_view(Action.ADMIN)
+def end_kite_login(request: HttpRequest, public_id: UUID) -> HttpResponseBase:
+    """End the account's session, here and at the broker."""
+    account = account_for(principal_of(request), Action.ADMIN, public_id)
+    try:
+        log_out(account)
+    except BrokerError as exc:
+        message = f"{account} is logged out here, but the broker did not confirm it: {exc}"
+        return _message(request, message, HTTPStatus.BAD_GATEWAY)
+    return _back(request)
+
+
 class IsKnown(BasePermission):
     """Whoever has logged in or sent a good key may ask who they are, with or without any rights."""
 
@@ -147,6 +178,13 @@ def _me(principal: Principal) -> dict[str, object]:
             for account, actions in actions_of.items()
         ],
     }
+
+
+def _back(request: HttpRequest) -> HttpResponse:
+    """To the page that the form names, if it is one of ours."""
+    target = request.POST.get("next", "")
+    is_ours = url_has_allowed_host_and_scheme(target, {request.get_host()}, require_https=request.is_secure())
+    return HttpResponseRedirect(target if is_ours else resolve_url(settings.LOGIN_REDIRECT_URL))
 
 
 def _message(request: HttpRequest, message: str, status: int) -> HttpResponse:

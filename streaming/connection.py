@@ -63,6 +63,9 @@ class TokenSource(Protocol):
     async def changed(self, since: AccessToken | None) -> AccessToken:
         """Wait until there is a token other than `since`."""
 
+    async def is_dead(self, token: AccessToken) -> bool:
+        """Whether the broker says that this token, which a handshake was refused with, has ended."""
+
 
 @dataclass(frozen=True, slots=True)
 class Timing:
@@ -203,6 +206,7 @@ class TickerConnection:
         delays = backoff(timing.backoff_base, timing.backoff_cap)
         try:
             while True:
+                reason: Exception | str
                 token = await self._tokens.current()
                 if token is None:
                     logger.warning("%s: nobody is logged in; waiting for a token", self.name)
@@ -214,13 +218,16 @@ class TickerConnection:
                     async with self._dial(token) as websocket:
                         await self._serve(websocket)
                 except SessionExpired:
-                    logger.error("%s: the broker refused the access token; log in again", self.name)
-                    await self._await_token(token)
-                    delays = backoff(timing.backoff_base, timing.backoff_cap)
-                    continue
+                    if await self._tokens.is_dead(token):
+                        logger.error("%s: the broker refused the access token; log in again", self.name)
+                        await self._await_token(token)
+                        delays = backoff(timing.backoff_base, timing.backoff_cap)
+                        continue
+                    delay = timing.refused * random.uniform(1, 1.25)  # noqa: S311 - spreads load
+                    reason = "refused with a token that works elsewhere; has the app its streaming plan?"
                 except TooManyConnections as exc:
                     delay = timing.refused * random.uniform(1, 1.25)  # noqa: S311 - spreads load
-                    reason: Exception = exc
+                    reason = exc
                 except (OSError, InvalidHandshake, HandshakeRefused, ConnectionLost) as exc:
                     if self._was_steady():
                         delays = backoff(timing.backoff_base, timing.backoff_cap)

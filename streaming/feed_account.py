@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from channels.db import database_sync_to_async
 from django.db import Error as DatabaseError
 
-from accounts.exceptions import CredentialError, SessionExpired
+from accounts.broker import portfolio_client
+from accounts.exceptions import BrokerError, CredentialError, SessionExpired
 from accounts.models import TradingAccount
-from accounts.sessions import access_token
+from accounts.sessions import token_of_the_day
 from streaming.connection import AccessToken
 
 logger = logging.getLogger(__name__)
 
-LOOK_SECONDS = 5.0
+LOOK_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +36,30 @@ def read_token(account: FeedAccount) -> AccessToken | None:
     """The account's key and token of the day; None while it is logged out or what is stored cannot be opened."""
     row = TradingAccount.objects.select_related("app").get(pk=account.pk)
     try:
-        return AccessToken(row.app.api_key, access_token(row))
+        return AccessToken(row.app.api_key, token_of_the_day(row).text)
     except SessionExpired:
         return None
     except CredentialError as exc:
         logger.error("%s: %s", account.name, exc)
         return None
+
+
+def is_dead(account: FeedAccount, token: AccessToken) -> bool:
+    """Ask the broker whether `token` has ended; its session then ends too, so that every page shows it.
+
+    Where nobody can say, because the broker is away, the answer is no: it is tried again. A token that is no longer the
+    stored one is dead.
+    """
+    row = TradingAccount.objects.select_related("app").get(pk=account.pk)
+    try:
+        if token_of_the_day(row).text != token.access_token:
+            return True
+        portfolio_client(row).profile()
+    except SessionExpired:
+        return True
+    except (BrokerError, CredentialError) as exc:
+        logger.warning("%s: whether its token has ended is not known: %s", account.name, exc)
+    return False
 
 
 class StoredTokens:
@@ -59,6 +78,14 @@ class StoredTokens:
         except DatabaseError as exc:
             logger.warning("%s: the token could not be read: %s", self._account.name, exc)
         return self._last
+
+    async def is_dead(self, token: AccessToken) -> bool:
+        try:
+            dead: bool = await database_sync_to_async(is_dead)(self._account, token)
+        except DatabaseError as exc:
+            logger.warning("%s: the token could not be checked: %s", self._account.name, exc)
+            return False
+        return dead
 
     async def changed(self, since: AccessToken | None) -> AccessToken:
         """Wait for a token other than `since`: looked for at each nudge, and every few seconds."""

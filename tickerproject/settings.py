@@ -161,6 +161,11 @@ CELERY_TIMEZONE = "Asia/Kolkata"
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 # The scheduler keeps these in its table, where the admin may change or switch off what is not listed here.
 CELERY_BEAT_SCHEDULE = {
+    "Log in accounts by themselves": {
+        "task": "accounts.refresh_tokens",
+        "schedule": 60.0,
+        "options": {"expires": 50},  # of those that wait for a worker, the last one is enough
+    },
     "Forget old minutes of option chains": {
         "task": "market.forget_old_chain_minutes",
         "schedule": crontab(hour=4, minute=10),  # in Indian time: every market is closed

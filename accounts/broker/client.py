@@ -1,6 +1,6 @@
 """The official client's whole method surface over our own transport, by overriding its one request method."""
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any
 from urllib.parse import urljoin
 
@@ -13,7 +13,7 @@ from accounts.broker.guard import Caller, GuardedCall, guarded
 from accounts.broker.paths import path_of
 from accounts.broker.responses import data_of_response
 from accounts.broker.transport import body_of, broker_session, chunks_of, exchange, is_csv
-from accounts.exceptions import BrokerError, OutcomeUnknown
+from accounts.exceptions import BrokerError, OutcomeUnknown, SessionExpired
 
 # The instrument dump is prepared while one waits, and comes through a reader that stores it.
 CSV_SECONDS = 300.0
@@ -26,17 +26,27 @@ class BrokerClient(KiteConnect):  # type: ignore[misc]  # the official client ha
     One client belongs to one thread: the official client's HTTP session is not documented as safe for several.
     """
 
-    def __init__(self, api_key: str, token: str | None = None, *, account: str, urgent: bool = False) -> None:
+    def __init__(
+        self,
+        api_key: str,
+        token: str | None = None,
+        *,
+        account: str,
+        urgent: bool = False,
+        on_dead_token: Callable[[], None] | None = None,
+    ) -> None:
         """
         Parameters
         ----------
         account : the Kite user id for whom it calls: its breakers and its places, and the app's budget, are kept.
         urgent : for cancels, exits and the reads that settle unknown orders (`accounts.broker.guard.Caller`).
+        on_dead_token : called when the broker says that the token has ended, before `SessionExpired` is raised.
         """
         super().__init__(
             api_key, access_token=token, root=settings.KITE_API_ROOT, timeout=settings.KITE_TIMEOUT_SECONDS
         )
         self.reqsession = broker_session()
+        self._on_dead_token = on_dead_token
         self.answers = 0  # how many came whole and in the broker's form
         self._caller = Caller(account, api_key, urgent=urgent)
 
@@ -60,8 +70,12 @@ class BrokerClient(KiteConnect):  # type: ignore[misc]  # the official client ha
             `BudgetExhausted`, `PlacesTaken` and `BreakerOpen` among them: not sent, with the time to come again.
         """
         url = self._url(route, url_args)
-        with guarded(self._caller, route):
-            data = self._send(method, url, params, is_json=is_json, query_params=query_params)
+        try:
+            with guarded(self._caller, route):
+                data = self._send(method, url, params, is_json=is_json, query_params=query_params)
+        except SessionExpired:
+            self._note_dead_token()
+            raise
         self.answers += 1
         return data
 
@@ -117,9 +131,15 @@ class BrokerClient(KiteConnect):  # type: ignore[misc]  # the official client ha
                     yield chunk
         except BrokerError as exc:
             call.end(exc)
+            if isinstance(exc, SessionExpired):
+                self._note_dead_token()
             raise
         finally:
             call.end()
+
+    def _note_dead_token(self) -> None:
+        if self._on_dead_token is not None:
+            self._on_dead_token()
 
     def _url(self, route: str, url_args: Mapping[str, Any] | None) -> str:
         return urljoin(str(self.root), path_of(str(self._routes[route]), url_args or {}))

@@ -7,13 +7,14 @@ the `BrokerError` family and nothing else.
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from accounts.broker.client import BrokerClient
 from accounts.broker.words import Exchange, Interval, MarginSegment, PositionType, Product, TransactionType, Variety
 from accounts.exceptions import OutcomeUnknown, RequestRejected
 from accounts.models import TradingAccount
-from accounts.sessions import access_token
+from accounts.sessions import note_dead_token, token_of_the_day
 
 # The broker's own limits (Kite Connect v3 documentation, "Market quotes and instruments").
 MOST_QUOTES = 500
@@ -216,7 +217,14 @@ def session_client(account: TradingAccount) -> SessionClient:
 
 
 def _logged_in(account: TradingAccount, *, urgent: bool = False) -> BrokerClient:
-    return BrokerClient(account.app.api_key, access_token(account), account=account.kite_user_id, urgent=urgent)
+    token = token_of_the_day(account)
+    return BrokerClient(
+        account.app.api_key,
+        token.text,
+        account=account.kite_user_id,
+        urgent=urgent,
+        on_dead_token=partial(note_dead_token, account, token.version),
+    )
 
 
 def _at_most(limit: int, instruments: Sequence[str]) -> Sequence[str]:

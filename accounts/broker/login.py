@@ -1,8 +1,8 @@
-"""Three ways to a token of the day, all ending in `accounts.sessions.store_session`.
+"""Three ways to a token of the day, all ending in `accounts.sessions.store_session`, and the way out.
 
-The usual one is a person at the broker's own login page. The automated one types password and TOTP code into that
-page's form: the broker discourages it and may change the form any day, so it takes an account that has opted in by
-having both secrets stored.
+The usual one is a person at the broker's own login page; a token made elsewhere may be pasted. The automated one types
+password and TOTP code into the login page's form: the broker discourages it and may change the form any day, so it is
+for accounts that have opted in.
 """
 
 from typing import Any
@@ -16,9 +16,9 @@ from accounts.broker.clients import session_client
 from accounts.broker.responses import data_of_response
 from accounts.broker.transport import body_of, broker_session, exchange
 from accounts.credentials import read_secret
-from accounts.exceptions import LoginFailed, RequestRejected
+from accounts.exceptions import LoginFailed, RequestRejected, SessionExpired
 from accounts.models import BrokerCredential, BrokerSession, TradingAccount
-from accounts.sessions import store_session
+from accounts.sessions import end_session, store_session, token_of_the_day
 
 LONGEST_REDIRECT_CHAIN = 6
 
@@ -40,15 +40,48 @@ def exchange_request_token(account: TradingAccount, request_token: str) -> Broke
     return store_session(account, session_client(account).exchange(request_token, secret))
 
 
+def accept_access_token(account: TradingAccount, token: str) -> BrokerSession:
+    """Take over a token that was made elsewhere, after asking the broker whose it is.
+
+    Raises
+    ------
+    BrokerError, SessionMismatch
+        `SessionExpired` if the broker does not know it.
+    """
+    user_id = session_client(account).user_of(token)
+    return store_session(account, {"user_id": user_id, "access_token": token})
+
+
+def log_out(account: TradingAccount) -> None:
+    """End the account's session, here first and then at the broker; nothing happens if it is not logged in.
+
+    Raises
+    ------
+    BrokerError
+        Nobody here has the token any more, but the broker did not confirm its end.
+    """
+    try:
+        token = token_of_the_day(account)
+    except SessionExpired:
+        return
+    end_session(account)
+    try:
+        session_client(account).log_out(token.text)
+    except SessionExpired:
+        return  # it had ended before
+
+
 def log_in_automatically(account: TradingAccount) -> BrokerSession:
     """Log in with the stored password and TOTP seed. It is never repeated by itself: some tries lock the account.
 
     Raises
     ------
     LoginFailed
-        If the form does not lead to a request token; log in through the link then.
+        If the account has not opted in, or the form does not lead to a request token; log in through the link then.
     BrokerError, CredentialError, SessionMismatch
     """
+    if not account.automated_login:
+        raise LoginFailed(f"{account} has not opted in to automated logins; log in through the link")
     password = read_secret(account, BrokerCredential.Kind.PASSWORD)
     try:
         totp = pyotp.TOTP(read_secret(account, BrokerCredential.Kind.TOTP_SEED).replace(" ", ""))

@@ -7,8 +7,9 @@ import redis
 from django.contrib.auth.models import User
 from pytest_django import Settings
 
+from accounts.credentials import Kind, store_secret
 from accounts.models import KiteApp, TradingAccount
-from accounts.tests.fakes import ScriptedBroker, running_broker
+from accounts.tests.fakes import Answer, ScriptedBroker, running_broker
 
 
 @pytest.fixture(autouse=True)
@@ -55,3 +56,21 @@ def broker(settings: Settings, valkey: "redis.Redis") -> Iterator[ScriptedBroker
     with running_broker() as running:
         settings.KITE_API_ROOT = settings.KITE_LOGIN_ROOT = running.root
         yield running
+
+
+@pytest.fixture
+def opted_in(account: TradingAccount, broker: ScriptedBroker) -> TradingAccount:
+    """An account with password and TOTP seed stored, at a broker whose login form works."""
+    account.automated_login = True
+    account.save()
+    store_secret(account.app, Kind.API_SECRET, "secret")
+    store_secret(account, Kind.PASSWORD, "pass")
+    store_secret(account, Kind.TOTP_SEED, "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP")
+    broker.answer("POST /api/login", Answer({"request_id": "r1", "twofa_type": "app_code"}))
+    broker.answer("POST /api/twofa", Answer({}))
+    broker.answer("GET /connect/login", Answer(b"", 302, {"Location": "/connect/finish?sess_id=1"}))
+    target = "http://service.test/accounts/kite/callback/?status=success&request_token=req1"
+    broker.answer("GET /connect/finish", Answer(b"", 302, {"Location": target}))
+    session = {"user_id": "AB1234", "access_token": "token-of-the-day", "login_time": "2026-11-25 08:50:00"}
+    broker.answer("POST /session/token", Answer(session))
+    return account

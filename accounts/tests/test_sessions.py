@@ -11,7 +11,8 @@ from accounts.clock import IST
 from accounts.credentials import Kind, has_secret
 from accounts.exceptions import SessionExpired, SessionMismatch
 from accounts.models import BrokerSession, TradingAccount
-from accounts.sessions import access_token, end_session, store_session, token_end
+from accounts.sessions import end_session, store_session, token_end, token_of_the_day
+from accounts.tests.fakes import ScriptedBroker
 
 LOGIN = {"user_id": "AB1234", "access_token": "token-of-the-day"}
 
@@ -31,7 +32,7 @@ def test_a_token_ends_at_the_next_six_in_india(logged_in: str, ends: str) -> Non
 
 def test_a_login_gives_the_token_of_the_day(account: TradingAccount) -> None:
     session = store_session(account, LOGIN)
-    assert access_token(account) == "token-of-the-day"
+    assert token_of_the_day(account).text == "token-of-the-day"
     assert (session.status, session.token_version) == ("active", 1)
     assert session.expires_at is not None
     assert session.expires_at.astimezone(IST).hour == 6
@@ -65,7 +66,7 @@ def test_a_login_is_kept_while_redis_is_away(
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
     with django_capture_on_commit_callbacks(execute=True):
         store_session(account, LOGIN)
-    assert access_token(account) == "token-of-the-day"
+    assert token_of_the_day(account).text == "token-of-the-day"
     assert "not delivered" in caplog.text
 
 
@@ -81,14 +82,14 @@ def test_another_users_login_or_an_odd_answer_is_not_stored(account: TradingAcco
 
 def test_without_a_login_the_session_is_expired(account: TradingAccount) -> None:
     with pytest.raises(SessionExpired, match="AB1234"):
-        access_token(account)
+        token_of_the_day(account)
 
 
 def test_the_clock_ends_a_token(account: TradingAccount) -> None:
     store_session(account, LOGIN)
     BrokerSession.objects.update(expires_at=clock.now())
     with pytest.raises(SessionExpired):
-        access_token(account)
+        token_of_the_day(account)
 
 
 def test_a_logout_forgets_the_token_and_raises_the_version(account: TradingAccount) -> None:
@@ -97,7 +98,7 @@ def test_a_logout_forgets_the_token_and_raises_the_version(account: TradingAccou
     assert not has_secret(account, Kind.ACCESS_TOKEN)
     assert BrokerSession.objects.get().token_version == 2
     with pytest.raises(SessionExpired):
-        access_token(account)
+        token_of_the_day(account)
 
 
 def _next(listener: "redis.client.PubSub") -> bytes:
@@ -105,3 +106,32 @@ def _next(listener: "redis.client.PubSub") -> bytes:
     assert message is not None
     data: bytes = message["data"]
     return data
+
+
+def test_a_token_that_the_broker_refuses_ends_the_session_for_everybody(
+    account: TradingAccount, broker: ScriptedBroker
+) -> None:
+    store_session(account, LOGIN)
+    broker.refuse("GET /orders", 403, "TokenException", "Incorrect `api_key` or `access_token`.")
+    with pytest.raises(SessionExpired, match="Incorrect"):
+        orders_client(account).book()
+    assert not has_secret(account, Kind.ACCESS_TOKEN)
+    with pytest.raises(SessionExpired, match="not logged in"):
+        orders_client(account)
+
+
+def test_a_refusal_of_an_older_token_does_not_end_the_newer_login(
+    account: TradingAccount, broker: ScriptedBroker
+) -> None:
+    store_session(account, LOGIN)
+    late = orders_client(account)
+    store_session(account, LOGIN | {"access_token": "second"})
+    broker.refuse("GET /orders", 403, "TokenException", "Incorrect `api_key` or `access_token`.")
+    with pytest.raises(SessionExpired):
+        late.book()
+    assert token_of_the_day(account).text == "second"
+
+
+def test_a_token_does_not_show_itself(account: TradingAccount) -> None:
+    store_session(account, LOGIN)
+    assert "token-of-the-day" not in repr(token_of_the_day(account))

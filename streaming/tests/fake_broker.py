@@ -105,6 +105,7 @@ class FixedTokens:
 
     def __init__(self, token: AccessToken | None = TOKEN) -> None:
         self.token = token
+        self.dead = True  # what the broker says of a token that was refused
         self._new = asyncio.Event()
 
     def log_in(self, token: AccessToken) -> None:
@@ -113,6 +114,9 @@ class FixedTokens:
 
     async def current(self) -> AccessToken | None:
         return self.token
+
+    async def is_dead(self, token: AccessToken) -> bool:
+        return self.dead
 
     async def changed(self, since: AccessToken | None) -> AccessToken:
         while self.token is None or self.token == since:

@@ -139,6 +139,17 @@ async def test_a_dead_token_is_not_dialled_again_and_a_new_one_is() -> None:
     assert broker.handshakes == ["token-1", "token-2"]
 
 
+async def test_a_refused_token_that_still_works_elsewhere_is_dialled_again_after_a_long_wait() -> None:
+    async with FakeBroker(refuse_next=[403]).running() as broker:
+        tokens = FixedTokens()
+        tokens.dead = False
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        async with running(connection_to(broker, tokens=tokens).run()):
+            await until(lambda: broker.connections)
+        assert loop.time() - began >= QUICK.refused
+
+
 async def test_nothing_is_dialled_while_nobody_is_logged_in() -> None:
     async with FakeBroker().running() as broker:
         tokens = FixedTokens(None)
