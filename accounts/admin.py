@@ -23,6 +23,7 @@ from unfold.widgets import UnfoldAdminPasswordWidget
 from accounts import clock
 from accounts.actions import Action
 from accounts.api_keys import create_api_key
+from accounts.automated_login import WARNING, forget_login_secrets
 from accounts.breaker import breaker_names, states
 from accounts.budget_meters import data_meters, order_meters
 from accounts.credentials import Kind, has_secret, store_secret
@@ -33,11 +34,6 @@ if TYPE_CHECKING:  # generic for the type checker only
 else:
     AnyModelForm = forms.ModelForm
 
-AUTOMATED_LOGIN_WARNING = (
-    "The broker asks that a person logs in each morning. With both secrets stored, this service types them into the "
-    "broker's login form instead: that may stop working any day, may break the rules your account is under, and "
-    "whoever holds this server and its CREDENTIAL_KEYS can then log in as you."
-)
 TOKEN_COLOURS = {"logged in": "success", "expired": "warning", "logged out": "danger", "never logged in": "danger"}
 
 
@@ -98,7 +94,19 @@ class TradingAccountForm(SecretsForm):
             "priority",
             "state",
             "monogram_colour",
+            "automated_login",
         ]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if not cleaned.get("automated_login") and (cleaned.get("password") or cleaned.get("totp_seed")):
+            self.add_error("automated_login", "Password and TOTP seed are stored only with this ticked.")
+        return cleaned
+
+    def store_secrets(self) -> None:
+        super().store_secrets()
+        if not self.instance.automated_login:
+            forget_login_secrets(self.instance)
 
 
 class HoldsSecrets(ModelAdmin):  # type: ignore[misc]
@@ -142,13 +150,13 @@ class TradingAccountAdmin(HoldsSecrets):
     readonly_fields = ["public_id", "log_in", "shown_breakers", "shown_budgets"]
     actions = ["disable", "enable"]
     fieldsets = [
-        (None, {"fields": [*TradingAccountForm.Meta.fields, "public_id", "log_in"]}),
+        (None, {"fields": [*TradingAccountForm.Meta.fields[:-1], "public_id", "log_in"]}),
         ("Limits at the broker", {"fields": ["shown_breakers", "shown_budgets"]}),
         (
             "Automated login (optional)",
             {
-                "fields": ["password", "totp_seed"],
-                "description": AUTOMATED_LOGIN_WARNING,
+                "fields": ["automated_login", "password", "totp_seed"],
+                "description": WARNING,
             },
         ),
     ]

@@ -5,7 +5,7 @@ from uuid import UUID
 from accounts.actions import Action
 from accounts.exceptions import Denied, NotAuthenticated, NotFound
 from accounts.models import TradingAccount, TradingAccountQuerySet
-from accounts.principals import Principal, UserPrincipal
+from accounts.principals import ApiKeyPrincipal, Principal, UserPrincipal
 
 
 def accounts_for(principal: Principal | None, action: Action) -> TradingAccountQuerySet:
@@ -45,9 +45,19 @@ def authorise(principal: Principal | None, action: Action, account: TradingAccou
         raise Denied(f"You may not {action.value} on account {account.kite_user_id}.")
     if accounts_for(principal, action).exists():
         return
-    is_administrator = isinstance(principal, UserPrincipal) and principal.user.is_superuser
-    if not is_administrator or action == Action.TRADE:
+    is_superuser = isinstance(principal, UserPrincipal) and is_administrator(principal)
+    if not is_superuser or action == Action.TRADE:
         raise Denied(f"You have no account or scope with the right to {action.value}.")
+
+
+def is_administrator(principal: Principal | None) -> bool:
+    """Whether it may administer the service itself: a superuser, or a superuser's key with the scope for it."""
+    match principal:
+        case UserPrincipal(user):
+            return user.is_active and user.is_superuser
+        case ApiKeyPrincipal(key):
+            return Action.ADMIN in key.scopes and key.owner.is_active and key.owner.is_superuser
+    return False
 
 
 def account_for(principal: Principal | None, action: Action, public_id: UUID) -> TradingAccount:

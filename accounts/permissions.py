@@ -11,7 +11,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from accounts.actions import Action
-from accounts.authorisation import authorise
+from accounts.authorisation import authorise, is_administrator
 from accounts.exceptions import Denied, NotAuthenticated, NotFound
 from accounts.models import TradingAccount
 from accounts.principals import principal_of
@@ -59,6 +59,13 @@ class MayTrade(_May):
 
 class MayAdminister(_May):
     action = Action.ADMIN
+
+
+class AdministersService(BasePermission):
+    """For what belongs to the service and to nobody's account."""
+
+    def has_permission(self, request: Request, view: "APIView") -> bool:
+        return is_administrator(principal_of(request))
 
 
 def page_view(

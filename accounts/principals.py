@@ -44,6 +44,16 @@ class ApiKeyPrincipal:
 Principal = UserPrincipal | ApiKeyPrincipal
 
 
+def user_of(principal: Principal | None) -> User:
+    """The person who acts, or who answers for the key that does. Raises NotAuthenticated."""
+    match principal:
+        case UserPrincipal(user):
+            return user
+        case ApiKeyPrincipal(key):
+            return key.owner
+    raise NotAuthenticated
+
+
 def principal_of(request: HttpRequest | Request) -> Principal | None:
     """Who sent `request`, after authentication; None if nobody we know."""
     key = getattr(request, "auth", None)

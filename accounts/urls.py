@@ -1,6 +1,11 @@
 from django.urls import path
+from rest_framework.routers import SimpleRouter
 
 from accounts import views
+from accounts.trading_account_views import TradingAccountViewSet
+
+router = SimpleRouter(trailing_slash=False, use_regex_path=False)
+router.register("api/v1/trading-accounts", TradingAccountViewSet, basename="trading-account")
 
 app_name = "accounts"
 
@@ -14,5 +19,6 @@ urlpatterns = [
     path("accounts/kite/logout/<uuid:public_id>/", views.end_kite_login, name="kite-logout"),
     path("accounts/kite/callback/", views.kite_callback, name="kite-callback"),
     path("api/v1/trading-accounts/<uuid:public_id>/budget", views.Budget.as_view(), name="budget"),
+    *router.urls,
     path("api/v1/me", views.Me.as_view(), name="me"),
 ]

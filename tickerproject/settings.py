@@ -223,6 +223,9 @@ SPECTACULAR_SETTINGS = {
     "REDOC_DIST": "SIDECAR",
     "ENUM_NAME_OVERRIDES": {
         "ActionEnum": "accounts.actions.Action.choices",
+        "AccountStateEnum": ["enabled", "disabled"],
+        "BreakerStateEnum": ["closed", "half_open", "open"],
+        "SessionStateEnum": ["none", "active", "expired", "ended"],
         "OptionTypeEnum": ["CE", "PE"],
         "InstrumentTypeEnum": ["EQ", "FUT", "CE", "PE"],
         "NumberSourceEnum": ["given", "market", "model"],

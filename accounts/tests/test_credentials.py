@@ -9,7 +9,7 @@ from django.urls import reverse
 from pytest_django import Settings
 
 from accounts.checks import key_ring, stored_secrets_open
-from accounts.credentials import Kind, key_id, read_secret, ring_problems, store_secret
+from accounts.credentials import Kind, has_secret, key_id, read_secret, ring_problems, store_secret
 from accounts.exceptions import CredentialMisplaced, CredentialMissing, CredentialUnreadable
 from accounts.models import BrokerCredential, KiteApp, TradingAccount
 
@@ -112,11 +112,17 @@ def test_the_admin_stores_a_secret_and_an_empty_field_keeps_it(
 ) -> None:
     client.force_login(administrator)
     form = {"label": "New", "kite_user_id": "AB1234", "app": account.app.pk, "owner": account.owner.pk, "priority": 1}
-    form |= {"state": "enabled", "monogram_colour": "slate", "password": SECRET}
+    form |= {"state": "enabled", "monogram_colour": "slate", "password": SECRET, "automated_login": "on"}
     address = reverse("admin:accounts_tradingaccount_change", args=[account.pk])
     assert client.post(address, form).status_code == 302
     assert client.post(address, form | {"password": ""}).status_code == 302
     assert read_secret(account, Kind.PASSWORD) == SECRET
+    del form["automated_login"]
+    refused = client.post(address, form)
+    assert "are stored only with this ticked" in refused.content.decode()
+    assert SECRET not in refused.content.decode()
+    assert client.post(address, form | {"password": ""}).status_code == 302
+    assert not has_secret(account, Kind.PASSWORD)
 
 
 def test_a_key_derived_from_the_secret_key_is_refused() -> None:

@@ -23,6 +23,9 @@ from accounts.exceptions import (
     BrokerError,
     BudgetExhausted,
     BudgetUnavailable,
+    CredentialError,
+    CredentialMissing,
+    LoginFailed,
     NotSent,
     OutcomeUnknown,
     PlacesTaken,
@@ -30,6 +33,7 @@ from accounts.exceptions import (
     Refused,
     RequestRejected,
     SessionExpired,
+    SessionMismatch,
 )
 
 logger = logging.getLogger(__name__)
@@ -86,6 +90,12 @@ def _describe(exc: Exception) -> tuple[int, str, str, Mapping[str, Any]]:
         case BrokerError():
             status, code = _BROKER_ERRORS.get(type(exc), (HTTPStatus.BAD_GATEWAY, "broker_error"))
             return status, code, str(exc), {}
+        case LoginFailed() | SessionMismatch():
+            return HTTPStatus.UNPROCESSABLE_ENTITY, "broker_login_failed", str(exc), {}
+        case CredentialMissing():
+            return HTTPStatus.CONFLICT, "credential_missing", str(exc), {}
+        case CredentialError():
+            return HTTPStatus.SERVICE_UNAVAILABLE, "credential_unreadable", str(exc), {}
         case Http404():
             return HTTPStatus.NOT_FOUND, "not_found", "Not found.", {}
         case PermissionDenied():
