@@ -223,7 +223,7 @@ SPECTACULAR_SETTINGS = {
     "REDOC_DIST": "SIDECAR",
     "ENUM_NAME_OVERRIDES": {
         "ActionEnum": "accounts.actions.Action.choices",
-        "AccountStateEnum": ["enabled", "disabled"],
+        "AccountStateEnum": [("enabled", "Enabled"), ("disabled", "Disabled")],
         "BreakerStateEnum": ["closed", "half_open", "open"],
         "SessionStateEnum": ["none", "active", "expired", "ended"],
         "OptionTypeEnum": ["CE", "PE"],
