@@ -74,9 +74,9 @@ def acquire_order(account: TradingAccount, kind: OrderKind, *, charge_id: str, c
         The cost would not fit into an empty window.
     """
     budget = order_budget(account)
+    if _days.is_due(account.pk):
+        _write_behind(account, budget, kind)
     answer = ask_for_orders("take", account, budget, kind, cost=cost, charge_id=charge_id)
-    if answer.wait_seconds == 0 and _days.is_due(account.pk):
-        _write_behind(account, answer)
     return _decided(budget, answer, charge_id, cost=cost)
 
 
@@ -177,7 +177,12 @@ def _decided(budget: Budget, answer: Answer, charge_id: str, *, cost: int) -> Go
     return Go(charge_id)
 
 
-def _write_behind(account: TradingAccount, answer: Answer) -> None:
+def _write_behind(account: TradingAccount, budget: Budget, kind: OrderKind) -> None:
+    """Write down what Redis has counted until now.
+
+    Before a charge and not after: what is charged is to be sent at once, and the database may take its time.
+    """
+    answer = ask_for_orders("look", account, budget, kind)
     counted_by_redis = answer.used_of_day - answer.without_redis_of_day
     try:
         _days.learn(account.pk, write_day(account.pk, answer.day, counted_by_redis))

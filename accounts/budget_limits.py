@@ -1,7 +1,9 @@
 """What an account and an API key may ask of the broker, from the settings, below ceilings that no setting passes.
 
 The broker's own limits: Kite Connect v3 documentation, "Exceptions and errors", "API rate limit". It counts calendar
-seconds of its own clock; a rolling window with a margin holds in each of them, whatever the network does to a burst.
+seconds of its own clock. A rolling window holds in each of them, if it is longer than a second by as much as the way
+to the broker varies: a busy account sends a burst as soon as the one before has left the window, and with windows of
+exactly a second a few milliseconds on the way would bring both into one.
 """
 
 from collections.abc import Iterator
@@ -84,7 +86,7 @@ RESERVES = {
     "ORDER_BUDGET_RESERVE_PER_MINUTE": "ORDER_BUDGET_PER_MINUTE",
     "ORDER_BUDGET_RESERVE_PER_DAY": "ORDER_BUDGET_PER_DAY",
 }
-SHORTEST_DATA_WINDOW_SECONDS = 1.0
+SHORTEST_WINDOW_SECONDS = 1.0
 
 
 def limits_of(route_class: RouteClass) -> Limits:
@@ -92,13 +94,18 @@ def limits_of(route_class: RouteClass) -> Limits:
     if route_class is RouteClass.ORDERS:
         return Limits(
             (
-                _window("second", 1.0, "ORDER_BUDGET_PER_SECOND", "ORDER_BUDGET_RESERVE_PER_SECOND"),
+                _window(
+                    "second",
+                    max(settings.ORDER_BUDGET_WINDOW_SECONDS, SHORTEST_WINDOW_SECONDS),
+                    "ORDER_BUDGET_PER_SECOND",
+                    "ORDER_BUDGET_RESERVE_PER_SECOND",
+                ),
                 _window("minute", 60.0, "ORDER_BUDGET_PER_MINUTE", "ORDER_BUDGET_RESERVE_PER_MINUTE"),
             ),
             per_day=_limit("ORDER_BUDGET_PER_DAY"),
             day_reserve=settings.ORDER_BUDGET_RESERVE_PER_DAY,
         )
-    seconds = max(settings.DATA_BUDGET_WINDOW_SECONDS, SHORTEST_DATA_WINDOW_SECONDS)
+    seconds = max(settings.DATA_BUDGET_WINDOW_SECONDS, SHORTEST_WINDOW_SECONDS)
     return Limits((Window("second", seconds, _limit(f"DATA_BUDGET_{route_class.name}")),))
 
 
@@ -112,8 +119,9 @@ def limit_problems(of: Any) -> Iterator[str]:
         value = getattr(of, name)
         if not 0 <= value < getattr(of, whole):
             yield f"{name} is {value}: it is a part of {whole}, which must leave something to entries"
-    if of.DATA_BUDGET_WINDOW_SECONDS < SHORTEST_DATA_WINDOW_SECONDS:
-        yield f"DATA_BUDGET_WINDOW_SECONDS is {of.DATA_BUDGET_WINDOW_SECONDS}: the broker counts whole seconds"
+    for name in ("ORDER_BUDGET_WINDOW_SECONDS", "DATA_BUDGET_WINDOW_SECONDS"):
+        if getattr(of, name) < SHORTEST_WINDOW_SECONDS:
+            yield f"{name} is {getattr(of, name)}: the broker counts whole seconds"
 
 
 def _window(name: str, seconds: float, limit: str, reserve: str) -> Window:

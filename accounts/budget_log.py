@@ -1,5 +1,6 @@
 """One budget's log of charges: in Redis for all processes, or in this process alone while Redis is away."""
 
+import math
 import threading
 import time
 from collections import deque
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from django.conf import settings
 
 from accounts.budget_limits import Limits, OrderKind, RouteClass, Window
-from accounts.order_days import DayCount
+from accounts.order_days import WRITING_SECONDS, WRITTEN_EVERY_SECONDS, DayCount
 from accounts.shared_scripts import SharedScript
 
 _script = SharedScript("budget.lua")
@@ -91,6 +92,7 @@ def ask(
         known.used_without_redis,
         int(known.is_fresh),
         _to_assume_after_loss(limits, known),
+        _unwritten_at_most(limits, known),
     ]
     for window, most in zip(limits.windows, allowed, strict=True):
         arguments += [round(window.seconds * _MICROSECONDS), most]
@@ -114,6 +116,14 @@ def _to_assume_after_loss(limits: Limits, known: DayCount) -> int:
     """
     longest = limits.windows[-1]
     return longest.allows(with_reserve=False) if known.may_have_charged_within(longest.seconds) else 0
+
+
+def _unwritten_at_most(limits: Limits, known: DayCount) -> int:
+    """Orders that a Redis that has lost its memory may have let through since its count was last written down."""
+    if known.seconds_ago is None:  # the first charge of a day is written down before it is made
+        return 0
+    shortest = limits.windows[0]
+    return shortest.limit * math.ceil((WRITTEN_EVERY_SECONDS + WRITING_SECONDS) / shortest.seconds)
 
 
 class ProcessLogs:

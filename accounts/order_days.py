@@ -1,8 +1,8 @@
 """The day's count of orders in PostgreSQL: what Redis may forget, and the limiter for while Redis is away.
 
-Redis counts. Every few seconds its count is written down here; a Redis that has lost it is told this one, so a restart
-lifts no limit. What may be missing then (a few seconds of orders) is far less than lies between the limit and the
-broker's own cap.
+Redis counts. Every few seconds its count is written down here. A Redis that has lost it is told this one, and adds what
+those few seconds may have let through: a restart lifts no limit, and costs the day a few dozen orders at most. What is
+let through here meanwhile goes by the count as written, which may lack as many: they fit below the broker's own cap.
 """
 
 import threading
@@ -18,6 +18,7 @@ from accounts.clock import IST
 from accounts.models import OrderDay, TradingAccount
 
 WRITTEN_EVERY_SECONDS = 3.0
+WRITING_SECONDS = 1.0  # what one writing takes at most, on any day on which limits matter
 _EPOCH = date(1970, 1, 1)
 
 
@@ -123,7 +124,7 @@ class DayMemory:
         self._known[account_id] = count
 
     def is_due(self, account_id: int) -> bool:
-        """Whether to write now. Says so to one thread only; the first charge after a pause is written at once."""
+        """Whether to write now. Says so to one thread only; the first charge after a pause is always written."""
         with self._lock:
             now = self._clock()
             if now - self._written_at.get(account_id, -WRITTEN_EVERY_SECONDS) < WRITTEN_EVERY_SECONDS:

@@ -275,6 +275,8 @@ KITE_PLACES_KEPT = env.int("KITE_PLACES_KEPT", default=1)
 
 # --- what may be asked of the broker; its own limits are ceilings that none of these passes ---
 ORDER_BUDGET_PER_SECOND = env.int("ORDER_BUDGET_PER_SECOND", default=8)
+# How long that "second" is: longer by as much as the time between counting an order and its arrival may vary.
+ORDER_BUDGET_WINDOW_SECONDS = env.float("ORDER_BUDGET_WINDOW_SECONDS", default=1.1)
 ORDER_BUDGET_PER_MINUTE = env.int("ORDER_BUDGET_PER_MINUTE", default=380)
 ORDER_BUDGET_PER_DAY = env.int("ORDER_BUDGET_PER_DAY", default=4900)
 # The part of each that only cancels and exits may use.

@@ -8,7 +8,8 @@
 --       4 what the day allows, -1 if no day is counted    5 1 if this call counts in the day
 --       6-8 what PostgreSQL knows: day, count, count of the orders let through while Redis was away
 --       9 1 if that was read just now    10 charges to assume in the log when this server has lost its memory
---       11.. per window: microseconds, what it allows
+--       11 orders of the day that it may have counted then, beyond what PostgreSQL knows
+--       12.. per window: microseconds, what it allows
 -- Gives {1 go | 0 wait | -1 ask PostgreSQL about this day first, microseconds to wait, what to wait for, day,
 --        count of the day, part of it while Redis was away, the time, then per window: count, microseconds until the
 --        cost fits}.
@@ -49,6 +50,7 @@ if allowed_of_day >= 0 then
     return {-1, 0, 0, day, 0, 0, now}
   elseif not known[1] then
     for i = 1, tonumber(ARGV[10]) do redis.call('ZADD', log, text(now), 'lost:' .. i) end
+    used = tonumber(ARGV[7]) + tonumber(ARGV[11])
   end
   if asked_day == day then
     used, outside = math.max(used, tonumber(ARGV[7])), math.max(outside, tonumber(ARGV[8]))
@@ -61,7 +63,7 @@ end
 
 local reply, wait, reason, longest = {1, 0, 0, day, 0, 0, now}, 0, 0, 0
 local again = op == 'take' and redis.call('ZSCORE', log, id .. ':1')
-for i = 11, #ARGV, 2 do
+for i = 12, #ARGV, 2 do
   local length, allowed = tonumber(ARGV[i]), tonumber(ARGV[i + 1])
   local after = '(' .. text(now - length)
   local count, free = redis.call('ZCOUNT', log, after, '+inf'), 0
@@ -70,7 +72,7 @@ for i = 11, #ARGV, 2 do
     local leaving = redis.call('ZRANGEBYSCORE', log, after, '+inf', 'WITHSCORES', 'LIMIT', over - 1, 1)
     free = tonumber(leaving[2]) + length - now
   end
-  if free > wait then wait, reason = free, (i - 9) / 2 end
+  if free > wait then wait, reason = free, (i - 10) / 2 end
   longest = math.max(longest, length)
   reply[#reply + 1] = count
   reply[#reply + 1] = free

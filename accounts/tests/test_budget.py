@@ -76,8 +76,8 @@ def test_a_wait_is_told_charges_nothing_and_is_long_enough(charge: Any, account:
         charge(ENTRY)
     wait = charge(ENTRY)
     assert wait.window == "second"
-    assert 0 < wait.seconds <= 1
-    assert 0 < order_wait(account, ENTRY) <= 1
+    assert 0 < wait.seconds <= 1.1
+    assert 0 < order_wait(account, ENTRY) <= 1.1
     assert order_wait(account, CANCEL) == 0
     time.sleep(wait.seconds)
     assert isinstance(charge(ENTRY), Go)
@@ -150,9 +150,11 @@ def test_no_setting_passes_the_brokers_own_limits(charge: Any, settings: Setting
     settings.ORDER_BUDGET_PER_SECOND, settings.ORDER_BUDGET_RESERVE_PER_SECOND = 50, 0
     settings.ORDER_BUDGET_PER_MINUTE = settings.ORDER_BUDGET_PER_DAY = 10**6
     settings.DATA_BUDGET_QUOTE, settings.DATA_BUDGET_WINDOW_SECONDS = 9, 0.01
+    settings.ORDER_BUDGET_WINDOW_SECONDS = 0.01
     assert granted([charge(ENTRY) for _ in range(14)]) == 10
     orders, quotes = limits_of(RouteClass.ORDERS), limits_of(RouteClass.QUOTE)
     assert ([window.limit for window in orders.windows], orders.per_day) == ([10, 400], 5000)
+    assert orders.windows[0].seconds == 1.0
     assert [(window.limit, window.seconds) for window in quotes.windows] == [(1, 1.0)]
     names = {problem.split()[0] for problem in limit_problems(settings)}
     assert {"ORDER_BUDGET_PER_SECOND", "DATA_BUDGET_QUOTE", "DATA_BUDGET_WINDOW_SECONDS"} <= names
@@ -182,7 +184,7 @@ def test_f72_a_worker_with_a_wrong_clock_gets_no_more_and_waits_no_longer(charge
     with time_machine.travel(datetime.now(UTC) + timedelta(minutes=minutes)):
         answers = [charge(ENTRY) for _ in range(4)]
     assert granted(answers) == 2
-    assert all(answer.seconds <= 1 for answer in answers if isinstance(answer, Wait))
+    assert all(answer.seconds <= 1.1 for answer in answers if isinstance(answer, Wait))
 
 
 def test_a_redis_whose_clock_was_set_back_does_not_block_for_longer_than_a_window(
@@ -193,19 +195,20 @@ def test_a_redis_whose_clock_was_set_back_does_not_block_for_longer_than_a_windo
     valkey.zadd("ticker:budget:AB1234:orders", {f"future:{n}": (seconds + 3600) * 1_000_000 for n in range(6)})
     wait = charge(ENTRY)
     assert isinstance(wait, Wait)
-    assert wait.seconds <= 1
+    assert wait.seconds <= 1.1
 
 
 def test_a_redis_that_lost_its_memory_lifts_no_limit(
     charge: Any, account: TradingAccount, settings: Settings, valkey: "redis.Redis"
 ) -> None:
-    settings.ORDER_BUDGET_PER_DAY, settings.ORDER_BUDGET_RESERVE_PER_DAY = 5, 0
+    unwritten = 4 * 8  # what seconds between two writings may have let through
+    settings.ORDER_BUDGET_PER_DAY, settings.ORDER_BUDGET_RESERVE_PER_DAY = 4 + unwritten + 1, 0
     assert isinstance(charge(ENTRY), Go)
     write_day(account.pk, budget._days.known(account.pk).day, 4)  # as another process wrote it down since
     valkey.flushall()
     assert isinstance(charge(CANCEL), Wait), "the second that was lost may have been full"
     assert 58 < charge(ENTRY).seconds <= 60, "and so may the minute"
-    time.sleep(1.0)
+    time.sleep(1.1)
     assert isinstance(charge(EXIT), Go)
     assert charge(EXIT).window == "day"
 
@@ -217,10 +220,10 @@ def test_a_start_after_a_quiet_minute_holds_nobody_up(
         account=account, day=today(valkey), used=30, charged_at=datetime.now(UTC) - timedelta(minutes=5)
     )
     assert isinstance(charge(ENTRY), Go)
-    assert valkey.hget("ticker:budget:AB1234:orders:facts", "used") == b"31"
+    assert int(valkey.hget("ticker:budget:AB1234:orders:facts", "used") or 0) == 30 + 4 * 8 + 1
 
 
-def test_the_count_is_written_down_at_once_and_then_every_few_seconds(
+def test_the_count_is_written_down_before_the_first_charge_and_then_every_few_seconds(
     charge: Any, account: TradingAccount, monkeypatch: pytest.MonkeyPatch, valkey: "redis.Redis"
 ) -> None:
     moment = 100.0
@@ -231,10 +234,28 @@ def test_the_count_is_written_down_at_once_and_then_every_few_seconds(
 
     charge(ENTRY)
     charge(ENTRY)
-    assert written() == 1
+    assert written() == 0
     moment += 3.1
     charge(ENTRY)
-    assert written() == 3
+    assert written() == 2
+
+
+def test_a_redis_restored_from_an_older_copy_is_told_the_larger_count(
+    charge: Any, account: TradingAccount, valkey: "redis.Redis"
+) -> None:
+    charge(ENTRY)
+    day = budget._days.known(account.pk).day
+    write_day(account.pk, day, 40)
+    budget._days.forget()  # a process that starts
+    charge(ENTRY)
+    assert valkey.hget("ticker:budget:AB1234:orders:facts", "used") == b"41"
+
+
+def test_a_redis_that_lost_the_script_is_sent_it_again_and_charges_once(charge: Any, valkey: "redis.Redis") -> None:
+    charge(ENTRY)
+    valkey.script_flush()
+    assert isinstance(charge(ENTRY), Go)
+    assert valkey.zcard("ticker:budget:AB1234:orders") == 2
 
 
 def test_writing_down_an_older_count_changes_nothing(account: TradingAccount) -> None:
@@ -262,6 +283,8 @@ def test_orders_let_through_without_redis_count_in_its_day_when_it_is_back(
     charge(ENTRY)
     assert granted([acquire_order_without_redis(account, EXIT, charge_id="c") for _ in range(2)]) == 2
     assert granted([charge(EXIT) for _ in range(5)]) == 1
+    budget._days.forget()  # a process that starts writes the count down when it first asks
+    assert charge(EXIT).window == "day"
     wait = acquire_order_without_redis(account, EXIT, charge_id="c")
     assert isinstance(wait, Wait)
 

@@ -40,7 +40,7 @@ def test_the_budget_tells_each_window_breaker_and_call(client: Client, account: 
         "route_class": "orders",
         "owner": "AB1234",
         "window": "second",
-        "window_seconds": 1.0,
+        "window_seconds": 1.1,
         "limit": 8,
         "reserve": 2,
         "used": 3,

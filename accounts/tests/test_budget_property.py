@@ -49,7 +49,7 @@ def most_within(moments: list[int], seconds: float) -> int:
 
 
 @pytest.mark.usefixtures("valkey")
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(plans=st.lists(steps, min_size=2, max_size=6))
 def test_no_rolling_window_ever_holds_more_than_its_limit(plans: list[list[tuple[float, OrderKind, int]]]) -> None:
     budget = Budget("test", uuid.uuid4().hex, RouteClass.ORDERS, LIMITS)
