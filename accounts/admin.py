@@ -90,6 +90,7 @@ class TradingAccountForm(SecretsForm):
             "app",
             "owner",
             "is_data",
+            "data_failover",
             "is_trading",
             "priority",
             "state",

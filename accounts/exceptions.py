@@ -77,6 +77,10 @@ class LoginFailed(Exception):
     """The broker's login form did not lead to a request token. It is not tried again: some tries lock the account."""
 
 
+class NoDataAccount(Exception):
+    """Nobody's session may be used for a data call: no enabled account is marked for it."""
+
+
 class BrokerError(Exception):
     """Base of everything the broker client raises."""
 

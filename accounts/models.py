@@ -104,6 +104,11 @@ class TradingAccount(models.Model):
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="trading_accounts")
     is_data = models.BooleanField("data", default=True, help_text="May feed market data.")
     is_trading = models.BooleanField("trading", default=False, help_text="May send orders.")
+    data_failover = models.BooleanField(
+        "data failover",
+        default=False,
+        help_text="May answer data calls in place of another account of the same owner. Never orders.",
+    )
     priority = models.PositiveSmallIntegerField(default=100, help_text="Lower is used first.")
     state = models.CharField(max_length=10, choices=State.choices, default=State.ENABLED)
     automated_login = models.BooleanField(

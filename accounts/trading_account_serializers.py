@@ -38,6 +38,9 @@ class TradingAccountSerializer(serializers.Serializer[Any]):
     label = serializers.CharField()  # type: ignore[assignment]
     owner = serializers.CharField(source="owner.username")
     is_data = serializers.BooleanField(help_text="May feed market data.")
+    data_failover = serializers.BooleanField(
+        help_text="May answer data calls in place of another account of the same owner. Never orders."
+    )
     is_trading = serializers.BooleanField(help_text="May send orders.")
     priority = serializers.IntegerField(help_text="Lower is used first.")
     state = serializers.ChoiceField(choices=TradingAccount.State.choices)
@@ -74,6 +77,7 @@ class NewTradingAccountSerializer(StrictSerializer):
     app = NewAppSerializer()
     owner = serializers.CharField(max_length=150, required=False, help_text="A user name; you, if not given.")
     is_data = serializers.BooleanField(default=True)
+    data_failover = serializers.BooleanField(default=False)
     is_trading = serializers.BooleanField(default=False)
     priority = serializers.IntegerField(min_value=0, max_value=32767, default=100)
 
@@ -81,6 +85,7 @@ class NewTradingAccountSerializer(StrictSerializer):
 class TradingAccountChangesSerializer(StrictSerializer):
     label = serializers.CharField(max_length=100, required=False)  # type: ignore[assignment]
     is_data = serializers.BooleanField(required=False)
+    data_failover = serializers.BooleanField(required=False)
     is_trading = serializers.BooleanField(required=False)
     priority = serializers.IntegerField(min_value=0, max_value=32767, required=False)
     state = serializers.ChoiceField(choices=TradingAccount.State.choices, required=False)

@@ -68,6 +68,7 @@ def add_account(
     app: KiteApp,
     owner: User,
     is_data: bool = True,
+    data_failover: bool = False,
     is_trading: bool = False,
     priority: int = 100,
 ) -> TradingAccount:
@@ -83,6 +84,7 @@ def add_account(
         app=app,
         owner=owner,
         is_data=is_data,
+        data_failover=data_failover,
         is_trading=is_trading,
         priority=priority,
     )

@@ -10,12 +10,16 @@ from accounts.broker.clients import (
     portfolio_client,
     session_client,
 )
+from accounts.broker.failover import BorrowedDataClient, Served, borrow_data_client
 
 __all__ = [
+    "BorrowedDataClient",
     "DataClient",
     "OrdersClient",
     "PortfolioClient",
+    "Served",
     "SessionClient",
+    "borrow_data_client",
     "data_client",
     "orders_client",
     "portfolio_client",

@@ -40,6 +40,7 @@ class ScriptedBroker:
 
     def __init__(self) -> None:
         self.answers: dict[str, Answer] = {}
+        self.answer_by_token: dict[str, Answer] = {}  # whatever is asked with it
         self.asked: list[Asked] = []
         self.root = ""
 
@@ -72,7 +73,9 @@ def running_broker() -> Iterator[ScriptedBroker]:
                 )
             )
             unknown = Answer({"status": "error", "message": "no such route", "error_type": "GeneralException"}, 404)
-            answer = broker.answers.get(f"{self.command} {address.path}", unknown)
+            token = (self.headers["Authorization"] or "").rpartition(":")[2]
+            scripted = broker.answers.get(f"{self.command} {address.path}", unknown)
+            answer = broker.answer_by_token.get(token, scripted)
             payload = answer.payload()
             self.send_response(answer.status)
             headers = {"Content-Type": answer.content_type, "Content-Length": str(len(payload))} | answer.headers

@@ -66,10 +66,12 @@ def test_the_list_can_be_filtered_and_refuses_what_it_does_not_know(asha_asks: C
 
 
 def test_an_administrator_takes_on_an_account_with_its_app(administrator: User, asha: User) -> None:
-    response = send(client_of(administrator), "POST", URL, NEW | {"owner": "asha", "is_trading": True})
+    response = send(
+        client_of(administrator), "POST", URL, NEW | {"owner": "asha", "is_trading": True, "data_failover": True}
+    )
     assert response.status_code == 201
     made = TradingAccount.objects.get(kite_user_id="EF9012")
-    assert (made.owner, made.is_trading, made.app.label) == (asha, True, "New app")
+    assert (made.owner, made.is_trading, made.data_failover, made.app.label) == (asha, True, True, "New app")
     assert read_secret(made.app, Kind.API_SECRET) == "canary-secret"
     assert b"canary" not in response.content
 

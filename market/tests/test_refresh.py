@@ -74,7 +74,12 @@ def logged_in(account: TradingAccount) -> TradingAccount:
 @pytest.fixture
 def second(logged_in: TradingAccount) -> TradingAccount:
     account = TradingAccount.objects.create(
-        kite_user_id="CD5678", label="Second", app=logged_in.app, owner=logged_in.owner, priority=200
+        kite_user_id="CD5678",
+        label="Second",
+        app=logged_in.app,
+        owner=logged_in.owner,
+        priority=200,
+        data_failover=True,
     )
     store_session(account, {"user_id": "CD5678", "access_token": "token-of-second"})
     return account
