@@ -91,6 +91,10 @@ def exchange(
     """
     timed = Exchange(seconds, seconds if silence_seconds is None else silence_seconds)
     timeout = (min(CONNECT_SECONDS, seconds), timed.silence_seconds)
+    if method != "GET":
+        # A kept connection that the broker has given up ends like one that was cut after the order was accepted.
+        for adapter in session.adapters.values():
+            adapter.close()
     try:
         token = _exchange.set(timed)
         try:

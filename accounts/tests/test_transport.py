@@ -194,6 +194,24 @@ def test_two_answers_may_be_read_at_once() -> None:
         assert body_of(response) == b"outer"
 
 
+def test_what_changes_something_never_goes_out_on_a_connection_that_was_used_before() -> None:
+    """A broker that closes idle connections would leave it unknown whether an order was taken."""
+    connections: list[socket.socket] = []
+
+    def talk(connection: socket.socket) -> None:
+        connections.append(connection)
+        while connection.recv(65536):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    session = broker_session()
+    with server(talk) as url:
+        for method in ("GET", "GET", "POST", "DELETE"):
+            with exchange(session, method, url, seconds=5) as response:
+                assert body_of(response) == b"ok"
+        session.close()
+    assert len(connections) == 3  # the second GET shares the first one's
+
+
 def test_no_address_stands_in_an_error() -> None:
     with pytest.raises(BrokerError) as caught:
         get("http://127.0.0.1:1/?access_token=canary")
