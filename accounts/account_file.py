@@ -147,7 +147,7 @@ def _import(given: dict[str, Any], owner: User) -> Imported:
     app = ensure_app(AppDetails(**given["app"]))
     account = TradingAccount.objects.filter(kite_user_id=given["kite_user_id"]).first()
     is_new = account is None
-    details = {name: given[name] for name in ("label", "is_data", "is_trading", "priority")}
+    details = {name: given[name] for name in ("label", "is_data", "is_trading", "data_failover", "priority")}
     if account is None:
         account = add_account(kite_user_id=given["kite_user_id"], app=app, owner=owner, **details)
     else:
