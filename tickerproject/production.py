@@ -81,6 +81,8 @@ def _broker(settings: Any) -> Iterator[str]:
         root = urlsplit(getattr(settings, name))
         if (root.scheme, root.hostname) != (scheme, host):
             yield f"{name} is {root.scheme}://{root.hostname}: production talks to {scheme}://{host} only"
+    if settings.FAILPOINTS:
+        yield "FAILPOINTS is set: it ends processes in the middle of orders, for tests"
     if settings.FEED_SOURCE != "live":
         yield f"FEED_SOURCE is {settings.FEED_SOURCE}: production shows live prices only"
     if settings.MARKET_CLOCK != "real":

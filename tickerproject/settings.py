@@ -298,6 +298,17 @@ BREAKER_OPEN_SECONDS = env.float("BREAKER_OPEN_SECONDS", default=60.0)
 BREAKER_SUCCESSES = env.int("BREAKER_SUCCESSES", default=3)
 BREAKER_PROBE_SECONDS = env.float("BREAKER_PROBE_SECONDS", default=10.0)
 
+# --- orders ---
+# How long a worker may hold an order, and which share of it may pass before it must not send any more.
+ORDER_LEASE_SECONDS = env.float("ORDER_LEASE_SECONDS", default=20.0)
+ORDER_FENCE_SHARE = env.float("ORDER_FENCE_SHARE", default=0.6)
+# An order of unknown outcome is first looked for after so long, and proven absent only after the window.
+ORDER_RECONCILE_FIRST_SECONDS = env.float("ORDER_RECONCILE_FIRST_SECONDS", default=0.5)
+ORDER_ABSENCE_SECONDS = env.float("ORDER_ABSENCE_SECONDS", default=120.0)
+ORDER_UNRESOLVED_SECONDS = env.float("ORDER_UNRESOLVED_SECONDS", default=900.0)
+# For tests: where to end or stop a process. Production refuses it.
+FAILPOINTS = env.str("FAILPOINTS", default="")
+
 # --- Greeks ---
 GREEKS_RATE = env.float("GREEKS_RATE", default=0.10)
 GREEKS_DIVIDEND_YIELD = env.float("GREEKS_DIVIDEND_YIELD", default=0.0)

@@ -13,16 +13,17 @@ from urllib.parse import parse_qsl, urlsplit
 
 @dataclass(frozen=True)
 class Answer:
-    body: Any = None
+    body: Any = None  # or what gives it, anew for each request
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     content_type: str = "application/json"
     cut_after: int | None = None  # bytes of the body, then the connection ends
 
     def payload(self) -> bytes:
-        if isinstance(self.body, bytes):
-            return self.body
-        return json.dumps({"status": "success", "data": self.body} if self.status == 200 else self.body).encode()
+        body = self.body() if callable(self.body) else self.body
+        if isinstance(body, bytes):
+            return body
+        return json.dumps({"status": "success", "data": body} if self.status == 200 else body).encode()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,241 @@
+"""Carrying tasks out, one account at a time: claim, budget, breaker, mark, send, and write down what came of it.
+
+No transaction is open while the broker is asked. Before the mark a task can be put back; after it, only an answer of
+the broker's, or its book, says what happened.
+"""
+
+import logging
+import os
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from django.db import IntegrityError
+
+from accounts import breaker
+from accounts.breaker import Group, Outcome, Permit, breaker_name
+from accounts.broker import OrdersClient, orders_client
+from accounts.broker.guard import outcome_of
+from accounts.broker.words import Variety
+from accounts.budget import (
+    Go,
+    Wait,
+    acquire_order,
+    acquire_order_without_redis,
+    freeze_orders,
+    order_wait,
+)
+from accounts.budget_limits import OrderKind
+from accounts.exceptions import (
+    BreakerOpen,
+    BrokerError,
+    BudgetUnavailable,
+    CredentialError,
+    RateLimited,
+    SessionExpired,
+)
+from accounts.models import TradingAccount
+from orders import ledger
+from orders.exceptions import LeaseLost, NotToBeSent
+from orders.failpoints import failpoint
+from orders.ledger import Claim
+from orders.models import OrderTask
+from orders.states import REDUCING, Operation
+from orders.verdicts import Decision, Verdict, verdict_on
+
+logger = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 10.0
+HELD_SECONDS = 1.0  # while Redis is away new risk waits
+BACKOFF_BASE_SECONDS, BACKOFF_MOST_SECONDS = 0.5, 20.0
+KINDS = {
+    Operation.PLACE: OrderKind.ENTRY,
+    Operation.AUTOSLICE: OrderKind.ENTRY,
+    Operation.EXIT: OrderKind.EXIT,
+    Operation.MODIFY: OrderKind.MODIFY,
+    Operation.CANCEL: OrderKind.CANCEL,
+}
+
+
+def worker_name() -> str:
+    """Who holds a claim, for people to read: host, process and thread."""
+    return f"{socket.gethostname()}:{os.getpid()}:{threading.current_thread().name}"[:100]
+
+
+def drain(account: TradingAccount, *, seconds: float = DRAIN_SECONDS) -> int:
+    """Carry out the account's tasks that are due, for `seconds` at most. How many were.
+
+    It stops when none is left or when the budget has to be waited for: a busy account delays no other.
+    """
+    give_up_at, done, owner = time.monotonic() + seconds, 0, worker_name()
+    while time.monotonic() < give_up_at:
+        only_reducing = _must_wait(account, OrderKind.ENTRY)
+        if only_reducing and _must_wait(account, OrderKind.EXIT):
+            break
+        claim = ledger.claim(account, owner, only_reducing=only_reducing)
+        if claim is None:
+            break
+        failpoint("order.after_claim")
+        carry_out(claim)
+        done += 1
+    return done
+
+
+def carry_out(claim: Claim) -> None:
+    """One claimed task, to whatever end. Never raises for what the broker or another worker does."""
+    task = claim.task
+    try:
+        permit = _pass_the_gates(claim)
+        if permit is None:
+            return
+        client = orders_client(task.account, urgent=Operation(task.operation) in REDUCING)
+        ledger.mark(claim)
+    except NotToBeSent as exc:
+        _end_quietly(ledger.fail, claim, exc.code, str(exc))
+        return
+    except SessionExpired as exc:
+        _write_verdict(claim, verdict_on(exc))
+        return
+    except CredentialError as exc:
+        _write_verdict(claim, Verdict(Decision.RETRY, "credential", str(exc), after_seconds=60, costs_an_attempt=False))
+        return
+    except LeaseLost as exc:
+        logger.warning("%s", exc)
+        return
+    failpoint("order.after_mark")
+    _send(claim, client, permit)
+
+
+def _pass_the_gates(claim: Claim) -> Permit | None:
+    """Budget and breaker. None if the task was put back."""
+    task = claim.task
+    kind = KINDS[Operation(task.operation)]
+    charge = f"{task.public_id}:{claim.token}"
+    try:
+        answer: Go | Wait = acquire_order(task.account, kind, charge_id=charge)
+    except BudgetUnavailable as exc:
+        if not kind.may_use_reserve:
+            _put_back(claim, "budget_unavailable", str(exc), HELD_SECONDS)
+            return None
+        answer = acquire_order_without_redis(task.account, kind, charge_id=charge)
+    if isinstance(answer, Wait):
+        _put_back(claim, "over_budget", f"the budget of this {answer.window} is used up", answer.seconds)
+        return None
+    try:
+        return breaker.ask(breaker_name(task.account.kite_user_id, Group.ORDERS), urgent=kind.may_use_reserve)
+    except BreakerOpen as exc:
+        _put_back(claim, "breaker_open", str(exc), exc.retry_after_seconds)
+        return None
+
+
+def _send(claim: Claim, client: OrdersClient, permit: Permit) -> None:
+    """The one place from which an order leaves."""
+    task = claim.task
+    if client.account.pk != task.account_id:
+        raise AssertionError(f"task {task.public_id} is of another account than its client")
+    if claim.is_fenced_off:
+        # The mark stands, and nothing was sent: this worker knows it, and it is the only one that can.
+        breaker.report(permit, Outcome.NEITHER)
+        _put_back(claim, "fenced_off", "the worker was held up for so long that its lease may end while it sends", 0.0)
+        return
+    try:
+        order_id = CALLS[Operation(task.operation)](client, task)
+    except Exception as exc:
+        if not isinstance(exc, BrokerError):
+            logger.exception("task %s: unexpected error while sending", task.public_id)
+        breaker.report(permit, outcome_of(exc))
+        if isinstance(exc, RateLimited):
+            _freeze(task.account, exc.retry_after_seconds)
+        _write_verdict(claim, verdict_on(exc))
+        return
+    failpoint("order.after_response")
+    breaker.report(permit, Outcome.OK)
+    try:
+        _end_quietly(ledger.complete, claim, order_id)
+    except IntegrityError:
+        message = f"the broker answered with order {order_id}, which another task has"
+        _end_quietly(ledger.leave_unknown, claim, "order_id_taken", message)
+
+
+def _write_verdict(claim: Claim, verdict: Verdict) -> None:
+    code, message = verdict.code, verdict.message
+    match verdict.decision:
+        case Decision.FAILED:
+            _end_quietly(ledger.fail, claim, code, message, http_status=verdict.http_status)
+        case Decision.UNKNOWN:
+            _end_quietly(ledger.leave_unknown, claim, code, message, http_status=verdict.http_status)
+        case _:
+            after = max(verdict.after_seconds, _backoff(claim.task.attempts) if verdict.costs_an_attempt else 0.0)
+            _end_quietly(
+                ledger.retry, claim, code, message, after_seconds=after, costs_an_attempt=verdict.costs_an_attempt
+            )
+
+
+def _put_back(claim: Claim, code: str, message: str, seconds: float) -> None:
+    _end_quietly(ledger.retry, claim, code, message, after_seconds=seconds, costs_an_attempt=False)
+
+
+def _end_quietly(write: Callable[..., None], claim: Claim, *args: Any, **kwargs: Any) -> None:
+    """Another worker may have taken the task over: then it is that one's to end."""
+    try:
+        write(claim, *args, **kwargs)
+    except LeaseLost as exc:
+        logger.warning("%s", exc)
+
+
+def _must_wait(account: TradingAccount, kind: OrderKind) -> bool:
+    try:
+        return order_wait(account, kind) > 0
+    except BudgetUnavailable:
+        return not kind.may_use_reserve  # exits are counted in PostgreSQL then
+
+
+def _freeze(account: TradingAccount, seconds: float) -> None:
+    try:
+        freeze_orders(account, seconds)
+    except BudgetUnavailable as exc:
+        logger.warning("%s", exc)
+
+
+def _backoff(attempts: int) -> float:
+    """Full jitter: anywhere up to a bound that doubles with each attempt."""
+    bound = min(BACKOFF_MOST_SECONDS, BACKOFF_BASE_SECONDS * 2.0**attempts)
+    return random.uniform(0, bound)  # noqa: S311 - spreads load
+
+
+# --- the calls -------------------------------------------------------------------------------------------------------
+
+_PATH_FIELDS = frozenset({"variety", "order_id", "parent_order_id", "strategy"})
+
+
+def _fields(task: OrderTask) -> dict[str, Any]:
+    return {name: value for name, value in task.params.items() if name not in _PATH_FIELDS}
+
+
+def _place(client: OrdersClient, task: OrderTask) -> str:
+    return client.place(Variety(task.params["variety"]), **_fields(task), tag=task.tag)
+
+
+def _autoslice(client: OrdersClient, task: OrderTask) -> str:
+    return str(client.place_autoslice(Variety(task.params["variety"]), **_fields(task), tag=task.tag)["order_id"])
+
+
+def _modify(client: OrdersClient, task: OrderTask) -> str:
+    return client.modify(Variety(task.params["variety"]), task.params["order_id"], **_fields(task))
+
+
+def _cancel(client: OrdersClient, task: OrderTask) -> str:
+    parent = task.params.get("parent_order_id")
+    return client.cancel(Variety(task.params["variety"]), task.params["order_id"], parent_order_id=parent)
+
+
+CALLS: dict[Operation, Callable[[OrdersClient, OrderTask], str]] = {
+    Operation.PLACE: _place,
+    Operation.EXIT: _place,
+    Operation.AUTOSLICE: _autoslice,
+    Operation.MODIFY: _modify,
+    Operation.CANCEL: _cancel,
+}

@@ -1,0 +1,306 @@
+"""The one place that writes order tasks. Each change of state is one conditional UPDATE and its event, in one go.
+
+All times are the database's: no worker's clock decides anything. What a worker writes is fenced by the token of its
+claim: if another worker has claimed the task since, nothing is written and `LeaseLost` is raised.
+"""
+
+import secrets
+import string
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, connection, transaction
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from accounts.models import TradingAccount
+from orders.exceptions import KeyReused, LeaseLost, NotToBeSent
+from orders.models import OrderEvent, OrderTask, TradingState
+from orders.states import REDUCING, Operation, Status
+
+_TAG_ALPHABET = string.ascii_uppercase + string.digits
+TAG_PREFIX = "T"
+_FINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.DEAD_LETTER})
+
+
+@dataclass(frozen=True, slots=True)
+class NewTask:
+    """A command that has passed every check, in the form in which it is kept."""
+
+    account: TradingAccount
+    principal: str
+    operation: Operation
+    params: Mapping[str, Any]
+    idempotency_key: str
+    fingerprint: str
+    valid_until: datetime
+    trading_date: date
+    serial_key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A task that this worker has, for as long as its lease lasts."""
+
+    task: OrderTask
+    token: int
+    owner: str
+    fence_at: float  # monotonic: after it nothing may be sent any more
+
+    @property
+    def is_fenced_off(self) -> bool:
+        """Whether so much of the lease is over that a sender might overlap with the next one."""
+        return time.monotonic() >= self.fence_at
+
+
+# --- taking on -------------------------------------------------------------------------------------------------------
+
+
+def accept(new: NewTask) -> tuple[OrderTask, bool]:
+    """Take a command on, once for its account and key. Whether it is new; the task of the first time if not.
+
+    Raises
+    ------
+    KeyReused
+        The key came with another command before. Nothing was changed.
+    """
+    try:
+        with transaction.atomic():
+            ensure_state(new.account)
+            task = OrderTask.objects.create(
+                account=new.account,
+                principal=new.principal,
+                operation=new.operation,
+                params=dict(new.params),
+                idempotency_key=new.idempotency_key,
+                fingerprint=new.fingerprint,
+                tag=_new_tag(),
+                serial_key=new.serial_key,
+                valid_until=new.valid_until,
+                trading_date=new.trading_date,
+                version=1,
+            )
+            OrderEvent.objects.create(
+                task=task, number=1, to_status=Status.PENDING, actor=new.principal, reason="accepted"
+            )
+    except IntegrityError:
+        before = OrderTask.objects.filter(account=new.account, idempotency_key=new.idempotency_key).first()
+        if before is None:
+            raise
+        if before.fingerprint != new.fingerprint:
+            raise KeyReused from None
+        return before, False
+    task.refresh_from_db()
+    return task, True
+
+
+def ensure_state(account: TradingAccount) -> None:
+    """Make sure that everything and the account have a row to lock: a halt without one could be overtaken."""
+    TradingState.objects.bulk_create([TradingState(), TradingState(account=account)], ignore_conflicts=True)
+
+
+# --- a worker's turn -------------------------------------------------------------------------------------------------
+
+_CLAIM = """
+with candidate as (
+  select id from orders_ordertask as task
+   where account_id = %(account)s and status in ('pending', 'retrying')
+     and run_after <= statement_timestamp() and valid_until > statement_timestamp()
+     and (%(everything)s or operation in ('cancel', 'exit'))
+     and (serial_key = '' or not exists (
+           select 1 from orders_ordertask as earlier
+            where earlier.serial_key = task.serial_key and earlier.account_id = task.account_id and earlier.id < task.id
+              and earlier.status in ('pending', 'running', 'retrying', 'unknown')))
+   order by (operation in ('cancel', 'exit')) desc, run_after, id
+   for update of task skip locked limit 1)
+update orders_ordertask as task
+   set status = 'running', lease_owner = %(owner)s, lease_token = task.lease_token + 1, version = task.version + 1,
+       lease_until = statement_timestamp() + %(lease)s, attempts = task.attempts + 1, send_started_at = null
+  from candidate where task.id = candidate.id
+returning task.*, (select status from orders_ordertask as before where before.id = task.id) as from_status
+"""
+
+
+def claim(account: TradingAccount, owner: str, *, only_reducing: bool = False) -> Claim | None:
+    """Take the next task of the account that is due; cancels and exits first. None if there is none.
+
+    Parameters
+    ----------
+    owner : a name for the worker, for people to read
+    only_reducing : nothing but cancels and exits, while the budget leaves only its reserve
+    """
+    lease = timedelta(seconds=settings.ORDER_LEASE_SECONDS)
+    # Before the claim: whatever the database takes counts against this worker, and not against the next one.
+    fence_at = time.monotonic() + settings.ORDER_FENCE_SHARE * lease.total_seconds()
+    values = {"account": account.pk, "everything": not only_reducing, "owner": owner, "lease": lease}
+    with transaction.atomic():
+        task = next(iter(OrderTask.objects.raw(_CLAIM, values)), None)
+        if task is None:
+            return None
+        _event(task, task.version, task.from_status, Status.RUNNING, owner, task.lease_token, "claimed")  # type: ignore[attr-defined]
+    task.account = account
+    return Claim(task, task.lease_token, owner, fence_at)
+
+
+_STATES = """
+select state from orders_tradingstate
+ where account_id is null or (account_id = %s and strategy in ('', %s))
+   for share
+"""
+
+
+def mark(claim: Claim) -> None:
+    """Write down, for good, that the task may be sent from this moment on.
+
+    The halt's rows are locked against being set: after whoever halts has committed, no mark can be made.
+
+    Raises
+    ------
+    NotToBeSent
+        Trading is halted, the account was disabled, or the task's time is over.
+    LeaseLost
+    """
+    task = claim.task
+    with transaction.atomic():
+        if Operation(task.operation) not in REDUCING:
+            with connection.cursor() as cursor:
+                cursor.execute(_STATES, [task.account_id, task.params.get("strategy", "")])
+                states = {state for (state,) in cursor.fetchall()}
+            if states != {TradingState.State.ACTIVE}:
+                raise NotToBeSent("trading_halted", "trading was halted before it was sent")
+            account = TradingAccount.objects.filter(pk=task.account_id).enabled().filter(is_trading=True)
+            if not account.exists():
+                raise NotToBeSent("account_disabled", "the account may not send orders")
+        marked = (
+            OrderTask.objects.filter(pk=task.pk, status=Status.RUNNING, lease_token=claim.token, lease_until__gt=Now())
+            .filter(Q(valid_until__gt=Now()))
+            .update(send_started_at=Now())
+        )
+        if not marked:
+            _raise_why_not_marked(claim)
+
+
+def unmark(claim: Claim) -> None:
+    """Take the mark back because this worker knows that it has sent nothing."""
+    _fenced(claim).update(send_started_at=None)
+
+
+def complete(claim: Claim, broker_order_id: str, *, reason: str = "accepted_by_broker", **evidence: Any) -> None:
+    """The broker has it."""
+    _move(claim, Status.COMPLETED, reason, evidence, broker_order_id=broker_order_id, error_code="", error_message="")
+
+
+def fail(claim: Claim, code: str, message: str, *, http_status: int | None = None, **evidence: Any) -> None:
+    """Refused, by us or by the broker: nothing happened."""
+    _move(claim, Status.FAILED, code, evidence, error_code=code, error_message=message[:500], http_status=http_status)
+
+
+def retry(
+    claim: Claim, code: str, message: str, *, after_seconds: float, costs_an_attempt: bool, **evidence: Any
+) -> None:
+    """Nothing was sent, or the broker refused for the moment: try again later.
+
+    What was tried too often is ended by `orders.sweep`.
+    """
+    fields: dict[str, Any] = {"run_after": Now() + timedelta(seconds=after_seconds), "send_started_at": None}
+    if not costs_an_attempt:
+        fields["attempts"] = F("attempts") - 1
+    _move(claim, Status.RETRYING, code, evidence, error_code=code, error_message=message[:500], **fields)
+
+
+def leave_unknown(claim: Claim, code: str, message: str, *, http_status: int | None = None, **evidence: Any) -> None:
+    """It may have been sent: from now on only the broker's book decides."""
+    _move(
+        claim,
+        Status.UNKNOWN,
+        code,
+        evidence,
+        error_code=code,
+        error_message=message[:500],
+        http_status=http_status,
+        unknown_since=Now(),
+        recon_after=Now() + timedelta(seconds=settings.ORDER_RECONCILE_FIRST_SECONDS),
+        absent_reads=0,
+    )
+
+
+# --- what happens to a task that no worker has -----------------------------------------------------------------------
+
+
+def settle(task: OrderTask, to: Status, *, actor: str, reason: str, evidence: Mapping[str, Any], **fields: Any) -> bool:
+    """Move a task that nobody holds from the state in which it was read. Whether it was still in it."""
+    with transaction.atomic():
+        return _write(task, OrderTask.objects.filter(lease_token=task.lease_token), to, actor, reason, evidence, fields)
+
+
+def _move(claim: Claim, to: Status, reason: str, evidence: Mapping[str, Any], **fields: Any) -> None:
+    with transaction.atomic():
+        if not _write(claim.task, _fenced(claim), to, claim.owner, reason, evidence, fields):
+            raise LeaseLost(f"task {claim.task.public_id} belongs to another worker by now")
+
+
+def _write(
+    task: OrderTask,
+    rows: Any,
+    to: Status,
+    actor: str,
+    reason: str,
+    evidence: Mapping[str, Any],
+    fields: Mapping[str, Any],
+) -> bool:
+    values = dict(fields) | {"status": to, "version": task.version + 1}
+    if to in _FINAL:
+        values["finished_at"] = Now()
+    moved = rows.filter(pk=task.pk, status=task.status, version=task.version).update(**values)
+    if not moved:
+        return False
+    _event(task, task.version + 1, task.status, to, actor, task.lease_token, reason, evidence)
+    return True
+
+
+def _fenced(claim: Claim) -> Any:
+    return OrderTask.objects.filter(pk=claim.task.pk, status=Status.RUNNING, lease_token=claim.token)
+
+
+def _raise_why_not_marked(claim: Claim) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select valid_until <= statement_timestamp() from orders_ordertask"
+            " where id = %s and status = 'running' and lease_token = %s",
+            [claim.task.pk, claim.token],
+        )
+        row = cursor.fetchone()
+    if row and row[0]:
+        raise NotToBeSent("expired", "its time was over before it was sent")
+    raise LeaseLost(f"task {claim.task.public_id} belongs to another worker by now")
+
+
+def _event(
+    task: OrderTask,
+    number: int,
+    from_status: str,
+    to: Status,
+    actor: str,
+    token: int,
+    reason: str,
+    evidence: Mapping[str, Any] | None = None,
+) -> None:
+    OrderEvent.objects.create(
+        task=task,
+        number=number,
+        from_status=from_status,
+        to_status=to,
+        actor=actor,
+        lease_token=token,
+        reason=reason,
+        evidence=dict(evidence or {}),
+    )
+
+
+def _new_tag() -> str:
+    """20 characters that carry no meaning; 36**19 of them, so that chance never gives one twice."""
+    return TAG_PREFIX + "".join(secrets.choice(_TAG_ALPHABET) for _ in range(19))
