@@ -39,6 +39,7 @@ from accounts.exceptions import (
 )
 from accounts.models import TradingAccount
 from orders import ledger
+from orders.book import has_book_of_today, read_book
 from orders.exceptions import LeaseLost, NotToBeSent
 from orders.failpoints import failpoint
 from orders.ledger import Claim
@@ -63,6 +64,20 @@ KINDS = {
 def worker_name() -> str:
     """Who holds a claim, for people to read: host, process and thread."""
     return f"{socket.gethostname()}:{os.getpid()}:{threading.current_thread().name}"[:100]
+
+
+def may_send(account: TradingAccount) -> bool:
+    """Whether the account's order book was read today, and read now if not: before that nothing is sent.
+
+    A book shows orders of a day before a restart, or of another process; without it a second sending goes unseen.
+    """
+    if has_book_of_today(account):
+        return True
+    try:
+        return not read_book(account).lacks
+    except (BrokerError, CredentialError) as exc:
+        logger.warning("%s sends nothing before its order book was read today: %s", account.kite_user_id, exc)
+        return False
 
 
 def drain(account: TradingAccount, *, seconds: float = DRAIN_SECONDS) -> int:

@@ -10,7 +10,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from accounts.models import TradingAccount
-from orders.states import OPEN, PLACING, RUNNABLE, Operation, Status
+from orders.states import OPEN, PLACING, RUNNABLE, TERMINAL, Operation, Status
 
 MOST_ATTEMPTS = 5
 
@@ -67,6 +67,7 @@ class OrderTask(models.Model):
     trading_date = models.DateField(help_text="In India. An order book proves things about its own day only.")
     unknown_since = models.DateTimeField(null=True, blank=True)
     recon_after = models.DateTimeField(null=True, blank=True)
+    absent_since = models.DateTimeField(null=True, blank=True, help_text="The first whole book without it.")
     absent_reads = models.PositiveSmallIntegerField(default=0)
     broker_order_id = models.CharField(max_length=20, blank=True)
     error_code = models.CharField(max_length=50, blank=True)
@@ -134,6 +135,68 @@ class OrderEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.from_status or 'new'} → {self.to_status}: {self.reason}"
+
+
+class BrokerOrder(models.Model):
+    """An order as the broker last told of it. Only `orders.broker_orders` writes it, and never backwards."""
+
+    account = models.ForeignKey(TradingAccount, on_delete=models.PROTECT, related_name="broker_orders")
+    order_id = models.CharField(max_length=20)
+    task = models.ForeignKey(
+        OrderTask,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="broker_orders",
+        help_text="By its tag.",
+    )
+    parent_order_id = models.CharField(max_length=20, blank=True)
+    exchange_order_id = models.CharField(max_length=40, blank=True)
+    tag = models.CharField(max_length=50, blank=True)
+    status = models.CharField(max_length=40)
+    status_message = models.CharField(max_length=500, blank=True)
+    variety = models.CharField(max_length=20, blank=True)
+    exchange = models.CharField(max_length=10)
+    tradingsymbol = models.CharField(max_length=64)
+    transaction_type = models.CharField(max_length=4)
+    order_type = models.CharField(max_length=10, blank=True)
+    product = models.CharField(max_length=10, blank=True)
+    validity = models.CharField(max_length=10, blank=True)
+    quantity = models.PositiveBigIntegerField()
+    filled_quantity = models.PositiveBigIntegerField(default=0)
+    cancelled_quantity = models.PositiveBigIntegerField(default=0)
+    price = models.DecimalField(max_digits=14, decimal_places=4, default=0)
+    trigger_price = models.DecimalField(max_digits=14, decimal_places=4, default=0)
+    average_price = models.DecimalField(max_digits=14, decimal_places=4, default=0)
+    order_timestamp = models.DateTimeField(null=True, blank=True)
+    first_seen_at = models.DateTimeField(db_default=Now())
+    updated_at = models.DateTimeField(db_default=Now())
+    source = models.CharField(max_length=10, help_text="Where the latest news came from: book, socket, postback.")
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [models.UniqueConstraint(fields=["account", "order_id"], name="orders_brokerorder_id")]
+        indexes = [models.Index(fields=["account", "tag"], name="orders_brokerorder_tag")]
+
+    def __str__(self) -> str:
+        return f"{self.order_id} {self.status}"
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.status in TERMINAL
+
+
+class OrderBook(models.Model):
+    """The latest whole reading of an account's order book. Until there is one of today, nothing is sent."""
+
+    account = models.OneToOneField(TradingAccount, on_delete=models.CASCADE, related_name="order_book")
+    trading_date = models.DateField()
+    read_at = models.DateTimeField()
+    orders = models.PositiveIntegerField()
+    is_stale = models.BooleanField(default=False, help_text="The last reading lacked orders that are known.")
+
+    def __str__(self) -> str:
+        return f"book of {self.account}, {self.trading_date}"
 
 
 class TradingState(models.Model):

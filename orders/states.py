@@ -58,3 +58,6 @@ TRANSITIONS: frozenset[tuple[Status, Status]] = frozenset(
     }
 )
 """Every change of state there is. Nothing leaves `completed`."""
+
+TERMINAL = frozenset({"COMPLETE", "CANCELLED", "REJECTED"})
+"""The broker's own statuses of an order that ends there; every other one may still change."""

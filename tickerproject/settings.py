@@ -156,11 +156,17 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "global_keyprefix": f"{REDIS_PREFIX}-celery:",
 }
 CELERY_TASK_DEFAULT_QUEUE = "default"
-CELERY_TASK_ROUTES = {"orders.*": {"queue": "orders"}, "market.*": {"queue": "market"}}
+CELERY_TASK_ROUTES = {
+    "orders.reconcile": {"queue": "sync"},
+    "orders.*": {"queue": "orders"},
+    "market.*": {"queue": "market"},
+}
 CELERY_TIMEZONE = "Asia/Kolkata"
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 # The scheduler keeps these in its table, where the admin may change or switch off what is not listed here.
 CELERY_BEAT_SCHEDULE = {
+    "Sweep orders": {"task": "orders.sweep", "schedule": 2.0, "options": {"expires": 2}},
+    "Look up orders of unknown outcome": {"task": "orders.reconcile", "schedule": 2.0, "options": {"expires": 2}},
     "Log in accounts by themselves": {
         "task": "accounts.refresh_tokens",
         "schedule": 60.0,

@@ -1,0 +1,126 @@
+"""Reading an account's order book: whole or not at all, taken over as it is, and looked through for late arrivals."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models.functions import Now
+
+from accounts import clock
+from accounts.breaker import BreakerState, Group, breaker_name, states
+from accounts.broker import orders_client
+from accounts.models import TradingAccount
+from orders import ledger
+from orders.broker_orders import Unreadable, our_tag, record_broker_update
+from orders.models import OrderBook, OrderTask
+from orders.states import PLACING, Operation, Status
+
+logger = logging.getLogger(__name__)
+
+ACTOR = "reconcile"
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """One whole reading. `lacks` are orders that are known and not in it: then it is old, and proves nothing."""
+
+    rows: Sequence[Row]
+    lacks: frozenset[str]
+    breaker_is_open: bool
+
+    @property
+    def ids(self) -> frozenset[str]:
+        return frozenset(str(row["order_id"]) for row in self.rows)
+
+    @property
+    def proves_absence(self) -> bool:
+        return not self.lacks and not self.breaker_is_open
+
+
+def read_book(account: TradingAccount) -> Book:
+    """The broker's order book, taken over as it is; late arrivals are adopted and orphans told.
+
+    Raises
+    ------
+    BrokerError, CredentialError
+    """
+    known = _known_ids(account)  # before reading: what is accepted meanwhile may be missing from it
+    rows = orders_client(account, urgent=True).book()
+    readable = []
+    for row in rows:
+        try:
+            record_broker_update(account, row, source="book")
+        except Unreadable as exc:
+            logger.error("%s: the order book has a row that cannot be read: %s", account.kite_user_id, exc)
+        else:
+            readable.append(row)
+    name = breaker_name(account.kite_user_id, Group.ORDERS)
+    is_open = states([name])[name] is BreakerState.OPEN
+    book = Book(readable, frozenset(known - {str(row["order_id"]) for row in readable}), is_open)
+    if book.lacks:
+        logger.error("%s: the order book lacks %d known orders: it is old", account.kite_user_id, len(book.lacks))
+    OrderBook.objects.update_or_create(
+        account=account,
+        defaults={
+            "trading_date": clock.today(),
+            "read_at": Now(),
+            "orders": len(readable),
+            "is_stale": bool(book.lacks),
+        },
+    )
+    _adopt_late_arrivals(account, readable)
+    return book
+
+
+def has_book_of_today(account: TradingAccount) -> bool:
+    """Whether the book was read, whole and not old, on this trading date: before that nothing may be sent."""
+    return OrderBook.objects.filter(account=account, trading_date=clock.today(), is_stale=False).exists()
+
+
+def complete(task: OrderTask, order_id: str, reason: str, evidence: Mapping[str, Any], **fields: Any) -> bool:
+    return ledger.settle(
+        task,
+        Status.COMPLETED,
+        actor=ACTOR,
+        reason=reason,
+        evidence=evidence,
+        broker_order_id=order_id,
+        error_code="",
+        error_message="",
+        **fields,
+    )
+
+
+def _adopt_late_arrivals(account: TradingAccount, rows: Iterable[Row]) -> None:
+    """Orders of tasks that were given up, and orders with a tag of ours that no task has."""
+    by_tag: dict[str, list[Row]] = {}
+    for row in rows:
+        if (tag := our_tag(row)) and not row.get("parent_order_id"):
+            by_tag.setdefault(tag, []).append(row)
+    tasks = {task.tag: task for task in OrderTask.objects.filter(account=account, tag__in=by_tag)}
+    for tag, roots in by_tag.items():
+        task = tasks.get(tag)
+        if task is None:
+            logger.critical("%s: order %s has a tag of ours and no task", account.kite_user_id, roots[0]["order_id"])
+            continue
+        if task.status in (Status.FAILED, Status.DEAD_LETTER) and Operation(task.operation) in PLACING:
+            order_id = min(str(row["order_id"]) for row in roots)
+            if complete(task, order_id, "late_arrival", {"was": task.status}, is_late_arrival=True):
+                logger.critical("task %s had been given up, and the broker has it: %s", task.public_id, order_id)
+
+
+def _known_ids(account: TradingAccount) -> frozenset[str]:
+    """The orders of today that the broker has told us it took."""
+    return frozenset(
+        OrderTask.objects.filter(
+            account=account,
+            trading_date=clock.today(),
+            status=Status.COMPLETED,
+            operation__in=sorted(PLACING),
+        )
+        .exclude(broker_order_id="")
+        .values_list("broker_order_id", flat=True)
+    )

@@ -1,0 +1,110 @@
+"""What no worker looks after: leases that ran out, tasks whose time is over, tries used up, outcomes to be looked up.
+
+Each change is one conditional UPDATE, so any number of sweeps may run at once. Alone it also carries tasks out, which
+is what `manage.py run_orderpump` does where no doorbell rings.
+"""
+
+import logging
+from collections.abc import Iterable
+from datetime import timedelta
+
+from django.db.models import F
+from django.db.models.functions import Now
+
+from accounts.models import TradingAccount
+from orders import ledger
+from orders.models import OrderTask
+from orders.reconcile import reconcile
+from orders.states import Status
+
+logger = logging.getLogger(__name__)
+
+ACTOR = "sweep"
+MOST_AT_ONCE = 500
+
+
+def sweep() -> None:
+    """One pass over what needs nobody but the database."""
+    _end_leases()
+    _end_expired()
+    _end_tried_too_often()
+
+
+def accounts_with_unknown() -> list[TradingAccount]:
+    """Accounts with an outcome that is due to be looked up."""
+    due = OrderTask.objects.unknown().filter(recon_after__lte=Now())
+    return list(TradingAccount.objects.filter(pk__in=due.values("account")).select_related("app"))
+
+
+def accounts_with_work(*, waiting_seconds: float = 0.0) -> list[TradingAccount]:
+    """Accounts with a task that has been due for so long."""
+    due = OrderTask.objects.runnable().filter(
+        run_after__lte=Now() - timedelta(seconds=waiting_seconds), valid_until__gt=Now()
+    )
+    return list(TradingAccount.objects.filter(pk__in=due.values("account")).select_related("app"))
+
+
+def reconcile_all() -> int:
+    """Look up every outcome that is due. How many were settled."""
+    return sum(reconcile(account) for account in accounts_with_unknown())
+
+
+def _end_leases() -> None:
+    """A worker that is gone: without the mark nothing was sent; with it, nobody knows."""
+    over = OrderTask.objects.filter(status=Status.RUNNING, lease_until__lt=Now())
+    for task in _some(over.filter(send_started_at__isnull=True)):
+        ledger.settle(
+            task,
+            Status.RETRYING,
+            actor=ACTOR,
+            reason="lease_over_before_sending",
+            evidence={"worker": task.lease_owner},
+            run_after=Now(),
+        )
+    for task in _some(over.filter(send_started_at__isnull=False)):
+        moved = ledger.settle(
+            task,
+            Status.UNKNOWN,
+            actor=ACTOR,
+            reason="lease_over_after_mark",
+            evidence={"worker": task.lease_owner},
+            error_code="worker_lost",
+            error_message="The worker was lost after it had begun to send.",
+            unknown_since=Now(),
+            recon_after=Now(),
+            absent_reads=0,
+            absent_since=None,
+        )
+        if moved:
+            logger.warning("task %s: its worker was lost after the mark; the broker's book decides", task.public_id)
+
+
+def _end_expired() -> None:
+    for task in _some(OrderTask.objects.runnable().filter(valid_until__lte=Now())):
+        ledger.settle(
+            task,
+            Status.FAILED,
+            actor=ACTOR,
+            reason="expired",
+            evidence={},
+            error_code="expired",
+            error_message=f"It was not sent before its time was over. {task.error_message}".strip()[:500],
+        )
+
+
+def _end_tried_too_often() -> None:
+    tired = OrderTask.objects.filter(status=Status.RETRYING, attempts__gte=F("max_attempts"))
+    for task in _some(tired):
+        moved = ledger.settle(
+            task,
+            Status.DEAD_LETTER,
+            actor=ACTOR,
+            reason="attempts_used_up",
+            evidence={"attempts": task.attempts, "last_error": task.error_code},
+        )
+        if moved:
+            logger.critical("task %s was tried %d times and needs a person", task.public_id, task.attempts)
+
+
+def _some(tasks: Iterable[OrderTask]) -> list[OrderTask]:
+    return list(tasks[:MOST_AT_ONCE])  # type: ignore[index]
