@@ -1,43 +1,19 @@
 """Structured logs with request ids, and the redaction that every line passes, whoever wrote it.
 
-Redaction works on the rendered line, exception text included, because a filter on arguments misses what is already in
-a message. It must not eat order ids (15 to 19 digits) or instrument tokens, which are what people search logs for.
+What a secret looks like is written in `accounts.redaction`; here that is applied to the rendered line, exception text
+included.
 """
 
 import logging
-import re
 from typing import Any
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-HIDDEN = "***"
-_NAMED_FIELD = (
-    r"access_token|request_token|refresh_token|public_token|api_secret|checksum|enctoken|password|twofa_value|totp(?:_seed)?"
-    r"|secret(?:_key)?|authorization|x-api-key|cookie|sessionid|ticker_session|csrftoken"
-)
-_PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"(?i)\b(authorization['\"]?\s*[:=]\s*['\"]?)(?:bearer|token|basic)?\s*[^\s,;'\"}]+"), rf"\1{HIDDEN}"),
-    (re.compile(r"(?i)\b(token\s+)[a-z0-9]{4,}:[A-Za-z0-9]{4,}"), rf"\1{HIDDEN}"),
-    (re.compile(rf"(?i)\b({_NAMED_FIELD})((?:\\?['\"])?\s*[:=]\s*(?:\\?['\"])?)[^\s,;&'\"}}\\]+"), rf"\1\2{HIDDEN}"),
-    (re.compile(r"\bkts_[a-z]+_[A-Za-z0-9]{4,12}_[A-Za-z0-9_-]{16,}"), HIDDEN),
-    (re.compile(r"\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"), HIDDEN),
-    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@/]+@"), rf"\1{HIDDEN}@"),
-    (re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+\.[A-Za-z]{2,}(?:\.[A-Za-z]{2,})*"), HIDDEN),
-    (re.compile(r"(?<![\w.])(?:\+?91[-\s]?)?[6-9]\d{9}(?![\w.])"), HIDDEN),
-    (re.compile(r"\b[A-Z]{5}\d{4}[A-Z]\b"), HIDDEN),
-    # Long random text: at least 32 characters with both letters and digits, which spares ids and plain words.
-    (re.compile(r"(?<![\w/.-])(?=[\w+/=-]*\d)(?=[\w+/=-]*[A-Za-z])(?!0x)[A-Za-z0-9+_-]{32,}={0,2}(?![\w/.-])"), HIDDEN),
-)
+from accounts.redaction import HIDDEN, names_a_secret, redact
+
 # What our own ids look like, and a request id is 32 hexadecimal characters by design.
 _KEPT_FIELDS = ("request_id", "timestamp", "level", "logger")
-
-
-def redact(text: str) -> str:
-    """`text` with everything that looks like a secret or a person's data replaced by `***`."""
-    for pattern, replacement in _PATTERNS:
-        text = pattern.sub(replacement, text)
-    return text
 
 
 def _redact_event(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
@@ -45,7 +21,7 @@ def _redact_event(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     for field, value in event.items():
         if field in _KEPT_FIELDS or isinstance(value, (bool, int, float, type(None))):
             continue
-        if re.fullmatch(rf"(?i){_NAMED_FIELD}", field):
+        if names_a_secret(field):
             event[field] = HIDDEN
         else:
             event[field] = redact(value if isinstance(value, str) else repr(value))

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from tickerproject.logs import logging_configuration, redact
+from accounts.redaction import redact
+from tickerproject.logs import logging_configuration
 
 SECRETS = [
     "Authorization: token simkey1:Zx81kdQQ77",
