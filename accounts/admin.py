@@ -21,8 +21,10 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from unfold.widgets import UnfoldAdminPasswordWidget
 
 from accounts import clock
+from accounts.account_states import record_state, set_state
 from accounts.actions import Action
-from accounts.api_keys import create_api_key
+from accounts.api_keys import create_api_key, revoke_api_key
+from accounts.audit_admin import AuditEventAdmin as AuditEventAdmin  # the admin looks for it here
 from accounts.automated_login import WARNING, forget_login_secrets
 from accounts.breaker import breaker_names, states
 from accounts.budget_meters import data_meters, order_meters
@@ -162,6 +164,11 @@ class TradingAccountAdmin(HoldsSecrets):
         ),
     ]
 
+    def save_model(self, request: HttpRequest, obj: TradingAccount, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if change and "state" in form.changed_data:
+            record_state(obj, TradingAccount.State(obj.state))
+
     @badge("token", TOKEN_COLOURS)
     def token_state(self, account: TradingAccount) -> str:
         session = getattr(account, "session", None)
@@ -201,11 +208,13 @@ class TradingAccountAdmin(HoldsSecrets):
 
     @admin.action(description="Disable")
     def disable(self, request: HttpRequest, accounts: QuerySet[TradingAccount]) -> None:
-        accounts.update(state=TradingAccount.State.DISABLED)
+        for account in accounts:
+            set_state(account, TradingAccount.State.DISABLED)
 
     @admin.action(description="Enable")
     def enable(self, request: HttpRequest, accounts: QuerySet[TradingAccount]) -> None:
-        accounts.update(state=TradingAccount.State.ENABLED)
+        for account in accounts:
+            set_state(account, TradingAccount.State.ENABLED)
 
 
 class ReadOnly(ModelAdmin):  # type: ignore[misc]
@@ -288,7 +297,8 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
 
     @admin.action(description="Revoke")
     def revoke(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> None:
-        keys.filter(revoked_at__isnull=True).update(revoked_at=timezone.now())
+        for key in keys:
+            revoke_api_key(key)
 
 
 @admin.register(Grant)

@@ -7,6 +7,7 @@ import re
 import secrets
 import string
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -17,6 +18,7 @@ from django.utils import timezone
 
 from accounts.actions import Action
 from accounts.addresses import is_in_networks
+from accounts.audit import NOBODY, Actor, Kind, record, record_refusal
 from accounts.exceptions import NotAuthenticated, Refused
 from accounts.models import ApiKey, TradingAccount
 
@@ -63,8 +65,26 @@ def create_api_key(
         created_at=now,
         expires_at=now + valid_for,
     )
+    record(
+        Kind.KEY_MADE,
+        key_id=key_id,
+        label=label,
+        owner=owner.get_username(),
+        scopes=key.scopes,
+        networks=key.networks,
+        expires_at=key.expires_at,
+    )
     key.accounts.set(accounts)
     return key, text
+
+
+@transaction.atomic
+def revoke_api_key(key: ApiKey) -> bool:
+    """End `key` for good; False if that was done before."""
+    if not ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=timezone.now()):
+        return False
+    record(Kind.KEY_REVOKED, key_id=key.key_id, label=key.label, owner=key.owner.get_username())
+    return True
 
 
 def check_api_key(text: str, *, address: str) -> ApiKey:
@@ -81,10 +101,17 @@ def check_api_key(text: str, *, address: str) -> ApiKey:
     found = ApiKey.objects.select_related("owner").filter(key_id=form["key_id"] if form else "").first()
     genuine = hmac.compare_digest(_digest(text), found.digest if found else _digest(""))
     if found is None or form is None or not genuine or form["environment"] != settings.ENVIRONMENT:
+        record_refusal(
+            Kind.KEY_REFUSED,
+            actor=replace(NOBODY, address=address),
+            key_id=form["key_id"] if form else "",
+            reason="unknown" if found is None else "wrong",
+        )
         raise NotAuthenticated("This API key is not valid.")
-    usable = found.revoked_at is None and found.expires_at > now and found.owner.is_active
-    if not usable or not is_in_networks(address, found.networks):
-        logger.warning("key %s of %s refused: revoked, expired or used from %s", found.key_id, found.owner, address)
+    if reason := _why_not(found, now, address):
+        logger.warning("key %s of %s refused: %s; used from %s", found.key_id, found.owner, reason, address)
+        actor = Actor(f"apikey:{found.key_id}", found.label, address)
+        record_refusal(Kind.KEY_REFUSED, actor=actor, key_id=found.key_id, reason=reason)
         raise NotAuthenticated("This API key is not valid.")
     _note_use(found, now)
     return found
@@ -96,7 +123,19 @@ def refuse_key_in_query(parameters: Mapping[str, object]) -> None:
         if name.lower() in _QUERY_NAMES or str(value).startswith("kts_"):
             form = _FORM.fullmatch(str(value))
             logger.warning("an API key came in an address: id %s", form["key_id"] if form else "unknown")
+            record_refusal(Kind.KEY_IN_ADDRESS, actor=NOBODY, key_id=form["key_id"] if form else "")
             raise KeyInAddress
+
+
+def _why_not(key: ApiKey, now: datetime, address: str) -> str:
+    """Why a genuine key may not be used now, from `address`; empty if it may."""
+    if key.revoked_at is not None:
+        return "revoked"
+    if key.expires_at <= now:
+        return "expired"
+    if not key.owner.is_active:
+        return "owner not active"
+    return "" if is_in_networks(address, key.networks) else "address not allowed"
 
 
 def _note_use(key: ApiKey, now: datetime) -> None:

@@ -9,6 +9,7 @@ import binascii
 import hashlib
 import json
 from collections.abc import Iterator
+from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
@@ -16,26 +17,47 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from django.db.models import F
 
+from accounts.audit import Kind as Event
+from accounts.audit import record
 from accounts.exceptions import CredentialMisplaced, CredentialMissing, CredentialUnreadable
 from accounts.models import BrokerCredential, KiteApp, TradingAccount
 
 Holder = KiteApp | TradingAccount
 Kind = BrokerCredential.Kind
+AUTOMATED_LOGIN = (Kind.PASSWORD, Kind.TOTP_SEED)
 
 
 def store_secret(holder: Holder, kind: Kind, secret: str) -> None:
-    """Seal `secret` and keep it, replacing the one before."""
+    """Seal `secret` and keep it, replacing the one before.
+
+    A password or a TOTP seed is its owner's consent to automated login, so the audit says whether both are there now.
+    """
+    with transaction.atomic():
+        _keep(holder, kind, secret)
+        details = _audited(holder, kind)
+        if kind in AUTOMATED_LOGIN:
+            details["automated_login"] = all(has_secret(holder, other) for other in AUTOMATED_LOGIN)
+        record(Event.CREDENTIAL_STORED, account=_account_of(holder), **details)
+
+
+def reseal_secret(holder: Holder, kind: Kind, secret: str) -> None:
+    """Seal a secret that is stored already with the newest key."""
+    with transaction.atomic():
+        _keep(holder, kind, secret)
+        record(Event.CREDENTIAL_RESEALED, account=_account_of(holder), **_audited(holder, kind))
+
+
+def _keep(holder: Holder, kind: Kind, secret: str) -> None:
     newest = _ring()[0]
     sealed = {"ciphertext": Fernet(newest).encrypt(_bound(holder, kind, secret)), "key_id": key_id(newest)}
-    with transaction.atomic():
-        credential, created = BrokerCredential.objects.of(holder).get_or_create(
-            kind=kind, defaults=sealed | _holder_fields(holder)
-        )
-        if not created:
-            for field, value in sealed.items():
-                setattr(credential, field, value)
-            credential.version = F("version") + 1
-            credential.save(update_fields=[*sealed, "version", "updated_at"])
+    credential, created = BrokerCredential.objects.of(holder).get_or_create(
+        kind=kind, defaults=sealed | _holder_fields(holder)
+    )
+    if not created:
+        for field, value in sealed.items():
+            setattr(credential, field, value)
+        credential.version = F("version") + 1
+        credential.save(update_fields=[*sealed, "version", "updated_at"])
 
 
 def read_secret(holder: Holder, kind: Kind) -> str:
@@ -56,7 +78,10 @@ def has_secret(holder: Holder, kind: Kind) -> bool:
 
 
 def forget_secret(holder: Holder, kind: Kind) -> None:
-    BrokerCredential.objects.of(holder).filter(kind=kind).delete()
+    with transaction.atomic():
+        deleted, _ = BrokerCredential.objects.of(holder).filter(kind=kind).delete()
+        if deleted:
+            record(Event.CREDENTIAL_FORGOTTEN, account=_account_of(holder), **_audited(holder, kind))
 
 
 def open_credential(credential: BrokerCredential) -> str:
@@ -133,3 +158,12 @@ def _binding(holder: Holder, kind: str) -> dict[str, object]:
 
 def _holder_fields(holder: Holder) -> dict[str, Holder]:
     return {"app": holder} if isinstance(holder, KiteApp) else {"account": holder}
+
+
+def _audited(holder: Holder, kind: Kind) -> dict[str, Any]:
+    said = {"kind": str(kind), "key": key_id(_ring()[0])}
+    return said | {"app": holder.label} if isinstance(holder, KiteApp) else said
+
+
+def _account_of(holder: Holder) -> str:
+    return "" if isinstance(holder, KiteApp) else holder.kite_user_id

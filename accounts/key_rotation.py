@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Count
 
-from accounts.credentials import key_id, open_credential, store_secret
+from accounts.credentials import key_id, open_credential, reseal_secret
 from accounts.exceptions import CredentialMisplaced, CredentialUnreadable
 from accounts.models import BrokerCredential
 
@@ -50,7 +50,7 @@ def reseal() -> Iterator[Batch]:
                 except (CredentialUnreadable, CredentialMisplaced) as exc:
                     problems.append(str(exc))
                 else:
-                    store_secret(credential.holder, BrokerCredential.Kind(credential.kind), secret)
+                    reseal_secret(credential.holder, BrokerCredential.Kind(credential.kind), secret)
             last = credentials[-1].pk
         yield Batch(len(credentials) - len(problems), tuple(problems))
 

@@ -17,6 +17,10 @@ from django.utils import timezone
 from accounts.actions import Action
 from accounts.addresses import validate_network
 
+# Models with a module of their own; Django looks for them here.
+from accounts.audit_events import AuditEvent as AuditEvent
+from accounts.audit_events import AuditLink as AuditLink
+
 web_address = URLValidator(["http", "https"])
 
 

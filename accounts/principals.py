@@ -29,6 +29,10 @@ class UserPrincipal:
     def name(self) -> str:
         return f"user:{self.user.pk}"
 
+    @property
+    def label(self) -> str:
+        return self.user.get_username()
+
 
 @dataclass(frozen=True)
 class ApiKeyPrincipal:
@@ -39,6 +43,10 @@ class ApiKeyPrincipal:
     @property
     def name(self) -> str:
         return f"apikey:{self.key.key_id}"
+
+    @property
+    def label(self) -> str:
+        return self.key.label
 
 
 Principal = UserPrincipal | ApiKeyPrincipal

@@ -10,6 +10,7 @@ from django.db import transaction
 from django.db.models import F
 
 from accounts import clock
+from accounts.audit import Kind, record
 from accounts.control import announce
 from accounts.credentials import forget_secret, read_secret, store_secret
 from accounts.exceptions import CredentialMissing, SessionExpired, SessionMismatch
@@ -64,6 +65,12 @@ def store_session(account: TradingAccount, session_data: Mapping[str, Any]) -> B
         session.logged_in_at, session.expires_at = now, token_end(now)
         session.login_failures, session.login_failed_at, session.login_failure = 0, None, ""
         _save_with_next_version(session, "status", "logged_in_at", "expires_at", *_FAILURE_FIELDS)
+        record(
+            Kind.BROKER_LOGGED_IN,
+            account=account.kite_user_id,
+            token_version=session.token_version,
+            expires_at=session.expires_at,
+        )
     logger.info("%s logged in; the token lasts until %s", account, session.expires_at)
     return session
 
@@ -71,7 +78,7 @@ def store_session(account: TradingAccount, session_data: Mapping[str, Any]) -> B
 def end_session(account: TradingAccount) -> None:
     """Forget the token, after a logout."""
     with transaction.atomic():
-        _end(_locked(account))
+        _end(_locked(account), Kind.BROKER_LOGGED_OUT)
 
 
 def note_dead_token(account: TradingAccount, version: int) -> None:
@@ -80,7 +87,7 @@ def note_dead_token(account: TradingAccount, version: int) -> None:
         session = _locked(account)
         if session.status != BrokerSession.Status.ACTIVE or session.token_version != version:
             return
-        _end(session)
+        _end(session, Kind.BROKER_TOKEN_DIED)
     logger.error("%s: the broker refused its access token; it has to log in again", account)
 
 
@@ -92,6 +99,7 @@ def note_failed_login(account: TradingAccount, reason: str, *, tries: int) -> No
         session.login_failures = tries + (session.login_failures if is_todays else 0)
         session.login_failed_at, session.login_failure = clock.now(), reason[:500]
         session.save(update_fields=_FAILURE_FIELDS)
+        record(Kind.BROKER_LOGIN_FAILED, account=account.kite_user_id, reason=reason, tries=tries)
     logger.error("%s: the automated login failed: %s", account, reason)
 
 
@@ -113,10 +121,11 @@ def token_of_the_day(account: TradingAccount) -> DayToken:
         raise SessionExpired(f"{account} is not logged in at the broker") from exc
 
 
-def _end(session: BrokerSession) -> None:
+def _end(session: BrokerSession, event: Kind) -> None:
     forget_secret(session.account, BrokerCredential.Kind.ACCESS_TOKEN)
     session.status = BrokerSession.Status.ENDED
     _save_with_next_version(session, "status")
+    record(event, account=session.account.kite_user_id, token_version=session.token_version)
 
 
 def _locked(account: TradingAccount) -> BrokerSession:

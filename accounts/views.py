@@ -21,6 +21,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.actions import Action
+from accounts.audit import NOBODY, record, record_refusal
+from accounts.audit import Kind as Event
 from accounts.authorisation import account_for, accounts_for
 from accounts.breaker import breaker_names, states
 from accounts.broker.login import exchange_request_token, log_out, login_page_address
@@ -58,6 +60,7 @@ def log_in_by_link(request: HttpRequest, token: str) -> HttpResponseBase:
     """Log in whom the link was made for, once. Link previews ask with HEAD first, which uses nothing up."""
     user = LoginLink.objects.redeem(token)
     if user is None:
+        record_refusal(Event.PERSON_REFUSED, actor=NOBODY, way="link")
         message = "This link was used before, or is too old. Ask for a new one, or log in with your password."
         return _message(request, message, HTTPStatus.GONE)
     login(request, user, backend=MODEL_BACKEND)
@@ -91,6 +94,7 @@ def kite_callback(request: HttpRequest) -> HttpResponseBase:
         exchange_request_token(account, request_token)
     except (BrokerError, CredentialError, SessionMismatch) as exc:
         logger.warning("login of %s failed: %s", account, exc)
+        record(Event.BROKER_LOGIN_FAILED, account=account.kite_user_id, reason=str(exc))
         return _message(request, f"{account} is not logged in: {exc}", HTTPStatus.BAD_GATEWAY)
     return HttpResponseRedirect(resolve_url(settings.LOGIN_REDIRECT_URL))
 

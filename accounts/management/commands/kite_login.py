@@ -5,6 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from accounts.audit import Kind, acting_as, record
 from accounts.broker.login import (
     accept_access_token,
     exchange_request_token,
@@ -36,12 +37,15 @@ class Command(BaseCommand):
             known = ", ".join(TradingAccount.objects.values_list("kite_user_id", flat=True)) or "none"
             raise CommandError(f"there is no account {account!r}; known: {known}")
         try:
-            if options["logout"]:
-                log_out(found)
-                self.stdout.write(f"{found} is logged out")
-                return
-            session = self._log_in(found, **options)
+            with acting_as("command:kite_login"):
+                if options["logout"]:
+                    log_out(found)
+                    self.stdout.write(f"{found} is logged out")
+                    return
+                session = self._log_in(found, **options)
         except (BrokerError, CredentialError, LoginFailed, SessionMismatch) as exc:
+            with acting_as("command:kite_login"):
+                record(Kind.BROKER_LOGIN_FAILED, account=found.kite_user_id, reason=str(exc))
             raise CommandError(str(exc)) from exc
         assert session.expires_at is not None  # noqa: S101  (an active session has it, by the table's constraint)
         until = session.expires_at.astimezone(IST)

@@ -6,6 +6,7 @@ from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.urls import reverse
 
+from accounts.audit import Kind, acting_as, record
 from accounts.models import LoginLink
 
 
@@ -21,4 +22,6 @@ class Command(BaseCommand):
         if person is None:
             raise CommandError(f"there is no active user {user!r}; `manage.py createsuperuser` makes one")
         token = LoginLink.objects.issue(person, valid_for=timedelta(minutes=minutes))
+        with acting_as("command:login_link"):
+            record(Kind.LOGIN_LINK_MADE, person=person.get_username(), minutes=minutes)
         self.stdout.write(settings.WEB_ADDRESS + reverse("accounts:login-link", args=[token]))

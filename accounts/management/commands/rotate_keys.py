@@ -3,6 +3,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from accounts.audit import acting_as
 from accounts.credentials import key_id
 from accounts.key_rotation import reseal, secrets_by_key
 from accounts.models import BrokerCredential
@@ -20,10 +21,11 @@ class Command(BaseCommand):
         total = BrokerCredential.objects.exclude(key_id=newest).count()
         sealed = 0
         problems: list[str] = []
-        for batch in reseal():
-            sealed += batch.sealed
-            problems += batch.problems
-            self.stdout.write(f"{sealed + len(problems)} of {total}")
+        with acting_as("command:rotate_keys"):
+            for batch in reseal():
+                sealed += batch.sealed
+                problems += batch.problems
+                self.stdout.write(f"{sealed + len(problems)} of {total}")
         self.stdout.write(self.style.SUCCESS(f"sealed with key {newest}: {sealed}"))
         left = secrets_by_key()
         for other in others:

@@ -4,6 +4,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from accounts.audit import acting_as
 from accounts.demo import seed_demo
 
 
@@ -19,7 +20,8 @@ class Command(BaseCommand):
                 "the demo's password is public, so it is set up beside the simulator only: "
                 f"FEED_SOURCE is {settings.FEED_SOURCE!r}, ENVIRONMENT is {settings.ENVIRONMENT!r}"
             )
-        demo = seed_demo()
+        with acting_as("command:seed_demo"):
+            demo = seed_demo()
         found = {
             "account": demo.account.kite_user_id,
             "admin_username": demo.admin.get_username(),
