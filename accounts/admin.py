@@ -29,7 +29,16 @@ from accounts.automated_login import WARNING, forget_login_secrets
 from accounts.breaker import breaker_names, states
 from accounts.budget_meters import data_meters, order_meters
 from accounts.credentials import Kind, has_secret, store_secret
-from accounts.models import ApiKey, BrokerCredential, BrokerSession, Grant, KiteApp, LoginLink, TradingAccount
+from accounts.models import (
+    ApiKey,
+    BrokerCredential,
+    BrokerSession,
+    ExternalIdentity,
+    Grant,
+    KiteApp,
+    LoginLink,
+    TradingAccount,
+)
 
 if TYPE_CHECKING:  # generic for the type checker only
     AnyModelForm = forms.ModelForm[Any]
@@ -310,6 +319,13 @@ class GrantAdmin(ModelAdmin):  # type: ignore[misc]
     @admin.display(description="principal")
     def principal(self, grant: Grant) -> str:
         return str(grant.user or grant.api_key)
+
+
+@admin.register(ExternalIdentity)
+class ExternalIdentityAdmin(ModelAdmin):  # type: ignore[misc]
+    list_display = ["subject", "user", "issuer", "created_at"]
+    list_select_related = ["user"]
+    search_fields = ["subject", "user__username"]
 
 
 @admin.register(LoginLink)

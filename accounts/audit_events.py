@@ -22,6 +22,8 @@ class Kind(models.TextChoices):
     KEY_REFUSED = "key.refused", "API key refused"
     KEY_IN_ADDRESS = "key.in_address", "API key sent in an address"
     TOKEN_REFUSED = "token.refused", "token refused"
+    IDENTITY_LINKED = "identity.linked", "external subject linked"
+    IDENTITY_UNLINKED = "identity.unlinked", "external subject unlinked"
     GRANT_GIVEN = "grant.given", "grant given"
     GRANT_TAKEN = "grant.taken", "grant taken away"
     CREDENTIAL_STORED = "credential.stored", "secret stored"

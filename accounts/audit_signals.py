@@ -15,7 +15,7 @@ from django.db.models.signals import m2m_changed, post_delete, post_save
 from django.dispatch import receiver
 
 from accounts.audit import ADMIN, NOBODY, Actor, Kind, acting_in, record, record_refusal
-from accounts.models import ApiKey, Grant, TradingAccount
+from accounts.models import ApiKey, ExternalIdentity, Grant, TradingAccount
 
 
 @receiver(user_logged_in)
@@ -46,6 +46,17 @@ def grant_given(instance: Grant, raw: bool, **_: Any) -> None:
 @receiver(post_delete, sender=Grant)
 def grant_taken(instance: Grant, **_: Any) -> None:
     record(Kind.GRANT_TAKEN, account=instance.account.kite_user_id, **_grant(instance))
+
+
+@receiver(post_save, sender=ExternalIdentity)
+def identity_linked(instance: ExternalIdentity, raw: bool, **_: Any) -> None:
+    if not raw:
+        record(Kind.IDENTITY_LINKED, **_identity(instance))
+
+
+@receiver(post_delete, sender=ExternalIdentity)
+def identity_unlinked(instance: ExternalIdentity, **_: Any) -> None:
+    record(Kind.IDENTITY_UNLINKED, **_identity(instance))
 
 
 @receiver(m2m_changed, sender=ApiKey.accounts.through)
@@ -84,6 +95,10 @@ def admin_deleted(sender: type[Model], instance: Model, **_: Any) -> None:
 
 def _person(user: User) -> Actor:
     return Actor(f"user:{user.pk}", user.get_username())
+
+
+def _identity(identity: ExternalIdentity) -> dict[str, Any]:
+    return {"issuer": identity.issuer, "subject": identity.subject, "user": f"user:{identity.user_id}"}
 
 
 def _grant(grant: Grant) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from uuid import UUID
 from accounts.actions import Action
 from accounts.exceptions import Denied, NotAuthenticated, NotFound
 from accounts.models import TradingAccount, TradingAccountQuerySet
-from accounts.principals import ApiKeyPrincipal, Principal, UserPrincipal
+from accounts.principals import ApiKeyPrincipal, Principal, TokenPrincipal, UserPrincipal
 
 
 def accounts_for(principal: Principal | None, action: Action) -> TradingAccountQuerySet:
@@ -16,8 +16,10 @@ def accounts_for(principal: Principal | None, action: Action) -> TradingAccountQ
             return accounts.none()
         case UserPrincipal(user):
             return accounts.visible_to_user(user, action)
-        case _:
-            return accounts.visible_to_key(principal.key, action)
+        case ApiKeyPrincipal(key):
+            return accounts.visible_to_key(key, action)
+        case TokenPrincipal():
+            return accounts.visible_to_user(principal.user, action) if action in principal.scopes else accounts.none()
 
 
 def authorise(principal: Principal | None, action: Action, account: TradingAccount | None = None) -> None:

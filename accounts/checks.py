@@ -10,6 +10,7 @@ from django.db import connections
 
 from accounts.budget_limits import limit_problems
 from accounts.credentials import ring_problems, unreadable_secrets
+from accounts.jwks import jwt_problems
 from accounts.models import BrokerCredential
 
 
@@ -30,6 +31,12 @@ def key_ring(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[Che
 def budgets(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """No budget passes the broker's own limits. It would be held to them all the same, and mean something else."""
     return [Error(problem, id="accounts.E003") for problem in limit_problems(settings)]
+
+
+@register(Tags.security)
+def tokens(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """JWTs are off, or all that has to be pinned is."""
+    return [Error(problem, id="accounts.E003") for problem in jwt_problems(settings)]
 
 
 @register(Tags.database)

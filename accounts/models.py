@@ -20,6 +20,7 @@ from accounts.addresses import validate_network
 # Models with a module of their own; Django looks for them here.
 from accounts.audit_events import AuditEvent as AuditEvent
 from accounts.audit_events import AuditLink as AuditLink
+from accounts.identities import ExternalIdentity as ExternalIdentity
 
 web_address = URLValidator(["http", "https"])
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 from urllib.parse import parse_qsl, urlsplit
@@ -13,10 +14,14 @@ from django.http import HttpRequest
 from django.http.request import validate_host
 from rest_framework.request import Request
 
+from accounts.actions import Action
 from accounts.addresses import client_address
 from accounts.api_keys import check_api_key, refuse_key_in_query
 from accounts.exceptions import Denied, NotAuthenticated
+from accounts.jwt import LEEWAY_SECONDS, Bearer, check_jwt
 from accounts.models import ApiKey
+
+ONE_IDENTITY = "Send one X-API-Key or Authorization header, not several."
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,11 @@ class UserPrincipal:
     def label(self) -> str:
         return self.user.get_username()
 
+    @property
+    def ends_at(self) -> datetime | None:
+        """From when on this is nobody any more, whatever else happens; None if that is not known beforehand."""
+        return None
+
 
 @dataclass(frozen=True)
 class ApiKeyPrincipal:
@@ -48,8 +58,39 @@ class ApiKeyPrincipal:
     def label(self) -> str:
         return self.key.label
 
+    @property
+    def ends_at(self) -> datetime | None:
+        return self.key.expires_at
 
-Principal = UserPrincipal | ApiKeyPrincipal
+
+@dataclass(frozen=True)
+class TokenPrincipal:
+    """Whom a JWT of the outside user service stands for. It acts within its scopes and its user's rights."""
+
+    bearer: Bearer
+
+    @property
+    def user(self) -> User:
+        return self.bearer.identity.user
+
+    @property
+    def scopes(self) -> frozenset[Action]:
+        return self.bearer.claims.scopes
+
+    @property
+    def name(self) -> str:
+        return f"jwt:{self.bearer.claims.subject}"
+
+    @property
+    def label(self) -> str:
+        return self.user.get_username()
+
+    @property
+    def ends_at(self) -> datetime | None:
+        return self.bearer.claims.expires_at + timedelta(seconds=LEEWAY_SECONDS)
+
+
+Principal = UserPrincipal | ApiKeyPrincipal | TokenPrincipal
 
 
 def user_of(principal: Principal | None) -> User:
@@ -64,15 +105,17 @@ def user_of(principal: Principal | None) -> User:
 
 def principal_of(request: HttpRequest | Request) -> Principal | None:
     """Who sent `request`, after authentication; None if nobody we know."""
-    key = getattr(request, "auth", None)
-    if isinstance(key, ApiKey):
-        return ApiKeyPrincipal(key)
+    proof = getattr(request, "auth", None)
+    if isinstance(proof, ApiKey):
+        return ApiKeyPrincipal(proof)
+    if isinstance(proof, Bearer):
+        return TokenPrincipal(proof)
     user = request.user
     return UserPrincipal(user) if isinstance(user, User) and user.is_active else None
 
 
 def principal_of_scope(scope: Mapping[str, Any]) -> Principal:
-    """Who opens a WebSocket: an X-API-Key header, or the session cookie of a page of ours.
+    """Who opens a WebSocket: an X-API-Key or Authorization header, or the session cookie of a page of ours.
 
     It asks the database, so a consumer calls it through `database_sync_to_async`. `scope` has passed Channels' session
     middleware. Browsers send cookies along from any page and name that page in `Origin`: a cookie without an `Origin`,
@@ -80,23 +123,32 @@ def principal_of_scope(scope: Mapping[str, Any]) -> Principal:
 
     Raises
     ------
-    NotAuthenticated, Denied, KeyInAddress
+    NotAuthenticated, Denied, KeyInAddress, KeysUnavailable
     """
     refuse_key_in_query(dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)))
     keys = _header_values(scope, b"x-api-key")
+    tokens = [token for value in _header_values(scope, b"authorization") if (token := bearer_token(value)) is not None]
     origins = _header_values(scope, b"origin")
     if origins and not all(_is_own_origin(origin, scope) for origin in origins):
         raise Denied("This page's origin may not open a socket here.")
+    if len(keys) + len(tokens) > 1:
+        raise NotAuthenticated(ONE_IDENTITY)
     if keys:
-        if len(keys) > 1:
-            raise NotAuthenticated("Send one X-API-Key header, not several.")
         return ApiKeyPrincipal(check_api_key(keys[0], address=client_address(_meta(scope))))
+    if tokens:
+        return TokenPrincipal(check_jwt(tokens[0], address=client_address(_meta(scope))))
     if not origins:
         raise NotAuthenticated("Programs send an API key in the X-API-Key header; a cookie needs its page's Origin.")
     user = _user_of_session(scope)
     if user is None:
         raise NotAuthenticated
     return UserPrincipal(user)
+
+
+def bearer_token(authorization: str) -> str | None:
+    """The token of an Authorization header; None for another scheme, which is for somebody else (a proxy, say)."""
+    scheme, _, token = authorization.strip().partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
 
 
 def _user_of_session(scope: Mapping[str, Any]) -> User | None:

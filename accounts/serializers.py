@@ -61,7 +61,7 @@ class BudgetSerializer(serializers.Serializer[Any]):
 
 
 class MeSerializer(serializers.Serializer[Any]):
-    kind = serializers.ChoiceField(choices=["user", "api_key"])
+    kind = serializers.ChoiceField(choices=["user", "api_key", "token"])
     name = serializers.CharField(help_text="The user name, or the key's label.")
     scopes = serializers.ListField(child=serializers.ChoiceField(choices=Action.choices))
     accounts = AccountRightsSerializer(many=True)

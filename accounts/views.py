@@ -32,7 +32,7 @@ from accounts.exceptions import BrokerError, CredentialError, LoginFailed, Login
 from accounts.login_states import finish_state, start_state
 from accounts.models import LoginLink, TradingAccount
 from accounts.permissions import page_view
-from accounts.principals import ApiKeyPrincipal, Principal, principal_of
+from accounts.principals import ApiKeyPrincipal, Principal, TokenPrincipal, principal_of
 from accounts.serializers import BudgetSerializer, MeSerializer
 from accounts.token_refresh import log_in_now
 
@@ -167,11 +167,15 @@ def _me(principal: Principal) -> dict[str, object]:
     for action in Action:
         for account in accounts_for(principal, action):
             actions_of.setdefault(account, []).append(action)
-    is_key = isinstance(principal, ApiKeyPrincipal)
+    kind, scopes = "user", list(Action)
+    if isinstance(principal, ApiKeyPrincipal):
+        kind, scopes = "api_key", [Action(scope) for scope in principal.key.scopes]
+    elif isinstance(principal, TokenPrincipal):
+        kind, scopes = "token", sorted(principal.scopes)
     return {
-        "kind": "api_key" if is_key else "user",
-        "name": principal.key.label if isinstance(principal, ApiKeyPrincipal) else principal.user.get_username(),
-        "scopes": principal.key.scopes if isinstance(principal, ApiKeyPrincipal) else list(Action),
+        "kind": kind,
+        "name": principal.label,
+        "scopes": scopes,
         "accounts": [
             {
                 "public_id": account.public_id,

@@ -11,7 +11,10 @@ django_application = get_asgi_application()
 # Only now: the routes import models, which need Django set up.
 from channels.sessions import SessionMiddlewareStack  # noqa: E402
 
+from accounts.jwks import start_refresher  # noqa: E402
 from streaming.routing import websocket_urlpatterns  # noqa: E402
+
+start_refresher()
 
 application = ProtocolTypeRouter(
     {

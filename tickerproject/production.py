@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from accounts.budget_limits import limit_problems
 from accounts.credentials import ring_problems
+from accounts.jwks import jwt_problems
 
 KITE_HOSTS = {
     "KITE_API_ROOT": ("https", "api.kite.trade"),
@@ -55,6 +56,7 @@ def problems_of(settings: Any) -> Iterator[str]:
     yield from limit_problems(settings)
     yield from _hosts(settings)
     yield from _cookies_and_tls(settings)
+    yield from jwt_problems(settings)
     yield from _broker(settings)
     yield from _servers(settings)
 

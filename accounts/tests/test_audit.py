@@ -170,7 +170,7 @@ def test_f91_a_rewritten_event_is_found_even_if_its_digest_was_made_anew(five: l
         "UPDATE accounts_auditevent SET actor = %s, digest = %s WHERE id = %s::uuid",
         "user:9",
         digest_of(forged),
-        forged.pk,
+        str(forged.pk),
     )
     assert "row 3 was changed: its hash does not fit" in (verify().problem or "")
 

@@ -12,18 +12,13 @@ from django.utils import timezone
 
 from accounts.actions import Action
 from accounts.api_keys import create_api_key
-from accounts.audit import Bound, Kind
+from accounts.audit import Kind
 from accounts.audit_events import AuditEvent
 from accounts.credentials import forget_secret, store_secret
 from accounts.models import ApiKey, BrokerCredential, Grant, TradingAccount
 from accounts.sessions import end_session, store_session
 
 PASSWORD = "correct horse battery"
-
-
-@pytest.fixture(autouse=True)
-def _fresh_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("accounts.audit._refusals", Bound(per_source=10, altogether=100))
 
 
 @pytest.fixture
