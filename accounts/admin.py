@@ -23,12 +23,13 @@ from unfold.widgets import UnfoldAdminPasswordWidget
 from accounts import clock
 from accounts.account_states import record_state, set_state
 from accounts.actions import Action
-from accounts.api_keys import create_api_key, revoke_api_key
+from accounts.api_keys import create_api_key, replace_api_key, revoke_api_key
 from accounts.audit_admin import AuditEventAdmin as AuditEventAdmin  # the admin looks for it here
 from accounts.automated_login import WARNING, forget_login_secrets
 from accounts.breaker import breaker_names, states
 from accounts.budget_meters import data_meters, order_meters
 from accounts.credentials import Kind, has_secret, store_secret
+from accounts.exceptions import Refused
 from accounts.models import (
     ApiKey,
     BrokerCredential,
@@ -276,7 +277,7 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
     list_select_related = ["owner"]
     readonly_fields = ["key_id", "created_at", "last_used_at", "revoked_at"]
     filter_horizontal = ["accounts"]
-    actions = ["revoke"]
+    actions = ["replace", "revoke"]
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
         if change:
@@ -303,6 +304,16 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
     @admin.display(description="scopes")
     def shown_scopes(self, key: ApiKey) -> str:
         return ", ".join(key.scopes)
+
+    @admin.action(description="Replace (the old key works for one more day)")
+    def replace(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> None:
+        for key in keys:
+            try:
+                made, text = replace_api_key(key)
+            except Refused as exc:
+                messages.error(request, f"{key}: {exc}.")
+            else:
+                messages.warning(request, f"{made} is {text}. Copy it now: it is not shown again.")
 
     @admin.action(description="Revoke")
     def revoke(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> None:

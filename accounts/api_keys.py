@@ -20,7 +20,7 @@ from accounts.actions import Action
 from accounts.addresses import is_in_networks
 from accounts.audit import NOBODY, Actor, Kind, record, record_refusal
 from accounts.exceptions import NotAuthenticated, Refused
-from accounts.models import ApiKey, TradingAccount
+from accounts.models import ApiKey, Grant, TradingAccount
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +76,35 @@ def create_api_key(
     )
     key.accounts.set(accounts)
     return key, text
+
+
+@transaction.atomic
+def replace_api_key(key: ApiKey, *, overlap: timedelta = timedelta(days=1)) -> tuple[ApiKey, str]:
+    """A new key with the rights of `key`, which ends after `overlap`: until then both work and programs can change.
+
+    Raises
+    ------
+    Refused
+        If `key` has ended already: what is over is not continued.
+    """
+    now = timezone.now()
+    if not ApiKey.objects.usable_at(now).filter(pk=key.pk).exists():
+        raise Refused("a key that was revoked or has expired cannot be replaced; make a new one")
+    life = key.expires_at - key.created_at
+    made, text = create_api_key(
+        owner=key.owner,
+        label=key.label,
+        scopes=[Action(scope) for scope in key.scopes],
+        accounts=key.accounts.all(),
+        networks=key.networks,
+        valid_for=min(life, ApiKey.LONGEST_LIFE),
+    )
+    for grant in key.grants.all():
+        Grant.objects.create(api_key=made, account=grant.account, action=grant.action)
+    ends_at = min(key.expires_at, now + overlap)
+    ApiKey.objects.filter(pk=key.pk).update(expires_at=ends_at)
+    record(Kind.KEY_REPLACED, key_id=key.key_id, by=made.key_id, ends_at=ends_at)
+    return made, text
 
 
 @transaction.atomic

@@ -5,7 +5,7 @@ from uuid import UUID
 from accounts.actions import Action
 from accounts.exceptions import Denied, NotAuthenticated, NotFound
 from accounts.models import TradingAccount, TradingAccountQuerySet
-from accounts.principals import ApiKeyPrincipal, Principal, TokenPrincipal, UserPrincipal
+from accounts.principals import ApiKeyPrincipal, Principal, TicketPrincipal, TokenPrincipal, UserPrincipal
 
 
 def accounts_for(principal: Principal | None, action: Action) -> TradingAccountQuerySet:
@@ -20,6 +20,8 @@ def accounts_for(principal: Principal | None, action: Action) -> TradingAccountQ
             return accounts.visible_to_key(key, action)
         case TokenPrincipal():
             return accounts.visible_to_user(principal.user, action) if action in principal.scopes else accounts.none()
+        case TicketPrincipal():
+            return accounts_for(principal.maker, action) if action in principal.scopes else accounts.none()
 
 
 def authorise(principal: Principal | None, action: Action, account: TradingAccount | None = None) -> None:
@@ -47,6 +49,8 @@ def authorise(principal: Principal | None, action: Action, account: TradingAccou
         raise Denied(f"You may not {action.value} on account {account.kite_user_id}.")
     if accounts_for(principal, action).exists():
         return
+    if isinstance(principal, TicketPrincipal) and action in principal.scopes:
+        principal = principal.maker
     is_superuser = isinstance(principal, UserPrincipal) and is_administrator(principal)
     if not is_superuser or action == Action.TRADE:
         raise Denied(f"You have no account or scope with the right to {action.value}.")

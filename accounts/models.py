@@ -21,6 +21,7 @@ from accounts.addresses import validate_network
 from accounts.audit_events import AuditEvent as AuditEvent
 from accounts.audit_events import AuditLink as AuditLink
 from accounts.identities import ExternalIdentity as ExternalIdentity
+from accounts.tickets import SocketTicket as SocketTicket
 
 web_address = URLValidator(["http", "https"])
 

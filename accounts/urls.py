@@ -1,7 +1,7 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
-from accounts import views
+from accounts import ticket_views, views
 from accounts.trading_account_views import TradingAccountViewSet
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
@@ -21,4 +21,5 @@ urlpatterns = [
     path("api/v1/trading-accounts/<uuid:public_id>/budget", views.Budget.as_view(), name="budget"),
     *router.urls,
     path("api/v1/me", views.Me.as_view(), name="me"),
+    path("api/v1/ws-tickets", ticket_views.TicketsView.as_view(), name="ws-tickets"),
 ]

@@ -15,12 +15,14 @@ from channels.consumer import AsyncConsumer, get_handler_name
 from channels.db import database_sync_to_async
 from channels.exceptions import StopConsumer
 from django.db import Error as DatabaseError
+from django.utils import timezone
 from redis.exceptions import RedisError
 
 from accounts.actions import Action
 from accounts.authorisation import authorise
 from accounts.exceptions import Refused
-from accounts.principals import Principal, principal_of_scope
+from accounts.principals import Principal
+from accounts.sockets import SUBPROTOCOL, principal_of_scope
 from streaming import metrics
 from streaming.client_messages import (
     Ack,
@@ -86,6 +88,7 @@ class TicksConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no typ
         self._hub: Hub | None = None
         self._client: Client | None = None
         self._sender: asyncio.Task[None] | None = None
+        self._principal: Principal | None = None
         self._asked = Subscribe.nothing()
         self._bad_frames = 0
         self._closed = False
@@ -111,9 +114,10 @@ class TicksConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no typ
 
     async def websocket_connect(self, event: dict[str, Any]) -> None:
         # Accepted before it is refused: a browser is told the close code only of a connection that once was open.
-        await self.send({"type": "websocket.accept"})
+        offered = self.scope.get("subprotocols", ())
+        await self.send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL if SUBPROTOCOL in offered else None})
         try:
-            principal = await self.identify()
+            principal = self._principal = await self.identify()
         except Refused as exc:
             await self._refuse(exc)
             return
@@ -204,7 +208,7 @@ class TicksConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no typ
     async def _send_news(self, feed: Hub, client: Client) -> int:
         """Send what there is as the client takes it. Returns the code to close with."""
         outbox = client.outbox
-        recheck_at = time.monotonic() + self.limits.recheck
+        recheck_at = self._recheck_at()
         not_before = 0.0
         while True:
             client.wake.clear()
@@ -213,13 +217,13 @@ class TicksConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no typ
                 return NOT_ACKNOWLEDGED
             if now >= recheck_at:
                 try:
-                    await self.identify()
+                    self._principal = await self.identify()
                 except Refused as exc:
                     return _close_code(exc)
                 except DatabaseError as exc:
                     # Nobody is cut off because the database is: it is asked again soon.
                     logger.warning("whether a client may still stream could not be looked up: %s", exc)
-                recheck_at = now + self.limits.recheck
+                recheck_at = self._recheck_at()
             if feed.feed_state is not client.feed_state:
                 await self._tell_feed_state(feed.feed_state, client)
             send_at = max(outbox.may_send_at(), not_before) if outbox.has_news else float("inf")
@@ -232,6 +236,13 @@ class TicksConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no typ
                     await client.wake.wait()
             except TimeoutError:
                 pass
+
+    def _recheck_at(self) -> float:
+        """When to look again whether the client may still stream: at once when its key or token ends."""
+        wait = self.limits.recheck
+        if self._principal is not None and (ends_at := self._principal.ends_at) is not None:
+            wait = min(wait, max(0.1, (ends_at - timezone.now()).total_seconds()))
+        return time.monotonic() + wait
 
     async def _send_frame(self, feed: Hub, client: Client) -> bool:
         """Send the next frame. False if Redis could not be read: it is still to be sent."""
@@ -289,4 +300,4 @@ def _streaming_principal(scope: Any) -> Principal:
 
 
 def _close_code(exc: Refused) -> int:
-    return {401: NOT_AUTHENTICATED, 403: DENIED}.get(exc.status_code, BAD_FRAMES)
+    return {401: NOT_AUTHENTICATED, 403: DENIED, 503: TRY_AGAIN}.get(exc.status_code, BAD_FRAMES)

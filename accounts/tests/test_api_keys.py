@@ -1,4 +1,5 @@
 import logging
+import re
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -12,9 +13,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from accounts.actions import Action
-from accounts.api_keys import check_api_key, create_api_key
+from accounts.api_keys import check_api_key, create_api_key, replace_api_key, revoke_api_key
+from accounts.authorisation import accounts_for
 from accounts.exceptions import NotAuthenticated, Refused
-from accounts.models import ApiKey, TradingAccount
+from accounts.models import ApiKey, Grant, TradingAccount
+from accounts.principals import ApiKeyPrincipal
 
 ME = "/api/v1/me"
 
@@ -87,6 +90,62 @@ def test_a_key_may_not_live_longer_than_a_year(asha: User) -> None:
 def test_hostile_text_is_refused_and_never_an_error(db: None, text: str) -> None:
     with pytest.raises(NotAuthenticated):
         check_api_key(text, address="x")
+
+
+def test_several_keys_of_one_owner_work_at_once(asha: User, account: TradingAccount) -> None:
+    made = [create_api_key(owner=asha, label="robot", scopes=[Action.READ], accounts=[account]) for _ in range(3)]
+    assert [check_api_key(text, address="10.0.0.1") for _, text in made] == [key for key, _ in made]
+
+
+def test_a_replaced_key_works_beside_the_new_one_for_a_while(
+    asha: User, account: TradingAccount, other_account: TradingAccount
+) -> None:
+    old, old_text = create_api_key(
+        owner=asha, label="robot", scopes=[Action.READ], accounts=[account, other_account], networks=["10.0.0.0/8"]
+    )
+    Grant.objects.create(api_key=old, account=other_account, action=Action.READ)
+    new, new_text = replace_api_key(old, overlap=timedelta(hours=1))
+    assert check_api_key(old_text, address="10.0.0.1") == old
+    assert check_api_key(new_text, address="10.0.0.1") == new
+    for key in (old, new):
+        assert set(accounts_for(ApiKeyPrincipal(key), Action.READ)) == {account, other_account}
+    assert (new.scopes, new.networks) == (old.scopes, old.networks)
+    old.refresh_from_db()
+    assert old.expires_at <= timezone.now() + timedelta(hours=1)
+    ApiKey.objects.filter(pk=old.pk).update(expires_at=timezone.now())
+    with pytest.raises(NotAuthenticated):
+        check_api_key(old_text, address="10.0.0.1")
+
+
+def test_a_key_that_has_ended_is_not_replaced(key: tuple[ApiKey, str]) -> None:
+    assert revoke_api_key(key[0])
+    assert not revoke_api_key(key[0]), "once is enough"
+    with pytest.raises(Refused, match="make a new one"):
+        replace_api_key(key[0])
+
+
+def test_the_last_use_is_written_once_a_minute(key: tuple[ApiKey, str]) -> None:
+    check_api_key(key[1], address="10.0.0.1")
+    first = ApiKey.objects.get().last_used_at
+    check_api_key(key[1], address="10.0.0.1")
+    assert ApiKey.objects.get().last_used_at == first
+    ApiKey.objects.update(last_used_at=timezone.now() - timedelta(minutes=2))
+    check_api_key(key[1], address="10.0.0.1")
+    again = ApiKey.objects.get().last_used_at
+    assert first is not None
+    assert again is not None
+    assert again >= first
+
+
+def test_a_key_is_replaced_in_the_admin_and_shown_once(
+    key: tuple[ApiKey, str], administrator: User, client: Client
+) -> None:
+    client.force_login(administrator)
+    chosen = {"action": "replace", "_selected_action": [key[0].pk]}
+    page = client.post("/admin/accounts/apikey/", chosen, follow=True).content.decode()
+    [text] = set(re.findall(r"kts_test_[a-z0-9]{8}_[A-Za-z0-9_-]{43}", page))
+    assert check_api_key(text, address="127.0.0.1").label == "robot"
+    assert text not in client.get("/admin/accounts/apikey/").content.decode()
 
 
 def test_me_tells_what_a_key_may_do(key: tuple[ApiKey, str], account: TradingAccount, client: Client) -> None:

@@ -19,8 +19,9 @@ from accounts.audit_events import AuditEvent
 from accounts.exceptions import Denied, NotAuthenticated
 from accounts.jwks import KeyStore, KeysUnavailable
 from accounts.models import ExternalIdentity, Grant, TradingAccount
-from accounts.principals import TokenPrincipal, principal_of_scope
-from accounts.tests.test_principals import OWN, scope
+from accounts.principals import TokenPrincipal
+from accounts.sockets import principal_of_scope
+from accounts.tests.test_sockets import OWN, scope
 from accounts.tests.tokens import (
     AUDIENCE,
     ISSUER,

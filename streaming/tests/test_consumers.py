@@ -3,7 +3,8 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -15,11 +16,12 @@ from django.contrib.auth.models import User
 from django.db import OperationalError, connection
 from hypothesis import given
 from hypothesis import strategies as st
+from pytest_django import Settings
 
 from accounts.actions import Action
 from accounts.api_keys import create_api_key
-from accounts.exceptions import Denied
-from accounts.models import KiteApp, TradingAccount
+from accounts.exceptions import Denied, NotAuthenticated
+from accounts.models import KiteApp, SocketTicket, TradingAccount
 from market.names import RedisNames
 from streaming import hub as hubs
 from streaming.client_messages import BadMessage, read_client_message
@@ -40,12 +42,13 @@ class QuickConsumer(TicksConsumer):
     limits: ClassVar[Limits] = Limits(frames_per_second=1000, subscriptions=10, recheck=0.05, retry=0.02)
     pacing: ClassVar[Pacing] = Pacing(min_interval=0.01, never_acknowledged_interval=0.3, acknowledgement_timeout=0.5)
     refusal: ClassVar[Exception | None] = None
+    ends_at: ClassVar[datetime | None] = None
 
     async def identify(self) -> Any:
         """Who may stream is another test's matter."""
         if self.refusal is not None:
             raise self.refusal
-        return SimpleNamespace(name="user:1")
+        return SimpleNamespace(name="user:1", ends_at=self.ends_at)
 
 
 class Feed:
@@ -316,6 +319,52 @@ async def test_a_right_that_is_taken_away_ends_the_socket(
     await browser.subscribed()
     monkeypatch.setattr(QuickConsumer, "refusal", Denied())
     assert await browser.closed() == 4403
+
+
+async def test_a_socket_is_closed_when_its_token_ends_and_not_at_the_next_look(
+    feed: Feed, dial: Dial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(QuickConsumer, "limits", replace(QuickConsumer.limits, recheck=60.0))
+    monkeypatch.setattr(QuickConsumer, "ends_at", datetime.now(UTC) + timedelta(seconds=0.3))
+    browser = await dial()
+    await browser.subscribed()
+    monkeypatch.setattr(QuickConsumer, "refusal", NotAuthenticated())
+    assert await browser.closed() == 4401
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_ticket_in_the_sub_protocol_opens_one_socket(feed: Feed, settings: Settings) -> None:
+    settings.CSRF_TRUSTED_ORIGINS = ["https://desk.example"]
+    owner = await User.objects.acreate(username="asha")
+    app = await KiteApp.objects.acreate(api_key="key", label="App")
+    account = await TradingAccount.objects.acreate(kite_user_id="AB1234", label="A", app=app, owner=owner)
+    key, _ = await database_sync_to_async(create_api_key)(
+        owner=owner, label="k", scopes=[Action.STREAM], accounts=[account]
+    )
+    _, text = await database_sync_to_async(SocketTicket.objects.issue)(
+        scopes=[Action.STREAM], origin="https://desk.example", api_key=key
+    )
+
+    async def dial() -> tuple[WebsocketCommunicator, str | None]:
+        communicator = WebsocketCommunicator(
+            TicksConsumer.as_asgi(),
+            "/ws/ticks/",
+            headers=[(b"origin", b"https://desk.example")],
+            subprotocols=["ticker.v1", f"ticket.{text}"],
+        )
+        accepted, subprotocol = await communicator.connect(timeout=5)
+        assert accepted
+        return communicator, subprotocol
+
+    communicator, subprotocol = await dial()
+    assert subprotocol == "ticker.v1", "the ticket itself is never repeated"
+    browser = Browser(communicator)
+    await browser.say(type="subscribe", id="1", chains=[NIFTY])
+    assert (await browser.hear())["type"] == "ack"
+    again, _ = await dial()
+    assert await Browser(again).closed() == 4401
+    await communicator.disconnect(timeout=5)
+    await database_sync_to_async(lambda: connection.close())()
 
 
 async def test_a_database_that_is_away_cuts_nobody_off(

@@ -12,7 +12,8 @@ from accounts.actions import Action
 from accounts.api_keys import KeyInAddress, create_api_key
 from accounts.exceptions import Denied, NotAuthenticated
 from accounts.models import TradingAccount
-from accounts.principals import ApiKeyPrincipal, UserPrincipal, principal_of_scope
+from accounts.principals import ApiKeyPrincipal, UserPrincipal
+from accounts.sockets import principal_of_scope
 
 HOST = (b"host", b"127.0.0.1:8080")
 OWN = (b"origin", b"http://127.0.0.1:8080")
