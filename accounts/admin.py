@@ -25,7 +25,7 @@ from accounts.account_states import record_state, set_state
 from accounts.actions import Action
 from accounts.api_keys import create_api_key, replace_api_key, revoke_api_key
 from accounts.audit_admin import AuditEventAdmin as AuditEventAdmin  # the admin looks for it here
-from accounts.automated_login import WARNING, forget_login_secrets
+from accounts.automated_login import WARNING, forget_login_secrets, record_choice
 from accounts.breaker import breaker_names, states
 from accounts.budget_meters import data_meters, order_meters
 from accounts.credentials import Kind, has_secret, store_secret
@@ -178,6 +178,8 @@ class TradingAccountAdmin(HoldsSecrets):
         super().save_model(request, obj, form, change)
         if change and "state" in form.changed_data:
             record_state(obj, TradingAccount.State(obj.state))
+        if "automated_login" in form.changed_data:
+            record_choice(obj)
 
     @badge("token", TOKEN_COLOURS)
     def token_state(self, account: TradingAccount) -> str:

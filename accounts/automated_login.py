@@ -2,6 +2,8 @@
 
 from django.db import transaction
 
+from accounts.audit import Kind as Event
+from accounts.audit import record
 from accounts.credentials import Kind, forget_secret, store_secret
 from accounts.models import TradingAccount
 
@@ -19,6 +21,7 @@ def opt_in(account: TradingAccount, *, password: str, totp_seed: str) -> None:
     store_secret(account, Kind.TOTP_SEED, totp_seed)
     account.automated_login = True
     account.save(update_fields=["automated_login"])
+    record_choice(account)
 
 
 @transaction.atomic
@@ -26,7 +29,14 @@ def opt_out(account: TradingAccount) -> None:
     """Log in by hand from now on, and forget both secrets."""
     account.automated_login = False
     account.save(update_fields=["automated_login"])
+    record_choice(account)
     forget_login_secrets(account)
+
+
+def record_choice(account: TradingAccount) -> None:
+    """Write down what was chosen: it is the owner's consent."""
+    event = Event.AUTOMATED_LOGIN_ON if account.automated_login else Event.AUTOMATED_LOGIN_OFF
+    record(event, account=account.kite_user_id)
 
 
 def forget_login_secrets(account: TradingAccount) -> None:

@@ -24,20 +24,13 @@ from accounts.models import BrokerCredential, KiteApp, TradingAccount
 
 Holder = KiteApp | TradingAccount
 Kind = BrokerCredential.Kind
-AUTOMATED_LOGIN = (Kind.PASSWORD, Kind.TOTP_SEED)
 
 
 def store_secret(holder: Holder, kind: Kind, secret: str) -> None:
-    """Seal `secret` and keep it, replacing the one before.
-
-    A password or a TOTP seed is its owner's consent to automated login, so the audit says whether both are there now.
-    """
+    """Seal `secret` and keep it, replacing the one before."""
     with transaction.atomic():
         _keep(holder, kind, secret)
-        details = _audited(holder, kind)
-        if kind in AUTOMATED_LOGIN:
-            details["automated_login"] = all(has_secret(holder, other) for other in AUTOMATED_LOGIN)
-        record(Event.CREDENTIAL_STORED, account=_account_of(holder), **details)
+        record(Event.CREDENTIAL_STORED, account=_account_of(holder), **_audited(holder, kind))
 
 
 def reseal_secret(holder: Holder, kind: Kind, secret: str) -> None:

@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from rest_framework.request import Request
 
 from accounts.actions import Action
+from accounts.exceptions import NotAuthenticated
 from accounts.jwt import LEEWAY_SECONDS, Bearer, Claims
 from accounts.models import ApiKey, SocketTicket
 
@@ -123,6 +124,10 @@ def user_of(principal: Principal | None) -> User:
             return user
         case ApiKeyPrincipal(key):
             return key.owner
+        case TokenPrincipal():
+            return principal.user
+        case TicketPrincipal():
+            return user_of(principal.maker)
     raise NotAuthenticated
 
 

@@ -14,11 +14,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.actions import Action
+from accounts.audit import Kind as Event
+from accounts.audit import record
 from accounts.authorisation import account_for, accounts_for
 from accounts.automated_login import opt_in, opt_out
 from accounts.broker.login import accept_access_token, exchange_request_token, log_out
 from accounts.credentials import Kind, store_secret
-from accounts.exceptions import Denied
+from accounts.exceptions import BrokerError, CredentialError, Denied, SessionMismatch
 from accounts.models import TradingAccount
 from accounts.permissions import AdministersService, MayAdminister, MayRead
 from accounts.principals import ApiKeyPrincipal, principal_of, user_of
@@ -32,7 +34,7 @@ from accounts.trading_account_serializers import (
     TradingAccountFilterSerializer,
     TradingAccountSerializer,
 )
-from accounts.trading_accounts import AppDetails, add_account, ensure_app
+from accounts.trading_accounts import AppDetails, add_account, change_account, ensure_app
 
 
 class TradingAccountViewSet(viewsets.GenericViewSet[TradingAccount]):
@@ -85,9 +87,7 @@ class TradingAccountViewSet(viewsets.GenericViewSet[TradingAccount]):
     def partial_update(self, request: Request, public_id: UUID) -> Response:
         account = self._account(public_id)
         changes = _valid(TradingAccountChangesSerializer, request)
-        for name, value in changes.items():
-            setattr(account, name, value)
-        account.save(update_fields=list(changes))
+        change_account(account, changes)
         return _shown(account)
 
     @extend_schema(methods=["PUT"], request=LoginSerializer, responses=TradingAccountSerializer)
@@ -100,12 +100,17 @@ class TradingAccountViewSet(viewsets.GenericViewSet[TradingAccount]):
             log_out(account)
             return _shown(account)
         way = _valid(LoginSerializer, request)
-        if token := way.get("request_token"):
-            exchange_request_token(account, token)
-        elif token := way.get("access_token"):
-            accept_access_token(account, token)
-        else:
-            log_in_now(account)
+        if not ("request_token" in way or "access_token" in way):
+            log_in_now(account)  # which notes its failures itself
+            return _shown(account)
+        try:
+            if token := way.get("request_token"):
+                exchange_request_token(account, token)
+            else:
+                accept_access_token(account, way["access_token"])
+        except (BrokerError, CredentialError, SessionMismatch) as exc:
+            record(Event.BROKER_LOGIN_FAILED, account=account.kite_user_id, reason=str(exc))
+            raise
         return _shown(account)
 
     @extend_schema(methods=["PUT"], request=AutomatedLoginSerializer, responses=TradingAccountSerializer)

@@ -1,10 +1,15 @@
 """Taking on an account and its app, whoever does it: the REST interface, the importing command, the admin's forms."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 
+from accounts.account_states import record_state
+from accounts.audit import Kind as Event
+from accounts.audit import record
 from accounts.credentials import Kind, store_secret
 from accounts.exceptions import Refused
 from accounts.models import KiteApp, TradingAccount
@@ -94,4 +99,18 @@ def add_account(
             account.save()
     except IntegrityError as exc:
         raise AccountExists from exc
+    record(Event.ACCOUNT_ADDED, account=kite_user_id, label=label, owner=owner.get_username(), app=app.label)
     return account
+
+
+@transaction.atomic
+def change_account(account: TradingAccount, changes: Mapping[str, Any]) -> None:
+    """Write these fields of the account, and into the audit which of them became what."""
+    changed = {name: value for name, value in changes.items() if getattr(account, name) != value}
+    for name, value in changed.items():
+        setattr(account, name, value)
+    account.save(update_fields=list(changes))
+    if "state" in changed:
+        record_state(account, TradingAccount.State(changed.pop("state")))
+    if changed:
+        record(Event.ACCOUNT_CHANGED, account=account.kite_user_id, changed=changed)

@@ -16,7 +16,7 @@ from accounts.audit import Kind
 from accounts.audit_events import AuditEvent
 from accounts.credentials import forget_secret, store_secret
 from accounts.models import ApiKey, BrokerCredential, Grant, TradingAccount
-from accounts.sessions import end_session, store_session
+from accounts.sessions import end_session, note_dead_token, store_session
 
 PASSWORD = "correct horse battery"
 
@@ -131,16 +131,51 @@ def test_grants_however_they_change(root: Client, ravi: User, account: TradingAc
     assert kinds(events).count(Kind.ADMIN_DELETED) == 2, "deleting many at once is told row by row"
 
 
-def test_secrets_stored_and_forgotten_and_the_consent_to_automated_login(account: TradingAccount) -> None:
+def test_secrets_stored_and_forgotten(account: TradingAccount) -> None:
     since = new_events()
     store_secret(account, BrokerCredential.Kind.PASSWORD, "canary-1")
-    store_secret(account, BrokerCredential.Kind.TOTP_SEED, "canary-2")
     forget_secret(account, BrokerCredential.Kind.PASSWORD)
     forget_secret(account, BrokerCredential.Kind.PASSWORD)
     events = since()
-    assert kinds(events) == [Kind.CREDENTIAL_STORED, Kind.CREDENTIAL_STORED, Kind.CREDENTIAL_FORGOTTEN]
-    assert [event.details.get("automated_login") for event in events] == [False, True, None]
+    assert kinds(events) == [Kind.CREDENTIAL_STORED, Kind.CREDENTIAL_FORGOTTEN]
+    assert {event.details["kind"] for event in events} == {"password"}
     assert "canary" not in str([event.details for event in events])
+
+
+def test_the_consent_to_automated_login_and_its_end(asha: User, account: TradingAccount, client: Client) -> None:
+    client.force_login(asha)
+    since = new_events()
+    address = f"/api/v1/trading-accounts/{account.public_id}/automated-login"
+    given = {"password": "canary-1", "totp_seed": "JBSWY3DPEHPK3PXP", "accept_warning": True}
+    assert client.put(address, given, content_type="application/json").status_code == 200
+    assert client.delete(address).status_code == 200
+    events = since()
+    assert [kind for kind in kinds(events) if kind.startswith("account")] == [
+        Kind.AUTOMATED_LOGIN_ON,
+        Kind.AUTOMATED_LOGIN_OFF,
+    ]
+    assert {event.actor for event in events} == {f"user:{asha.pk}"}
+    assert "canary" not in str([event.details for event in events])
+    assert "JBSWY3DPEHPK3PXP" not in str([event.details for event in events])
+
+
+def test_an_account_that_is_changed_over_rest(asha: User, account: TradingAccount, client: Client) -> None:
+    client.force_login(asha)
+    since = new_events()
+    address = f"/api/v1/trading-accounts/{account.public_id}"
+    changes = {"state": "disabled", "priority": 7, "label": account.label}
+    assert client.patch(address, changes, content_type="application/json").status_code == 200
+    events = since()
+    assert kinds(events) == [Kind.ACCOUNT_DISABLED, Kind.ACCOUNT_CHANGED]
+    assert events[1].details == {"changed": {"priority": 7}}
+
+
+def test_a_token_that_the_broker_refused(account: TradingAccount) -> None:
+    session = store_session(account, {"user_id": "AB1234", "access_token": "canary-token"})
+    since = new_events()
+    note_dead_token(account, session.token_version)
+    note_dead_token(account, session.token_version)
+    assert kinds(since()) == [Kind.CREDENTIAL_FORGOTTEN, Kind.BROKER_TOKEN_DIED]
 
 
 def test_secrets_sealed_with_another_key(account: TradingAccount) -> None:
@@ -167,7 +202,7 @@ def test_the_accounts_login_and_logout_at_the_broker(account: TradingAccount) ->
 def test_a_login_at_the_broker_that_failed(account: TradingAccount) -> None:
     since = new_events()
     with pytest.raises(CommandError):
-        call_command("kite_login", "AB1234")
+        call_command("kite_login", "AB1234", "--automatic")
     [event] = since()
     assert (event.kind, event.account, event.actor) == (Kind.BROKER_LOGIN_FAILED, "AB1234", "command:kite_login")
 
