@@ -3,17 +3,15 @@
 import logging
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import Any
 
 import pytest
 import structlog
-from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.core.management import call_command
 from django.http import Http404, HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
-from django.urls import get_resolver, reverse
 from redis.exceptions import ConnectionError as RedisConnectionError
 from rest_framework import exceptions as drf
 from rest_framework.request import Request
@@ -202,32 +200,6 @@ def test_the_description_of_the_interface_is_complete(capsys: pytest.CaptureFixt
     for path in ("/api/v1/greeks:", "/api/v1/strategies/payoff:", "/api/v1/option-chains/{underlying}/{expiry}:"):
         assert path in description
     assert "X-API-Key" in description
-
-
-# In place of a route's parameters; a route with a new one has to add it here.
-PARAMETERS = {"symbol": "NSE:INFY", "underlying": "NIFTY", "expiry": "2026-12-01", "instrument_token": "1"}
-
-
-def routes() -> list[str]:
-    """The path of every route below `/api/v1/` that an include brings along, from the URL resolver."""
-    included: list[Any] = [entry for entry in get_resolver().url_patterns if str(entry.pattern) == "api/v1/"]
-    return [
-        reverse(
-            ":".join(filter(None, [entry.namespace, route.name])),
-            kwargs={name: PARAMETERS[name] for name in route.pattern.regex.groupindex},
-        )
-        for entry in included
-        for route in entry.url_patterns
-    ]
-
-
-@pytest.mark.django_db
-@pytest.mark.parametrize("path", routes())
-@pytest.mark.parametrize("method", ["get", "post", "put", "delete"])
-def test_no_route_of_the_interface_answers_strangers(client: Client, path: str, method: str) -> None:
-    assert client.generic(method.upper(), path).status_code in {401, 403}
-    client.force_login(User.objects.create_user("nobody"))
-    assert client.generic(method.upper(), path).status_code == 403
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts.account_file import FileRefused, import_accounts, read_environment, read_file
+from accounts.audit import acting_as
 from accounts.exceptions import Refused
 
 
@@ -26,7 +27,8 @@ class Command(BaseCommand):
             raise CommandError(f"there is no active user {owner!r}; name one with --owner")
         try:
             accounts = read_environment() if env or file is None else read_file(file)
-            imported = import_accounts(accounts, owner=person)
+            with acting_as("command:import_accounts"):
+                imported = import_accounts(accounts, owner=person)
         except FileRefused as exc:
             raise CommandError("\n".join(["nothing was imported:", *exc.problems])) from exc
         except Refused as exc:
