@@ -47,7 +47,8 @@ def fresh_calendar() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def quick_passwords(settings: Settings) -> None:
-    """Production's hash takes a second here; no test is about it."""
+    """Production's hash takes a second here; no test is about it. Nor are many tests about wrong tries."""
+    settings.AUTH_FAILURES_PER_MINUTE = 1_000_000
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 

@@ -20,6 +20,7 @@ from accounts.actions import Action
 from accounts.addresses import is_in_networks
 from accounts.audit import NOBODY, Actor, Kind, record, record_refusal
 from accounts.exceptions import NotAuthenticated, Refused
+from accounts.guesses import note_wrong
 from accounts.models import ApiKey, Grant, TradingAccount
 
 logger = logging.getLogger(__name__)
@@ -123,6 +124,8 @@ def check_api_key(text: str, *, address: str) -> ApiKey:
     ------
     NotAuthenticated
         Always with the same words: what is wrong with a key is told to its owner, not to whoever tries it.
+    TooManyTries
+        Instead, after many wrong ones from this address.
     """
     form = _FORM.fullmatch(text)
     now = timezone.now()
@@ -136,11 +139,13 @@ def check_api_key(text: str, *, address: str) -> ApiKey:
             key_id=form["key_id"] if form else "",
             reason="unknown" if found is None else "wrong",
         )
+        note_wrong(address)
         raise NotAuthenticated("This API key is not valid.")
     if reason := _why_not(found, now, address):
         logger.warning("key %s of %s refused: %s; used from %s", found.key_id, found.owner, reason, address)
         actor = Actor(f"apikey:{found.key_id}", found.label, address)
         record_refusal(Kind.KEY_REFUSED, actor=actor, key_id=found.key_id, reason=reason)
+        note_wrong(address)
         raise NotAuthenticated("This API key is not valid.")
     _note_use(found, now)
     return found

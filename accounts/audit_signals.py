@@ -4,6 +4,7 @@ Grants and the admin's rows are written by code that is not ours (forms, inlines
 the one place that sees all of it.
 """
 
+import contextlib
 from typing import Any
 
 from django.contrib.admin.models import ADDITION, DELETION, LogEntry
@@ -13,8 +14,11 @@ from django.contrib.sessions.models import Session
 from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_delete, post_save
 from django.dispatch import receiver
+from django.http import HttpRequest
 
+from accounts.addresses import client_address
 from accounts.audit import ADMIN, NOBODY, Actor, Kind, acting_in, record, record_refusal
+from accounts.guesses import TooManyTries, note_wrong
 from accounts.models import ApiKey, ExternalIdentity, Grant, TradingAccount
 
 
@@ -30,11 +34,14 @@ def logged_out(user: User | None, **_: Any) -> None:
 
 
 @receiver(user_login_failed)
-def login_failed(credentials: dict[str, Any], **_: Any) -> None:
+def login_failed(credentials: dict[str, Any], request: HttpRequest | None = None, **_: Any) -> None:
     # People type their password into the wrong field: only a name that somebody has is written down.
     tried = str(credentials.get("username") or "")[:150]
     known = "\0" not in tried and User.objects.filter(username=tried).exists()
     record_refusal(Kind.PERSON_REFUSED, actor=NOBODY, way="password", username=tried if known else "(unknown)")
+    if request is not None:
+        with contextlib.suppress(TooManyTries):  # the form says that it was wrong; the next one is not looked at
+            note_wrong(client_address(request.META))
 
 
 @receiver(post_save, sender=Grant)

@@ -22,6 +22,7 @@ from django.conf import settings
 from accounts.actions import Action
 from accounts.audit import NOBODY, Actor, Kind, record_refusal
 from accounts.exceptions import NotAuthenticated
+from accounts.guesses import note_wrong
 from accounts.identities import ExternalIdentity
 from accounts.jwks import LONGEST_KEY_ID, enabled, key_store
 from accounts.strict_json import loads
@@ -75,6 +76,8 @@ def check_jwt(text: str, *, address: str) -> Bearer:
     ------
     NotAuthenticated
         Always with the same words.
+    TooManyTries
+        Instead, after many wrong ones from this address.
     KeysUnavailable
         If the issuer's keys could not be had for too long.
     """
@@ -89,6 +92,7 @@ def check_jwt(text: str, *, address: str) -> Bearer:
     except BadToken as exc:
         logger.info("a token from %s is refused: %s", address, exc)
         record_refusal(Kind.TOKEN_REFUSED, actor=actor, reason=str(exc), subject=subject)
+        note_wrong(address)
         raise NotAuthenticated("This token is not valid.") from None
 
 

@@ -20,6 +20,7 @@ from accounts.addresses import client_address
 from accounts.api_keys import check_api_key, refuse_key_in_query
 from accounts.audit import NOBODY, Actor, Kind, record_refusal
 from accounts.exceptions import Denied, NotAuthenticated
+from accounts.guesses import note_wrong
 from accounts.jwt import check_jwt
 from accounts.models import SocketTicket
 from accounts.principals import (
@@ -47,7 +48,7 @@ def principal_of_scope(scope: MutableMapping[str, Any]) -> Principal:
 
     Raises
     ------
-    NotAuthenticated, Denied, KeyInAddress, KeysUnavailable
+    NotAuthenticated, TooManyTries, Denied, KeyInAddress, KeysUnavailable
     """
     refuse_key_in_query(dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)))
     keys = _header_values(scope, b"x-api-key")
@@ -85,6 +86,7 @@ def _ticket_principal(scope: MutableMapping[str, Any], text: str, origins: list[
         ticket = SocketTicket.objects.redeem(text, origins[0]) if len(origins) == 1 else None
     if ticket is None or not ticket.maker_is_good(timezone.now()):
         record_refusal(Kind.TICKET_REFUSED, actor=Actor(NOBODY.name, address=address), origin=", ".join(origins))
+        note_wrong(address)
         raise NotAuthenticated("This ticket is not valid.")
     scope[_REDEEMED] = ticket
     return TicketPrincipal(ticket)

@@ -21,6 +21,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.actions import Action
+from accounts.addresses import client_address
 from accounts.audit import NOBODY, record, record_refusal
 from accounts.audit import Kind as Event
 from accounts.authorisation import account_for, accounts_for
@@ -29,6 +30,7 @@ from accounts.broker.login import exchange_request_token, log_out, login_page_ad
 from accounts.broker.places import calls_under_way
 from accounts.budget_meters import data_meters, order_meters
 from accounts.exceptions import BrokerError, CredentialError, LoginFailed, LoginUnderWay, NotFound, SessionMismatch
+from accounts.guesses import TooManyTries, is_shut_out, note_wrong
 from accounts.login_states import finish_state, start_state
 from accounts.models import LoginLink, TradingAccount
 from accounts.permissions import page_view
@@ -46,6 +48,11 @@ class LogIn(LoginView):
     template_name = "accounts/login.html"
     redirect_authenticated_user = True
 
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if is_shut_out(client_address(request.META)):
+            return _message(request, TooManyTries.default_message, HTTPStatus.TOO_MANY_REQUESTS)
+        return super().post(request, *args, **kwargs)
+
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         return super().get_context_data(**kwargs) | {"feed_source": settings.FEED_SOURCE}
 
@@ -61,6 +68,10 @@ def log_in_by_link(request: HttpRequest, token: str) -> HttpResponseBase:
     user = LoginLink.objects.redeem(token)
     if user is None:
         record_refusal(Event.PERSON_REFUSED, actor=NOBODY, way="link")
+        try:
+            note_wrong(client_address(request.META))
+        except TooManyTries as exc:
+            return _message(request, str(exc), HTTPStatus.TOO_MANY_REQUESTS)
         message = "This link was used before, or is too old. Ask for a new one, or log in with your password."
         return _message(request, message, HTTPStatus.GONE)
     login(request, user, backend=MODEL_BACKEND)

@@ -300,4 +300,4 @@ def _streaming_principal(scope: Any) -> Principal:
 
 
 def _close_code(exc: Refused) -> int:
-    return {401: NOT_AUTHENTICATED, 403: DENIED, 503: TRY_AGAIN}.get(exc.status_code, BAD_FRAMES)
+    return {401: NOT_AUTHENTICATED, 403: DENIED, 429: OVER_LIMIT, 503: TRY_AGAIN}.get(exc.status_code, BAD_FRAMES)

@@ -185,6 +185,10 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
 ]
+# The first one knows nobody; it ends the matter where too many wrong passwords come from.
+AUTHENTICATION_BACKENDS = ["accounts.guesses.GuessLimit", "django.contrib.auth.backends.ModelBackend"]
+# Wrong passwords, keys and tokens from one address, per minute.
+AUTH_FAILURES_PER_MINUTE = env.int("AUTH_FAILURES_PER_MINUTE", default=10)
 # Where people reach this service: the beginning of a login link that is printed.
 WEB_ADDRESS = env.str("WEB_ADDRESS", default="http://127.0.0.1:8080")
 LOGIN_URL = reverse_lazy("accounts:login")

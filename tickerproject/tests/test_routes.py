@@ -90,7 +90,7 @@ class Route:
     def methods(self) -> tuple[str, ...]:
         """What it answers to, as far as it says so; a function says it in its answer only."""
         if actions := getattr(self.callback, "actions", None):
-            return tuple(actions)
+            return tuple(method for method in METHODS if method in actions)
         view = getattr(self.callback, "cls", getattr(self.callback, "view_class", None))
         return tuple(method for method in METHODS if hasattr(view, method)) if view else ()
 
