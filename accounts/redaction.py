@@ -16,6 +16,9 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?i)\b(token\s+)[a-z0-9]{4,}:[A-Za-z0-9]{4,}"), rf"\1{HIDDEN}"),
     (re.compile(rf"(?i)\b({_NAMED_FIELD})((?:\\?['\"])?\s*[:=]\s*(?:\\?['\"])?)[^\s,;&'\"}}\\]+"), rf"\1\2{HIDDEN}"),
     (re.compile(r"\bkts_[a-z]+_[A-Za-z0-9]{4,12}_[A-Za-z0-9_-]{16,}"), HIDDEN),
+    # What opens a session once, where it stands in an address or a header.
+    (re.compile(r"(/login/link/)[^/\s?\"']+"), rf"\1{HIDDEN}"),
+    (re.compile(r"\b(ticket\.)[A-Za-z0-9_-]{16,}"), rf"\1{HIDDEN}"),
     (re.compile(r"\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"), HIDDEN),
     (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@/]+@"), rf"\1{HIDDEN}@"),
 )
@@ -24,9 +27,16 @@ _PERSONAL: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?<![\w.])(?:\+?91[-\s]?)?[6-9]\d{9}(?![\w.])"), HIDDEN),
     (re.compile(r"\b[A-Z]{5}\d{4}[A-Z]\b"), HIDDEN),
 )
+_UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?![\w-])"
 _LONG_RANDOM: tuple[tuple[re.Pattern[str], str], ...] = (
-    # Long random text: at least 32 characters with both letters and digits, which spares ids and plain words.
-    (re.compile(r"(?<![\w/.-])(?=[\w+/=-]*\d)(?=[\w+/=-]*[A-Za-z])(?!0x)[A-Za-z0-9+_-]{32,}={0,2}(?![\w/.-])"), HIDDEN),
+    # Long random text: at least 32 characters with both letters and digits, which spares ids and plain words; a UUID
+    # is an id.
+    (
+        re.compile(
+            rf"(?<![\w/.-])(?!{_UUID})(?=[\w+/=-]*\d)(?=[\w+/=-]*[A-Za-z])(?!0x)[A-Za-z0-9+_-]{{32,}}={{0,2}}(?![\w/.-])"
+        ),
+        HIDDEN,
+    ),
 )
 
 

@@ -65,7 +65,7 @@ def _origin(request: Request, named: str | None) -> str:
         raise serializers.ValidationError({"origin": ["Name the origin of the page that will open the socket."]})
     if sent and named and sent != named:
         raise serializers.ValidationError({"origin": ["It is not the one that the request comes from."]})
-    if not is_own_origin(origin, [request.META.get("HTTP_HOST", "")]):
+    if not is_own_origin(origin, [request.get_host()]):
         raise Denied("Pages of this origin may not open a socket here.")
     return origin
 

@@ -5,6 +5,7 @@ included.
 """
 
 import logging
+import re
 from typing import Any
 
 import structlog
@@ -14,6 +15,9 @@ from accounts.redaction import HIDDEN, names_a_secret, redact
 
 # What our own ids look like, and a request id is 32 hexadecimal characters by design.
 _KEPT_FIELDS = ("request_id", "timestamp", "level", "logger")
+_OF_MANY_LINES = ("exception", "stack")
+LONGEST_FIELD, LONGEST_TRACE = 4000, 40_000
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def _redact_event(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
@@ -23,9 +27,15 @@ def _redact_event(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
             continue
         if names_a_secret(field):
             event[field] = HIDDEN
-        else:
-            event[field] = redact(value if isinstance(value, str) else repr(value))
+            continue
+        text = redact(value if isinstance(value, str) else repr(value))
+        event[field] = text[:LONGEST_TRACE] if field in _OF_MANY_LINES else _one_line(text)[:LONGEST_FIELD]
     return event
+
+
+def _one_line(text: str) -> str:
+    """Without what moves a terminal's cursor or begins a line of its own: nobody outside writes lines into our logs."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 _SHARED: tuple[Processor, ...] = (

@@ -19,6 +19,7 @@ from accounts.exceptions import (
     RequestRejected,
     SessionExpired,
 )
+from accounts.redaction import redact_secrets
 
 _QUOTED_CHARACTERS = 500
 # The order system behind the API may have acted although the API says 400: these words tell it, whatever the type is.
@@ -92,5 +93,6 @@ def _seconds(retry_after: str | None) -> float:
 
 
 def _quoted(text: str) -> str:
-    """At most 500 characters, on one line: a broker's text goes into logs and answers."""
-    return "".join(c if c.isprintable() else " " for c in text[:_QUOTED_CHARACTERS])
+    """At most 500 characters, on one line, without what looks secret: a broker's text goes into logs and answers."""
+    line = "".join(c if c.isprintable() else " " for c in text[: 4 * _QUOTED_CHARACTERS])
+    return redact_secrets(line)[:_QUOTED_CHARACTERS]

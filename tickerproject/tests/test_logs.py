@@ -25,6 +25,20 @@ SECRETS = [
     "eyJhbGciOiJSUzI1NiJ9.Zx81kdQQ77.c2ln",
     "seed " + "Zx81kdQQ77" * 4,
     "csrftoken=Zx81kdQQ77; ticker_session=Zx81kdQQ77",
+    "GET /login/link/Zx81kdQQ77Zx81kdQQ77/ failed",
+    "Sec-WebSocket-Protocol: ticker.v1, ticket." + "Zx81kdQQ77" * 4,
+    "Authorization: Bearer Zx81kdQQ77",
+    "Authorization: Basic Zx81kdQQ77==",
+    "authorization=token simkey1:Zx81kdQQ77",
+    '{"enctoken": "Zx81kdQQ77"}',
+    '{"totp": "Zx81kdQQ77"}',
+    "api_secret='Zx81kdQQ77'",
+    "X-API-Key: Zx81kdQQ77",
+    "Cookie: Zx81kdQQ77=1",
+    "public_token=Zx81kdQQ77&x=1",
+    "secret_key: Zx81kdQQ77",
+    "amqp://user:Zx81kdQQ77@host//",
+    "sha256 " + "ab12" * 16 + " Zx81kdQQ77Zx81kdQQ77Zx81kdQQ77Zx81",
 ]
 
 
@@ -45,6 +59,9 @@ def test_a_persons_data_is_hidden(text: str) -> None:
         "order 251125000012345 accepted",
         "token 408065 ticks",
         "NIFTY26DEC24600CE at 184.65",
+        "task 1b4e28ba-2fa1-41d2-883f-0016d3cca427 is unknown",
+        "epoch 1764150000.123456 and token 256265",
+        "closed with 4401 after 2000 ms",
         "subscribed 1,200 of 3,000 on AB1234/1",
         "at /srv/a-rather-long-folder-name/with-2-digits/streaming/connection.py line 12",
     ],
@@ -72,6 +89,27 @@ def test_a_line_of_any_logger_is_json_with_the_request_id(sink: io.StringIO) -> 
     assert line["event"] == "AB1234/1 lost: silence"
     assert line["request_id"] == "abc12345"
     assert line["level"] == "warning"
+
+
+def test_nobody_outside_writes_lines_of_their_own(sink: io.StringIO) -> None:
+    logging.getLogger("anything").warning("symbol %s", 'X\n{"level": "info"}\x1b[2J\r\u2028')
+    [line] = sink.getvalue().splitlines()
+    assert json.loads(line)["event"] == r'symbol X\n{"level": "info"}\x1b[2J\r\u2028'
+
+
+def test_a_line_has_an_end(sink: io.StringIO) -> None:
+    logging.getLogger("anything").warning("body %s", "word " * 100_000)
+    assert len(sink.getvalue()) < 5000
+
+
+@pytest.mark.parametrize(
+    "name", ["urllib3", "httpx", "websockets", "kiteconnect", "celery", "django.request", "aiohttp"]
+)
+def test_every_librarys_lines_pass_the_same_redaction(sink: io.StringIO, name: str) -> None:
+    logging.getLogger(name).error("GET wss://ws.kite.trade?access_token=%s", "Zx81kdQQ77")
+    [line] = sink.getvalue().splitlines()
+    assert "Zx81kdQQ77" not in line
+    assert json.loads(line)["logger"] == name
 
 
 def test_a_secret_in_an_exception_is_hidden_in_the_sink(sink: io.StringIO) -> None:
