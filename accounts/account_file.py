@@ -35,7 +35,7 @@ from accounts.exceptions import BrokerError, SessionMismatch
 from accounts.models import TradingAccount
 from accounts.serializers import StrictSerializer
 from accounts.trading_account_serializers import AutomatedLoginSerializer, NewTradingAccountSerializer
-from accounts.trading_accounts import AppDetails, add_account, ensure_app
+from accounts.trading_accounts import AppDetails, add_account, change_account, ensure_app
 
 MOST_BYTES = 1 << 20
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -93,7 +93,7 @@ def read_file(path: Path, environment: Mapping[str, str] = os.environ) -> list[d
     resolved = _resolved(document, environment, missing)
     if missing:
         raise FileRefused([f"the environment has no {name}" for name in sorted(missing)])
-    return _checked(resolved)
+    return checked_accounts(resolved)
 
 
 def read_environment(environment: Mapping[str, str] = os.environ) -> list[dict[str, Any]]:
@@ -114,7 +114,7 @@ def read_environment(environment: Mapping[str, str] = os.environ) -> list[dict[s
     }
     if token := environment.get("KITE_ACCESS_TOKEN"):
         account["access_token"] = token
-    return _checked({"accounts": [account]})
+    return checked_accounts({"accounts": [account]})
 
 
 def import_accounts(accounts: list[dict[str, Any]], *, owner: User) -> list[Imported]:
@@ -151,15 +151,14 @@ def _import(given: dict[str, Any], owner: User) -> Imported:
     if account is None:
         account = add_account(kite_user_id=given["kite_user_id"], app=app, owner=owner, **details)
     else:
-        for name, value in (details | {"app": app}).items():
-            setattr(account, name, value)
-        account.save()
+        change_account(account, details | {"app": app})
     if secrets := given.get("automated_login"):
         opt_in(account, password=secrets["password"], totp_seed=secrets["totp_seed"])
     return Imported(account, is_new)
 
 
-def _checked(document: Any) -> list[dict[str, Any]]:
+def checked_accounts(document: Any) -> list[dict[str, Any]]:
+    """The accounts of a document, as `import_accounts` takes them. Raises FileRefused with every problem."""
     if not isinstance(document, dict):
         raise FileRefused(["the file has to begin with `accounts:` and a list"])
     form = _FileSerializer(data=document)

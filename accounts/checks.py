@@ -12,6 +12,7 @@ from accounts.budget_limits import limit_problems
 from accounts.credentials import ring_problems, unreadable_secrets
 from accounts.jwks import jwt_problems
 from accounts.models import BrokerCredential
+from accounts.user_service import user_service_problems
 
 
 @register(Tags.security)
@@ -35,8 +36,10 @@ def budgets(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[Chec
 
 @register(Tags.security)
 def tokens(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """JWTs are off, or all that has to be pinned is."""
-    return [Error(problem, id="accounts.E003") for problem in jwt_problems(settings)]
+    """JWTs and the user service are off, or all that has to be pinned is."""
+    return [
+        Error(problem, id="accounts.E003") for problem in (*jwt_problems(settings), *user_service_problems(settings))
+    ]
 
 
 @register(Tags.database)

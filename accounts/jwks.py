@@ -10,7 +10,6 @@ The keys are kept in memory only. In Redis or the database they would outlast a 
 could add a key of their own.
 """
 
-import asyncio
 import logging
 import os
 import threading
@@ -23,11 +22,11 @@ from http import HTTPStatus
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-import aiohttp
 import jwt
 from django.conf import settings
 
 from accounts.exceptions import Refused
+from accounts.outside import OutsideFailed, fetch
 from accounts.strict_json import loads
 
 logger = logging.getLogger(__name__)
@@ -179,8 +178,8 @@ class KeyStore:
         self._tried_at = self._clock()
         try:
             keys = read_key_set(self._fetch(), self._algorithms)
-        except (OSError, aiohttp.ClientError, BadKeySet) as exc:
-            logger.warning("the keys of the user service were not refreshed: %s: %s", type(exc).__name__, exc)
+        except (OutsideFailed, BadKeySet) as exc:
+            logger.warning("the keys of the user service were not refreshed: %s", exc)
             self._failed = True
             return False
         self._keys, self._fetched_at, self._failed = keys, self._clock(), False
@@ -241,7 +240,7 @@ def start_refresher() -> None:
 
 @lru_cache(maxsize=4)
 def _store(url: str, algorithms: tuple[str, ...]) -> KeyStore:
-    return KeyStore(lambda: fetch(url), algorithms)
+    return KeyStore(lambda: fetch(url, seconds=FETCH_SECONDS, most_bytes=LARGEST_BODY), algorithms)
 
 
 _threads: dict[tuple[int, int], threading.Thread] = {}
@@ -259,32 +258,3 @@ def ensure_refresher(store: KeyStore) -> None:
         if thread is None or not thread.is_alive():
             _threads[key] = threading.Thread(target=store.run, args=(threading.Event(),), name="jwks", daemon=True)
             _threads[key].start()
-
-
-def fetch(url: str) -> bytes:
-    """The body at `url`: within `FETCH_SECONDS` altogether, at most `LARGEST_BODY` bytes, without redirects or proxies.
-
-    Raises
-    ------
-    OSError, aiohttp.ClientError, BadKeySet
-    """
-    if urlsplit(url).scheme != "https" and settings.ENVIRONMENT != "test":
-        raise BadKeySet("JWKS_URL is not https")
-    return asyncio.run(_fetch(url))
-
-
-async def _fetch(url: str) -> bytes:
-    timeout = aiohttp.ClientTimeout(total=FETCH_SECONDS)
-    headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
-    async with (
-        aiohttp.ClientSession(timeout=timeout, trust_env=False, auto_decompress=False) as session,
-        session.get(url, allow_redirects=False, headers=headers) as response,
-    ):
-        if response.status != HTTPStatus.OK:
-            raise BadKeySet(f"answered {response.status}")
-        body = b""
-        async for chunk in response.content.iter_chunked(8192):
-            body += chunk
-            if len(body) > LARGEST_BODY:
-                raise BadKeySet(f"larger than {LARGEST_BODY} bytes")
-        return body

@@ -13,6 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from accounts.budget_limits import limit_problems
 from accounts.credentials import ring_problems
 from accounts.jwks import jwt_problems
+from accounts.user_service import user_service_problems
 
 KITE_HOSTS = {
     "KITE_API_ROOT": ("https", "api.kite.trade"),
@@ -57,6 +58,7 @@ def problems_of(settings: Any) -> Iterator[str]:
     yield from _hosts(settings)
     yield from _cookies_and_tls(settings)
     yield from jwt_problems(settings)
+    yield from user_service_problems(settings)
     yield from _broker(settings)
     yield from _servers(settings)
 

@@ -210,6 +210,11 @@ JWT_ISSUER = env.str("JWT_ISSUER", default="")
 JWT_AUDIENCE = env.str("JWT_AUDIENCE", default="")
 JWT_ALGORITHMS = env.list("JWT_ALGORITHMS", default=["RS256"])
 
+# The outside user service that keeps trading accounts (`manage.py import_accounts --user-service`): off without URL.
+USER_SERVICE_URL = env.str("USER_SERVICE_URL", default="")
+USER_SERVICE_TOKEN = env.str("USER_SERVICE_TOKEN", default="")
+USER_SERVICE_TIMEOUT_SECONDS = env.float("USER_SERVICE_TIMEOUT_SECONDS", default=5.0)
+
 # --- REST ---
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [

@@ -2,25 +2,17 @@
 
 import json
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from pytest_django import Settings
 
 from accounts import jwks
-from accounts.jwks import BadKeySet, KeyStore, KeysUnavailable, fetch, read_key_set
-from accounts.tests.fakes import Answer, ScriptedBroker, running_broker
+from accounts.jwks import BadKeySet, KeyStore, KeysUnavailable, read_key_set
+from accounts.outside import OutsideFailed
 from accounts.tests.tokens import b64, ec_jwk, key_set, rsa_jwk, rsa_key
 
 GOOD = key_set(rsa_jwk(rsa_key(1), "k1"))
 HOUR = 3600.0
-
-
-@pytest.fixture
-def server() -> Iterator[ScriptedBroker]:
-    with running_broker() as running:
-        yield running
 
 
 class Source:
@@ -131,7 +123,7 @@ def test_what_is_no_usable_set_is_refused_and_the_last_good_one_stays(
 
 def test_an_outage_is_lived_through_for_a_day(store: KeyStore, source: Source, clock: Clock) -> None:
     assert store.refresh()
-    source.next = TimeoutError()
+    source.next = OutsideFailed()
     clock.now += 23.9 * HOUR
     assert not store.refresh()
     assert store.key("k1") is not None
@@ -196,7 +188,7 @@ def test_what_is_remembered_of_unknown_keys_is_bounded(store: KeyStore) -> None:
 
 
 def test_a_failed_fetch_is_tried_again_soon(store: KeyStore, source: Source) -> None:
-    source.next = ConnectionRefusedError()
+    source.next = OutsideFailed()
     store.refresh()
     assert 0 < store.seconds_to_next() <= jwks.EXTRA_REFRESH_SECONDS
 
@@ -255,44 +247,3 @@ def test_a_process_has_one_thread_for_its_store(monkeypatch: pytest.MonkeyPatch)
     for _ in range(5):
         jwks.ensure_refresher(store)
     assert started == ["run"]
-
-
-# --- over the wire ----------------------------------------------------------------------------------------------------
-
-
-def test_the_body_is_fetched(server: ScriptedBroker) -> None:
-    server.answer("GET /jwks", Answer(GOOD))
-    assert fetch(f"{server.root}/jwks") == GOOD
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        Answer(b"", 302, {"Location": "/elsewhere"}),
-        Answer(b"", 307, {"Location": "http://169.254.169.254/"}),
-        Answer(GOOD, 500),
-        Answer(GOOD, 404),
-        Answer(b"x" * (64 * 1024 + 1)),
-        Answer(b"x" * (4 * 1024 * 1024)),
-    ],
-)
-def test_redirects_errors_and_large_bodies_are_refused(server: ScriptedBroker, answer: Answer) -> None:
-    server.answer("GET /jwks", answer)
-    server.answer("GET /elsewhere", Answer(GOOD))
-    with pytest.raises(BadKeySet):
-        fetch(f"{server.root}/jwks")
-    assert [asked.path for asked in server.asked] == ["/jwks"]
-
-
-def test_a_slow_server_is_given_up(server: ScriptedBroker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jwks, "FETCH_SECONDS", 0.2)
-    server.answer("GET /jwks", Answer(GOOD, headers={"Content-Length": str(len(GOOD) + 10)}))  # the rest never comes
-    with pytest.raises(TimeoutError):
-        fetch(f"{server.root}/jwks")
-
-
-def test_http_is_for_tests_only(server: ScriptedBroker, settings: Settings) -> None:
-    settings.ENVIRONMENT = "development"
-    with pytest.raises(BadKeySet, match="https"):
-        fetch(f"{server.root}/jwks")
-    assert server.asked == []
