@@ -26,6 +26,7 @@ class Kind(models.TextChoices):
     TICKET_REFUSED = "ticket.refused", "WebSocket ticket refused"
     IDENTITY_LINKED = "identity.linked", "external subject linked"
     IDENTITY_UNLINKED = "identity.unlinked", "external subject unlinked"
+    ACCESS_REFUSED = "access.refused", "access to an account refused"
     GRANT_GIVEN = "grant.given", "grant given"
     GRANT_TAKEN = "grant.taken", "grant taken away"
     CREDENTIAL_STORED = "credential.stored", "secret stored"

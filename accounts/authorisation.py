@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from accounts.actions import Action
+from accounts.audit import Actor, Kind, record_refusal
 from accounts.exceptions import Denied, NotAuthenticated, NotFound
 from accounts.models import TradingAccount, TradingAccountQuerySet
 from accounts.principals import ApiKeyPrincipal, Principal, TicketPrincipal, TokenPrincipal, UserPrincipal
@@ -67,11 +68,20 @@ def is_administrator(principal: Principal | None) -> bool:
 
 
 def account_for(principal: Principal | None, action: Action, public_id: UUID) -> TradingAccount:
-    """The account with this public id, if `principal` may do `action` on it. Raises as `authorise` does."""
-    account = TradingAccount.objects.filter(public_id=public_id).select_related("app").first()
-    if account is None:
-        if principal is None:
-            raise NotAuthenticated
+    """The account with this public id, if `principal` may do `action` on it. Raises as `authorise` does.
+
+    It never asks whether there is such an account, only whether the principal has one of that id: so a foreign one
+    and a missing one take the same queries, hence the same time, and leave the same row in the audit.
+    """
+    if principal is None:
+        raise NotAuthenticated
+    account = accounts_for(principal, action).filter(public_id=public_id).select_related("app").first()
+    if account is not None:
+        return account
+    others = [accounts_for(principal, other).filter(public_id=public_id).first() for other in Action]
+    found = next((account for account in others if account is not None), None)
+    actor = Actor(principal.name, principal.label)
+    record_refusal(Kind.ACCESS_REFUSED, actor=actor, action=action, public_id=str(public_id))
+    if found is None:
         raise NotFound
-    authorise(principal, action, account)
-    return account
+    raise Denied(f"You may not {action.value} on account {found.kite_user_id}.")

@@ -1,12 +1,16 @@
 """Who may do what: the whole matrix, and how refusals look."""
 
+import re
 from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from accounts.actions import Action
 from accounts.api_keys import create_api_key
+from accounts.audit_events import AuditEvent
 from accounts.authorisation import account_for, accounts_for, authorise
 from accounts.exceptions import Denied, NotAuthenticated, NotFound
 from accounts.models import ApiKey, Grant, TradingAccount
@@ -116,3 +120,26 @@ def test_a_foreign_account_and_a_missing_one_look_alike(account: TradingAccount,
     with pytest.raises(NotFound) as missing:
         account_for(UserPrincipal(ravi), R, uuid4())
     assert str(foreign.value) == str(missing.value)
+
+
+def test_f80_a_foreign_account_and_a_missing_one_take_the_same_queries_and_leave_the_same_row(
+    account: TradingAccount, ravi: User
+) -> None:
+    asked = []
+    for public_id in (account.public_id, uuid4()):
+        with CaptureQueriesContext(connection) as queries, pytest.raises(NotFound):
+            account_for(UserPrincipal(ravi), R, public_id)
+        asked.append([re.sub(r"'[^']*'", "…", query["sql"]) for query in queries.captured_queries])
+        event = AuditEvent.objects.get(details__public_id=str(public_id))
+        assert (event.kind, event.actor, event.account) == ("access.refused", f"user:{ravi.pk}", "")
+    assert asked[0] == asked[1]
+
+
+def test_what_may_not_be_done_on_an_account_that_one_may_see_is_denied_and_written_down(
+    account: TradingAccount, ravi: User
+) -> None:
+    Grant.objects.create(user=ravi, account=account, action=R)
+    assert account_for(UserPrincipal(ravi), R, account.public_id) == account
+    with pytest.raises(Denied, match="You may not trade on account AB1234"):
+        account_for(UserPrincipal(ravi), T, account.public_id)
+    assert AuditEvent.objects.get(kind="access.refused").details["action"] == "trade"
