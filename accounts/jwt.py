@@ -120,6 +120,7 @@ def read_token(text: str) -> Claims:
     parts = text.split(".")
     if len(parts) != 3 or not all(_PART.fullmatch(part) for part in parts):
         raise BadToken("its form")
+    _decoded(parts[2])
     header, claims = _object(parts[0]), _object(parts[1])
     algorithm, key_id = _checked_header(header)
     key = key_store().key(key_id)
@@ -146,14 +147,21 @@ def read_token(text: str) -> Claims:
     return Claims(claims["iss"], claims["sub"], _scopes(claims.get("scope")), expires_at)
 
 
-def _object(part: str) -> dict[str, Any]:
+def _decoded(part: str) -> bytes:
     try:
         raw = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
-        # Some bits of the last letter may be anything: a token has one spelling only.
-        if base64.urlsafe_b64encode(raw).rstrip(b"=").decode() != part:
-            raise BadToken("its encoding")
-        found = loads(raw)
     except (binascii.Error, ValueError):
+        raise BadToken("its encoding") from None
+    # Some bits of the last letter may be anything: a token has one spelling only.
+    if base64.urlsafe_b64encode(raw).rstrip(b"=").decode() != part:
+        raise BadToken("its encoding")
+    return raw
+
+
+def _object(part: str) -> dict[str, Any]:
+    try:
+        found = loads(_decoded(part))
+    except ValueError:
         raise BadToken("its encoding") from None
     if not isinstance(found, dict):
         raise BadToken("its form")
