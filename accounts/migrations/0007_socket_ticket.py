@@ -8,7 +8,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("accounts", "0011_external_identity"),
+        ("accounts", "0006_external_identity"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

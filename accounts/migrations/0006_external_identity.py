@@ -8,7 +8,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("accounts", "0010_audit"),
+        ("accounts", "0005_audit"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
