@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from simulator import feed
+from simulator import announcements, feed
 from simulator.broker import BROKER, Broker
 from simulator.clock import Clock
 from simulator.faults import routes as control
 from simulator.faults.calls import disturb
 from simulator.options import InvalidOptions, SimulatorOptions
-from simulator.rest import history, instruments, login, quotes, session, user
+from simulator.rest import history, instruments, login, margins, orders, portfolio, quotes, session, user
 from simulator.rest.envelope import envelope
 
 _SHUTDOWN_SECONDS = 2.0
@@ -28,7 +28,7 @@ def build_app(
     """
     app = web.Application(middlewares=[disturb, envelope] if options.control_token else [envelope])
     app[BROKER] = Broker(options, clock, system_clock)
-    for part in (feed, session, login, user, quotes, history, instruments):
+    for part in (feed, announcements, session, login, user, quotes, history, instruments, orders, portfolio, margins):
         part.setup(app)
     control.setup(app, system_clock)
     return app

@@ -11,6 +11,7 @@ from simulator.market import Market, trading_day
 from simulator.options import SimulatorOptions
 from simulator.refusals import Refused
 from simulator.rules import RateLimiter
+from simulator.trading.desk import Desk
 
 
 class Broker:
@@ -34,6 +35,15 @@ class Broker:
         self.logins = Logins(options.users, options.apps, options.rules, self.clock, system_clock)
         self.limiter = RateLimiter(system_clock)
         self.market = self.open_market()
+        self.system_clock = system_clock
+        self.desk = Desk(
+            self.market,
+            options.rules,
+            options.users,
+            self.clock,
+            system_clock,
+            order_seconds=options.order_ms / 1000,
+        )
 
     def open_market(self) -> Market:
         """The market of the trading day that it is now. Takes about a second: not for the event loop."""
@@ -47,13 +57,16 @@ class Broker:
         """Whether a trading day has begun that `market` does not show."""
         return trading_day(self.clock.timestamp(), self.calendar) > self.market.day
 
-    def authenticate(self, header: str | None, *, bucket: str) -> Access:
-        """The login behind an Authorization header, counted against its rate limit. Raises Refused."""
+    def authenticate(self, header: str | None, *, bucket: str | None) -> Access:
+        """The login behind an Authorization header, counted against its rate limit. Raises Refused.
+
+        Without a bucket it is counted elsewhere: orders are, by user.
+        """
         kind, _, pair = (header or "").partition(" ")
         api_key, colon, access_token = pair.strip().partition(":")
         if kind != "token" or not colon or not api_key or not access_token:
             raise Refused.input("Invalid `api_key` or `access_token`.")
-        if self.options.rules.rate_limits and not self.limiter.allow(bucket, api_key):
+        if bucket is not None and self.options.rules.rate_limits and not self.limiter.allow(bucket, api_key):
             raise Refused.too_many()
         access = self.logins.access(api_key, access_token)
         if access is None:

@@ -72,6 +72,29 @@ class Counters:
                 yield row
 
 
+@dataclass(frozen=True, slots=True)
+class AcceptedOrder:
+    """An order that the broker has taken, whatever its client was told.
+
+    `root` is the id of what one request has brought: slices, legs, a stop; its own id where it is alone. `times` is how
+    many such requests of this user had its tag. `arrived_at` is the machine's time (Unix seconds) at which the request
+    came in. `sent` is false for what the broker or a rule has added. `parameters` are as they arrived.
+    """
+
+    order_id: str
+    root: str
+    user_id: str
+    api_key: str
+    tag: str | None
+    times: int
+    arrived_at: float
+    sent: bool
+    status: str
+    filled_quantity: int
+    modifications: int
+    parameters: Mapping[str, Any]
+
+
 class SimulatorControl:
     """One simulator's control API. Methods raise ControlRefused, and `requests`' exceptions where nobody listens."""
 
@@ -138,6 +161,19 @@ class SimulatorControl:
 
     # --- the truth --------------------------------------------------------------------------------------------------
 
+    def orders(self, **chosen: str) -> list[AcceptedOrder]:
+        """What the broker has taken, of `user_id` or with `tag` (all without), in the order of arrival."""
+        return [AcceptedOrder(**order) for order in self._ask("GET", "/orders", params=chosen)]
+
+    def reset_orders(self) -> None:
+        """Every account as at the start: no orders, no trades, its first cash and holdings."""
+        self._ask("DELETE", "/orders")
+
+    def postbacks(self) -> list[dict[str, str]]:
+        """Those sent, the oldest first: `api_key`, `order_id`, `status`, and the HTTP status in `answer`, or `none`."""
+        sent: list[dict[str, str]] = self._ask("GET", "/postbacks")
+        return sent
+
     def counters(self) -> Counters:
         answer = self._ask("GET", "/counters")
         rows = [
@@ -148,8 +184,10 @@ class SimulatorControl:
     def reset_counters(self) -> None:
         self._ask("DELETE", "/counters")
 
-    def _ask(self, method: str, path: str, body: Any = None) -> Any:
-        response = self._session.request(method, self._root + path, json=body, timeout=self._timeout_seconds)
+    def _ask(self, method: str, path: str, body: Any = None, *, params: Mapping[str, str] | None = None) -> Any:
+        response = self._session.request(
+            method, self._root + path, json=body, params=params, timeout=self._timeout_seconds
+        )
         answer = response.json()
         if not response.ok:
             raise ControlRefused(answer["message"])

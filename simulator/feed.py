@@ -5,6 +5,7 @@ import contextlib
 import json
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
@@ -54,6 +55,7 @@ class Connection:
         self.outlives_token = False
         self._modes_by_token: dict[int, int] = {}
         self._wake = asyncio.Event()
+        self._texts: deque[str] = deque()  # about orders: none is left out
         self.follow(market)
 
     def follow(self, market: Market) -> None:
@@ -78,6 +80,11 @@ class Connection:
 
     def changed(self, rows: np.ndarray[Any, np.dtype[np.int64]]) -> None:
         self._news[rows] = True
+        self._wake.set()
+
+    def tell(self, text: str) -> None:
+        """Send this text, after those before it."""
+        self._texts.append(text)
         self._wake.set()
 
     def handle(self, text: str) -> None:
@@ -136,6 +143,11 @@ class Connection:
             sent_at = time.monotonic()
             while True:
                 frame = self.take_frame()
+                while self._texts:
+                    text = self._texts.popleft()
+                    if not self.is_mute:
+                        await self.websocket.send_str(text)
+                        sent_at = time.monotonic()
                 if frame is None and time.monotonic() - sent_at >= HEARTBEAT_SECONDS:
                     frame = HEARTBEAT
                 if frame is not None:
@@ -165,6 +177,16 @@ class Feed:
         self._claimed: dict[str, int] = {}  # sockets per api key, counted before the handshake ends
         self._closing: set[asyncio.Task[Any]] = set()
         broker.logins.on_end = self._token_ended
+
+    def listens(self, user_id: str) -> bool:
+        """Whether a socket of this user is open."""
+        return any(connection.access.user.user_id == user_id for connection in self.connections)
+
+    def tell(self, user_id: str, text: str) -> None:
+        """Send a text to every socket of a user, whatever it has subscribed."""
+        for connection in self.connections:
+            if connection.access.user.user_id == user_id:
+                connection.tell(text)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """`GET /` with an upgrade: refuse with 403 or 429, or serve until either side closes."""
@@ -236,9 +258,12 @@ class Feed:
 
     def _advance(self) -> None:
         changed = self._broker.market.advance(self._broker.clock.timestamp())
+        desk = self._broker.desk
         if len(changed):
+            desk.market_moved(changed)
             for connection in self.connections:
                 connection.changed(changed)
+        desk.tick()
 
     async def _change_day(self) -> None:
         if not self._broker.is_new_day():
@@ -246,6 +271,7 @@ class Feed:
         market = await asyncio.to_thread(self._broker.open_market)
         logger.info("new trading day %s: %d instruments", market.day, len(market.packets))
         self._broker.market = market
+        self._broker.desk.follow(market)
         for connection in self.connections:
             connection.follow(market)
 

@@ -10,6 +10,7 @@ from simulator.faults.fields import Fields
 
 LONGEST_SECONDS = 3_600.0
 _MOST_BYTES = 1 << 30
+_MOST_ORDERS = 100_000
 _JSON, _HTML = "application/json", "text/html; charset=utf-8"
 # What the broker says with each status when it says nothing in particular (Kite Connect v3, "Exceptions and errors").
 _USUAL: Mapping[int, tuple[str, str]] = {
@@ -35,6 +36,9 @@ class CallKind(StrEnum):
     TRUNCATE = "truncate"
     CONTENT_TYPE = "content_type"
     OVERSIZE = "oversize"
+    EMPTY_BOOK = "empty_book"
+    SHORT_BOOK = "short_book"
+    STALE_BOOK = "stale_book"
 
 
 # A handshake is answered or not; only what comes before its work can go wrong with it.
@@ -113,7 +117,16 @@ class Oversize:
     size: int
 
 
-CallFault = Pass | Answer | Delay | Hang | Reset | Drip | Truncate | ContentType | Oversize
+@dataclass(frozen=True, slots=True)
+class WrongBook:
+    """A success with other orders and trades than there are: none, without the oldest so many, or as of long ago."""
+
+    is_empty: bool = False
+    without: int = 0
+    seconds_ago: float | None = None
+
+
+CallFault = Pass | Answer | Delay | Hang | Reset | Drip | Truncate | ContentType | Oversize | WrongBook
 
 
 def read_call_fault(kind: CallKind, fields: Fields, *, may_work: bool = True) -> CallFault:
@@ -143,6 +156,12 @@ def read_call_fault(kind: CallKind, fields: Fields, *, may_work: bool = True) ->
             return ContentType(fields.header("content_type", _HTML) or _HTML)
         case CallKind.OVERSIZE:
             return Oversize(fields.whole("bytes", 64 << 20, least=100, most=_MOST_BYTES) or 0)
+        case CallKind.EMPTY_BOOK:
+            return WrongBook(is_empty=True)
+        case CallKind.SHORT_BOOK:
+            return WrongBook(without=fields.whole("orders", 1, least=1, most=_MOST_ORDERS) or 1)
+        case CallKind.STALE_BOOK:
+            return WrongBook(seconds_ago=fields.number("seconds", 60.0, least=0, most=LONGEST_SECONDS))
 
 
 def _error(fields: Fields, *, after_work: bool) -> Answer:

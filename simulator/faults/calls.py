@@ -16,11 +16,13 @@ from simulator.faults.call_kinds import (
     Pass,
     Reset,
     Truncate,
+    WrongBook,
 )
 from simulator.faults.connections import hang_up, reset
 from simulator.faults.control import CONTROL, Control
 from simulator.faults.rules import CallRule, Occasion, Target
-from simulator.rest.envelope import Handler
+from simulator.rest.book_views import VIEW, BookView
+from simulator.rest.envelope import ARRIVED_AT, Handler
 
 CONTROL_ROOT = "/_control"
 _CHUNK = b"x" * (64 << 10)
@@ -36,6 +38,7 @@ async def disturb(request: web.Request, handler: Handler) -> web.StreamResponse:
     """The outermost middleware: what it sends has no envelope unless it makes one itself."""
     if request.path.startswith(CONTROL_ROOT + "/"):
         return await handler(request)
+    request[ARRIVED_AT] = request.app[BROKER].system_clock()
     control = request.app[CONTROL]
     occasion = await _occasion(request)
     rule = control.rules.take(occasion)
@@ -101,6 +104,10 @@ async def carry_out(fault: CallFault, request: web.Request, handler: Handler, co
             return worked
         case Oversize(size):
             return await _oversize(request, size)
+        case WrongBook(is_empty, without, seconds_ago):
+            as_of = None if seconds_ago is None else request.app[BROKER].system_clock() - seconds_ago
+            request[VIEW] = BookView(as_of, without, is_empty)
+            return await handler(request)
 
 
 async def _work(request: web.Request, handler: Handler) -> web.Response:

@@ -8,11 +8,13 @@ from enum import StrEnum
 
 from aiohttp import web
 
+from simulator.announcements import Announcements, Road
 from simulator.broker import Broker
+from simulator.delivery import Deliver, Way
 from simulator.faults.connections import hang_up, reset
 from simulator.faults.counters import Counters
 from simulator.faults.disturbance import Disturbance
-from simulator.faults.rules import Occasion, RuleBook, SocketRule, Target
+from simulator.faults.rules import MessageRule, Occasion, OrderRule, RuleBook, SocketRule, Target
 from simulator.faults.socket_kinds import (
     ABNORMAL_CLOSURE,
     Close,
@@ -23,6 +25,8 @@ from simulator.faults.socket_kinds import (
     SocketFault,
 )
 from simulator.feed import Connection, Feed
+from simulator.trading.mishaps import Mishap, Nothing
+from simulator.trading.orders import Order
 
 _LOOK_SECONDS = 0.05
 _SEND_SECONDS = 5.0  # for a client that does not read
@@ -39,7 +43,9 @@ class SocketsOfDeadToken(StrEnum):
 class Control:
     """Rules, counters, and the hands to carry them out. Belongs to the event loop, like the broker."""
 
-    def __init__(self, broker: Broker, feed: Feed, system_clock: Callable[[], float]) -> None:
+    def __init__(
+        self, broker: Broker, feed: Feed, announcements: Announcements, system_clock: Callable[[], float]
+    ) -> None:
         self.rules = RuleBook()
         self.counters = Counters(system_clock)
         self._broker = broker
@@ -47,6 +53,8 @@ class Control:
         self._stopping = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         feed.on_open = self._socket_opened
+        broker.desk.lifecycle.mishap_of = self._mishap_of
+        announcements.way_of = self._way_of
 
     # --- sockets ----------------------------------------------------------------------------------------------------
 
@@ -113,6 +121,16 @@ class Control:
         if connection in self._feed.connections:
             await self._disturb(connection, rule.fault)
 
+    # --- orders -----------------------------------------------------------------------------------------------------
+
+    def _mishap_of(self, order: Order) -> Mishap:
+        rule = self.rules.take(_occasion(Target.ORDER, order))
+        return rule.mishap if isinstance(rule, OrderRule) else Nothing()
+
+    def _way_of(self, road: Road, order: Order, status: str) -> Way:
+        rule = self.rules.take(_occasion(Target(road.value), order, status))
+        return rule.way if isinstance(rule, MessageRule) else Deliver()
+
     # --- tokens -----------------------------------------------------------------------------------------------------
 
     async def kill_tokens(
@@ -156,6 +174,17 @@ class Control:
         self._stopping.set()
         for task in self._tasks:
             task.cancel()
+
+
+def _occasion(on: Target, order: Order, status: str = "") -> Occasion:
+    return Occasion(
+        on,
+        order.api_key,
+        order.user_id,
+        tradingsymbol=order.asked.tradingsymbol,
+        tag=order.asked.tag or "",
+        status=status,
+    )
 
 
 CONTROL = web.AppKey("control", Control)

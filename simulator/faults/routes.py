@@ -4,14 +4,17 @@ import hmac
 import re
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from aiohttp import web
 
+from simulator.announcements import ANNOUNCEMENTS
 from simulator.broker import BROKER
 from simulator.faults.calls import CONTROL_ROOT
 from simulator.faults.control import CONTROL, Control, SocketsOfDeadToken
 from simulator.faults.fields import Fields, choose
+from simulator.faults.ground_truth import accepted_orders
 from simulator.faults.rules import MOST_RULES, CallRule, read_rule
 from simulator.faults.socket_kinds import SocketKind, read_socket_fault
 from simulator.feed import FEED
@@ -104,6 +107,25 @@ async def reset_counters(request: web.Request) -> web.Response:
     return success(request, True)
 
 
+async def read_orders(request: web.Request) -> web.Response:
+    """`GET /_control/orders`: what the broker has really taken; `user_id` and `tag` in the query choose."""
+    user_id, tag = request.query.get("user_id"), request.query.get("tag")
+    found = accepted_orders(request.app[BROKER].desk.lifecycle.accepted)
+    chosen = [o for o in found if user_id in (None, o["user_id"]) and tag in (None, o["tag"])]
+    return success(request, chosen)
+
+
+async def reset_orders(request: web.Request) -> web.Response:
+    """Every account as at the start."""
+    request.app[BROKER].desk.reset()
+    return success(request, True)
+
+
+async def read_postbacks(request: web.Request) -> web.Response:
+    """`GET /_control/postbacks`: the ones sent, the oldest first, and what was answered."""
+    return success(request, [asdict(sent) for sent in request.app[ANNOUNCEMENTS].postbacks.sent])
+
+
 async def _json(request: web.Request) -> Any:
     try:
         return await request.json()
@@ -142,7 +164,7 @@ def setup(app: web.Application, system_clock: Callable[[], float] = time.time) -
     if not token:
         app.router.add_route("*", CONTROL_ROOT + "/{anything:.*}", _is_off)
         return
-    control = app[CONTROL] = Control(app[BROKER], app[FEED], system_clock)
+    control = app[CONTROL] = Control(app[BROKER], app[FEED], app[ANNOUNCEMENTS], system_clock)
 
     async def let_go(_: web.Application) -> None:
         control.stop()
@@ -157,6 +179,9 @@ def setup(app: web.Application, system_clock: Callable[[], float] = time.time) -
         ("POST", "/sockets/faults", disturb_sockets),
         ("DELETE", "/sockets/faults", calm_sockets),
         ("POST", "/tokens/kill", kill_tokens),
+        ("GET", "/orders", read_orders),
+        ("DELETE", "/orders", reset_orders),
+        ("GET", "/postbacks", read_postbacks),
         ("GET", "/counters", read_counters),
         ("DELETE", "/counters", reset_counters),
     ):

@@ -1,4 +1,4 @@
-"""What happens to whom: rules in the order of their creation, each call, handshake or socket taking at most one."""
+"""What happens to whom: rules in the order of their creation, each call, order or message taking at most one."""
 
 import random
 from collections.abc import Iterable
@@ -6,10 +6,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from simulator.delivery import Way
 from simulator.faults.call_kinds import HANDSHAKE_KINDS, LONGEST_SECONDS, CallFault, CallKind, read_call_fault
 from simulator.faults.fields import Fields, choose
+from simulator.faults.message_kinds import MessageKind, read_way
+from simulator.faults.order_kinds import OrderKind, read_mishap
 from simulator.faults.socket_kinds import SocketFault, SocketKind, read_socket_fault
 from simulator.refusals import Refused
+from simulator.trading.mishaps import Mishap
 
 MOST_RULES = 1_000
 _MOST_TIMES = 1_000_000_000
@@ -22,6 +26,9 @@ class Target(StrEnum):
     CALL = "call"  # a REST call
     HANDSHAKE = "handshake"  # of the WebSocket
     SOCKET = "socket"  # one that has just opened
+    ORDER = "order"  # that the broker is about to take
+    UPDATE = "update"  # an order's news, as a text frame to its user
+    POSTBACK = "postback"  # the same, to the app
 
 
 class Group(StrEnum):
@@ -64,7 +71,10 @@ def group_of(path: str) -> Group:
 
 @dataclass(frozen=True, slots=True)
 class Occasion:
-    """One call, handshake or socket. `route` is the path's template, None where nothing answers."""
+    """One call, handshake, socket, order or message. `route` is the path's template, None where nothing answers.
+
+    Of an order, or of the order that a message is about: `tradingsymbol` and `tag`; of a message its `status`.
+    """
 
     on: Target
     api_key: str = ""
@@ -72,6 +82,9 @@ class Occasion:
     method: str = "GET"
     path: str = "/"
     route: str | None = None
+    tradingsymbol: str = ""
+    tag: str = ""
+    status: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +96,9 @@ class Condition:
     method: str | None = None
     path: str | None = None  # a template like `/user/margins/{segment}`, or one path
     group: Group | None = None
+    tradingsymbol: str | None = None
+    tag: str | None = None
+    status: str | None = None
 
     def holds_for(self, occasion: Occasion) -> bool:
         return (
@@ -91,6 +107,9 @@ class Condition:
             and self.method in (None, occasion.method)
             and self.path in (None, occasion.route, occasion.path)
             and self.group in (None, group_of(occasion.path))
+            and self.tradingsymbol in (None, occasion.tradingsymbol)
+            and self.tag in (None, occasion.tag)
+            and self.status in (None, occasion.status)
         )
 
 
@@ -144,6 +163,20 @@ class SocketRule(Rule):
     after_seconds: float
 
 
+@dataclass(slots=True, kw_only=True)
+class OrderRule(Rule):
+    """About orders that the broker is about to take."""
+
+    mishap: Mishap
+
+
+@dataclass(slots=True, kw_only=True)
+class MessageRule(Rule):
+    """About an order's news on their way."""
+
+    way: Way
+
+
 class RuleBook:
     """All rules. Those that are used up stay listed, for their hits, until they are removed."""
 
@@ -190,14 +223,18 @@ def read_rule(data: object, *, default_seed: int) -> Rule:
     kind = fields.text("kind", "")
     common: dict[str, Any] = {
         "on": on,
-        "condition": _condition(fields, names_routes=on is Target.CALL),
+        "condition": _condition(fields, on),
         "times": fields.whole("times", None, least=1, most=_MOST_TIMES),
         "probability": fields.number("probability", 1.0, least=0, most=1),
         "seed": fields.whole("seed", default_seed, least=0, most=1 << 62),
         "asked": fields.given,
     }
     rule: Rule
-    if on is Target.SOCKET:
+    if on is Target.ORDER:
+        rule = OrderRule(mishap=read_mishap(choose(OrderKind, kind, "kind"), fields), **common)
+    elif on in {Target.UPDATE, Target.POSTBACK}:
+        rule = MessageRule(way=read_way(choose(MessageKind, kind, "kind"), fields), **common)
+    elif on is Target.SOCKET:
         after_seconds = fields.number("after_seconds", 0.0, least=0, most=LONGEST_SECONDS)
         socket_fault = read_socket_fault(choose(SocketKind, kind, "kind"), fields, seed=common["seed"])
         rule = SocketRule(fault=socket_fault, after_seconds=after_seconds, **common)
@@ -210,10 +247,16 @@ def read_rule(data: object, *, default_seed: int) -> Rule:
     return rule
 
 
-def _condition(fields: Fields, *, names_routes: bool) -> Condition:
+def _condition(fields: Fields, on: Target) -> Condition:
     api_key, user_id = fields.text("api_key"), fields.text("user_id")
-    if not names_routes:
+    if on in {Target.HANDSHAKE, Target.SOCKET}:
         return Condition(api_key, user_id)
+    if on is Target.ORDER:
+        # What an order is altered to has the same names: rules about some orders only go by tag.
+        return Condition(api_key, user_id, tag=fields.text("tag"))
+    if on in {Target.UPDATE, Target.POSTBACK}:
+        tag, tradingsymbol, status = (fields.text(name) for name in ("tag", "tradingsymbol", "status"))
+        return Condition(api_key, user_id, tag=tag, tradingsymbol=tradingsymbol, status=status)
     method, group = fields.text("method"), fields.text("group")
     if method is not None and method not in _METHODS:
         raise Refused.input(f"`method` must be one of {', '.join(sorted(_METHODS))}.")

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -12,6 +12,9 @@ from simulator.logins import Access
 from simulator.refusals import Refused
 
 logger = logging.getLogger(__name__)
+
+# When a request came in (system time), before anything was done about it.
+ARRIVED_AT = web.RequestKey("arrived_at", float)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _COMPRESS_FROM_BYTES = 2_000
@@ -59,7 +62,15 @@ async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse
         return failure(request, Refused(500, "GeneralException", "Something unexpected happened"))
 
 
-def access_of(request: web.Request, *, bucket: str = "other", market_data: bool = False) -> Access:
+async def form_of(request: web.Request) -> Mapping[str, Any]:
+    """The members of a form body; of one that is no form, none. Raises Refused for one that cannot be read."""
+    try:
+        return await request.post()
+    except (ValueError, LookupError):  # bytes that are no text, a charset that is none
+        raise Refused.input("Invalid request body.") from None
+
+
+def access_of(request: web.Request, *, bucket: str | None = "other", market_data: bool = False) -> Access:
     """The login that made this request, counted against its rate limit. Raises Refused."""
     access = request.app[BROKER].authenticate(request.headers.get("Authorization"), bucket=bucket)
     if market_data and not access.app.market_data:

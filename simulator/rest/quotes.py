@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from aiohttp import web
 
+from simulator.bands import circuit_limits
 from simulator.broker import BROKER
 from simulator.clock import IST
 from simulator.market import Market
@@ -14,7 +15,6 @@ from simulator.refusals import Refused
 from simulator.rest.envelope import Handler, access_of, success
 
 MOST_QUOTES, MOST_PRICES = 500, 1_000
-_STOCK_BAND, _OPTION_BAND = 0.10, 0.20  # daily price bands, of the close and of the underlying's level
 
 Quote = dict[str, Any]
 
@@ -53,7 +53,7 @@ def _ohlc(market: Market, row: int) -> Quote:
 def _quote(market: Market, row: int) -> Quote:
     packet = market.packets[row]
     is_index = bool(market.is_index[row])
-    lower, upper = (0, 0) if is_index else _circuit_limits(market, row)
+    lower, upper = (0, 0) if is_index else circuit_limits(market, row)
     return {
         "instrument_token": int(packet["instrument_token"]),
         "timestamp": _time(packet["exchange_timestamp"]),
@@ -73,15 +73,6 @@ def _quote(market: Market, row: int) -> Quote:
         "ohlc": {name: _rupees(packet[name]) for name in ("open", "high", "low", "close")},
         "depth": {"buy": _depth(packet["bids"]), "sell": _depth(packet["offers"])},
     }
-
-
-def _circuit_limits(market: Market, row: int) -> tuple[int, int]:
-    """Lowest and highest price of the day in paise, on the tick grid."""
-    close, tick = int(market.packets[row]["close"]), int(market.universe.ticks[row])
-    strike = float(market.universe.strikes[row])
-    width = _OPTION_BAND * strike * 100 if strike else _STOCK_BAND * close
-    lower, upper = (int((close + side * width) // tick * tick) for side in (-1, 1))
-    return max(lower, tick), upper
 
 
 def _depth(levels: np.ndarray[Any, np.dtype[np.void]]) -> list[Quote]:

@@ -1,12 +1,17 @@
 """Profile and margins of the user who is logged in."""
 
+from typing import Any
+
 from aiohttp import web
 
+from simulator.broker import BROKER
+from simulator.logins import Access
 from simulator.options import DemoUser
 from simulator.refusals import Refused
 from simulator.rest.envelope import access_of, success
+from simulator.trading.funds import Funds
 
-OPENING_CASH = 1_000_000.0
+_SEGMENTS = ("equity", "commodity")
 
 
 def profile_of(user: DemoUser) -> dict[str, object]:
@@ -30,37 +35,24 @@ async def profile(request: web.Request) -> web.Response:
 
 
 async def margins(request: web.Request) -> web.Response:
-    access_of(request)
-    return success(request, {"equity": _segment_margins(OPENING_CASH), "commodity": _segment_margins(0.0)})
+    """`GET /user/margins`: both segments."""
+    access = access_of(request)
+    return success(request, {segment: _funds(request, access, segment) for segment in _SEGMENTS})
 
 
 async def segment_margins(request: web.Request) -> web.Response:
-    access_of(request)
+    """`GET /user/margins/{segment}`."""
+    access = access_of(request)
     segment = request.match_info["segment"]
-    if segment not in {"equity", "commodity"}:
+    if segment not in _SEGMENTS:
         raise Refused.input("Invalid `segment`.")
-    return success(request, _segment_margins(OPENING_CASH if segment == "equity" else 0.0))
+    return success(request, _funds(request, access, segment))
 
 
-def _segment_margins(cash: float) -> dict[str, object]:
-    """Margins of a segment in which nothing was bought or sold."""
-    nothing = (
-        "debits exposure m2m_realised m2m_unrealised option_premium payout span holding_sales turnover"
-        " liquid_collateral stock_collateral delivery"
-    )
-    return {
-        "enabled": True,
-        "net": cash,
-        "available": {
-            "adhoc_margin": 0,
-            "cash": cash,
-            "opening_balance": cash,
-            "live_balance": cash,
-            "collateral": 0,
-            "intraday_payin": 0,
-        },
-        "utilised": dict.fromkeys(nothing.split(), 0),
-    }
+def _funds(request: web.Request, access: Access, segment: str) -> dict[str, Any]:
+    """All trading here is in the equity segment; the commodity segment is empty."""
+    desk = request.app[BROKER].desk
+    return (desk.account_of(access).funds(desk.listings) if segment == "equity" else Funds(0)).as_json()
 
 
 def setup(app: web.Application) -> None:

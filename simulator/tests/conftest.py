@@ -1,6 +1,8 @@
 """Simulators for tests: real ones, listening, with the market time of our choice."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,10 @@ from kiteconnect import KiteConnect
 
 from simulator.clock import SessionCalendar
 from simulator.control import SimulatorControl
+from simulator.market import Market
 from simulator.options import SimulatorOptions
 from simulator.tests.running import CLOSED, OPEN, RunningSimulator, SetClock, options_for_tests, running, with_control
+from simulator.tests.trading import TradingFloor
 
 
 @pytest.fixture(scope="session")
@@ -76,3 +80,42 @@ def victim(faulty_simulator: RunningSimulator, control: SimulatorControl) -> Kit
     kite = faulty_simulator.logged_in()
     control.reset_counters()
     return kite
+
+
+@pytest.fixture(scope="session")
+def one_day(calendar: SessionCalendar) -> Market:
+    """A market of 25 November 2026, late in the morning."""
+    market = Market(date(2026, 11, 25), calendar, seed=1)
+    market.advance(OPEN)
+    return market
+
+
+@pytest.fixture
+def still_market(one_day: Market) -> Iterator[Market]:
+    """The same for a test that changes what it shows."""
+    before = one_day.packets.copy()
+    yield one_day
+    one_day.packets[:] = before
+
+
+@pytest.fixture
+def floor(still_market: Market) -> TradingFloor:
+    """A desk whose orders take no time."""
+    return TradingFloor(still_market)
+
+
+@pytest.fixture(scope="session")
+def trading_simulator(options: SimulatorOptions) -> Iterator[RunningSimulator]:
+    """A simulator in an open market that stands still, whose orders take no time and whose control API is on."""
+    with running(replace(with_control(options), order_ms=0), SetClock(OPEN)) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def trader(trading_simulator: RunningSimulator) -> Iterator[KiteConnect]:
+    """The official client, logged in to it. Its user has what it began with."""
+    control = trading_simulator.control()
+    control.reset_orders()
+    yield trading_simulator.logged_in()
+    control.clear()
+    control.close()

@@ -23,6 +23,15 @@ RECORDINGS = {
     "ohlc.json": "ohlc",
     "quote.json": "quote",
     "historical_minute.json": "candles",
+    "orders.json": "orders",
+    "order_info.json": "orders",
+    "order_response.json": "order_placed",
+    "order_modify.json": "order_placed",
+    "order_cancel.json": "order_placed",
+    "trades.json": "trades",
+    "positions.json": "positions",
+    "holdings.json": "holdings",
+    "postback.json": "order_update",
 }
 
 

@@ -71,11 +71,12 @@ def options_from_settings() -> SimulatorOptions:
     rules = Rules(**{field.name: _setting(field.name, field.default) for field in fields(Rules)})
     redirect_url = _setting("redirect_url", DEMO_REDIRECT_URL)
     users: tuple[DemoUser, ...] = (DEMO_USER,)
-    apps: tuple[DemoApp, ...] = (replace(DEMO_APP, redirect_url=redirect_url),)
+    postback_url = _setting("postback_url", "")
+    apps: tuple[DemoApp, ...] = (replace(DEMO_APP, redirect_url=redirect_url, postback_url=postback_url),)
     if accounts_file := _setting("accounts_file", ""):
         more_users, more_apps = read_accounts(Path(accounts_file))
         users, apps = (*users, *more_users), (*apps, *more_apps)
-    names = ("host", "port", "seed", "rows", "activity", "frame_ms", "control_token")
+    names = ("host", "port", "seed", "rows", "activity", "frame_ms", "order_ms", "control_token")
     own = {name: _setting(name, None) for name in names}
     return SimulatorOptions(
         sessions_folder=Path(settings.MARKET_DATA_DIR),

@@ -1,0 +1,374 @@
+"""An order's way from state to state, at the broker and at the exchange."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.clock import Clock
+from simulator.refusals import Refused
+from simulator.rules import Rules
+from simulator.trading import matching, protection
+from simulator.trading.account import Account
+from simulator.trading.floor import Floor
+from simulator.trading.hours import TradingHours
+from simulator.trading.identifiers import Identifiers
+from simulator.trading.limits import OrderLimits
+from simulator.trading.listings import Listings
+from simulator.trading.making import OrderMaker
+from simulator.trading.matching import Fill
+from simulator.trading.means import lack_of
+from simulator.trading.mishaps import Alter, End, FillOnCancel, Hide, Mishap, Nothing, Refuse, Stick, Twin
+from simulator.trading.orders import Order, Status, Trade
+from simulator.trading.terms import OrderType, Terms, Validity, Variety
+
+logger = logging.getLogger(__name__)
+
+UPDATE = "UPDATE"  # told of a partial fill or a modification; no status of the book
+Later = Callable[[float, Callable[[], None]], object]
+
+
+def on_the_loop(seconds: float, action: Callable[[], None]) -> object:
+    """Do it so many seconds later in the running event loop; also after 0 seconds not before the caller is done."""
+    return asyncio.get_running_loop().call_later(seconds, action)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """An order that the broker has taken.
+
+    `arrived_at` is when its request came in (system time); `sent` is false for what no client has asked for.
+    """
+
+    order: Order
+    arrived_at: float
+    sent: bool
+
+
+class Lifecycle:
+    """Every order of every account. Belongs to the event loop.
+
+    `on_event` is told each order with the word for what has happened to it: a status, or UPDATE. `mishap_of` says what
+    shall befall a new one.
+    """
+
+    def __init__(
+        self,
+        accounts: Mapping[str, Account],
+        listings: Listings,
+        hours: TradingHours,
+        rules: Rules,
+        clock: Clock,
+        system_clock: Callable[[], float],
+        order_seconds: float,
+        later: Later,
+    ) -> None:
+        self.accepted: list[Accepted] = []
+        self.on_event: Callable[[Order, str], None] = lambda order, event: None
+        self.mishap_of: Callable[[Order], Mishap] = lambda order: Nothing()
+        self.floor = Floor(listings.market)
+        self.limits = OrderLimits(system_clock)
+        self._ids = Identifiers(system_clock)
+        self.making = OrderMaker(listings, self._ids, clock)
+        self._accounts = accounts
+        self._listings = listings
+        self._hours = hours
+        self._rules = rules
+        self._clock = clock
+        self._system_clock = system_clock
+        self._order_seconds = order_seconds
+        self._later = later
+        self._mishaps: dict[str, Mishap] = {}
+        self._with_ttl: dict[str, Order] = {}
+
+    def forget(self) -> None:
+        """All orders, also those on their way."""
+        for order in [order for account in self._accounts.values() for order in account.live.values()]:
+            order.status = Status.CANCELLED
+        self.accepted.clear()
+        self.floor.follow(self._listings.market)
+        self.limits.new_day()
+        self._mishaps.clear()
+        self._with_ttl.clear()
+
+    # --- taking it --------------------------------------------------------------------------------------------------
+
+    def count(self, user_id: str) -> None:
+        """One more order of the day. Raises Refused."""
+        if self._rules.rate_limits:
+            self.limits.count_orders(user_id)
+
+    def take(self, order: Order, arrived_at: float | None = None, *, sent: bool = True) -> None:
+        """The order exists from here on. Raises Refused where a mishap or the account's means say no at once.
+
+        Without `arrived_at` it is the broker's own doing, at this moment.
+        """
+        mishap = self.mishap_of(order) if sent else Nothing()
+        if isinstance(mishap, Refuse):
+            raise Refused(mishap.status, mishap.error_type, mishap.message)
+        if isinstance(mishap, Alter):
+            self._alter(order, mishap)
+        arrived_at = self._system_clock() if arrived_at is None else arrived_at
+        account = self._accounts[order.user_id]
+        account.orders[order.order_id] = account.live[order.order_id] = order
+        self.accepted.append(Accepted(order, arrived_at, sent))
+        self.enter(order, Status.RECEIVED)
+        if self._rules.funds_refused_at_once and (lack := lack_of(account, order, self._listings)) is not None:
+            self._reject(order, lack.message, lack.raw)
+            raise Refused(400, lack.error_type, lack.message)
+        self._begin(order, mishap, arrived_at)
+
+    def _begin(self, order: Order, mishap: Mishap, arrived_at: float) -> None:
+        if isinstance(mishap, Hide):
+            order.is_hidden = True
+            self._later(mishap.seconds, partial(self._reveal, order))
+            return
+        if isinstance(mishap, Twin):
+            for _ in range(mishap.copies):
+                self._later(mishap.seconds, partial(self._take_twin, order, arrived_at))
+        elif isinstance(mishap, End):
+            self._later(mishap.seconds, partial(self._end_by_mishap, order, mishap))
+        elif isinstance(mishap, Stick | FillOnCancel):
+            self._mishaps[order.order_id] = mishap
+        self._after_step(order, self._validate)
+
+    def _reveal(self, order: Order) -> None:
+        if order.status.is_final:
+            return
+        order.is_hidden = False
+        order.history = [replace(row, at=self._system_clock()) for row in order.history]
+        self._validate(order)
+
+    def _alter(self, order: Order, mishap: Alter) -> None:
+        symbol = mishap.changes.get("tradingsymbol", order.terms.tradingsymbol)
+        if (listing := self._listings.find(order.terms.exchange, symbol)) is None:
+            raise Refused.input(f"There is no {symbol} to alter the order to.")
+        order.listing = listing
+        order.terms = replace(order.terms, **mishap.changes)
+        order.limit = protection.limit_of(order.terms, listing, self._listings.last_price(listing))
+
+    def _take_twin(self, order: Order, arrived_at: float) -> None:
+        if order.order_id not in self._accounts[order.user_id].orders:  # forgotten meanwhile
+            return
+        twin = self.making.order(order.user_id, order.api_key, order.asked, order.listing)
+        self.take(twin, arrived_at, sent=False)
+
+    # --- from state to state ----------------------------------------------------------------------------------------
+
+    def enter(self, order: Order, status: Status) -> None:
+        order.entered(status, self._system_clock())
+
+    def _after_step(self, order: Order, then: Callable[[Order], None], seconds: float | None = None) -> None:
+        self._later(self._order_seconds if seconds is None else seconds, partial(self._go_on, order, then))
+
+    def pass_through(self, order: Order, status: Status, then: Callable[[Order], None]) -> None:
+        """Enter a passing status and go on from it after a while, or at once where orders take no time."""
+        self.enter(order, status)
+        mishap = self._mishaps.get(order.order_id)
+        if isinstance(mishap, Stick) and mishap.status is status:
+            del self._mishaps[order.order_id]
+            self._after_step(order, then, mishap.seconds)
+        elif self._order_seconds > 0:
+            self._after_step(order, then)
+        else:
+            self._go_on(order, then)
+
+    def _go_on(self, order: Order, then: Callable[[Order], None]) -> None:
+        if not order.status.is_final:  # something else may have ended it meanwhile
+            then(order)
+
+    def _validate(self, order: Order) -> None:
+        self.pass_through(order, Status.VALIDATION_PENDING, self._check_means)
+
+    def _check_means(self, order: Order) -> None:
+        account = self._accounts[order.user_id]
+        if (lack := lack_of(account, order, self._listings)) is not None:
+            self._reject(order, lack.message, lack.raw)
+            return
+        account.block(order, account.need_of(order, self._listings.last_price(order.listing)))
+        is_amo = order.terms.variety is Variety.AMO
+        if is_amo and not self._hours.is_open(order.terms.exchange, self._clock.timestamp()):
+            self.enter(order, Status.AMO_RECEIVED)
+        else:
+            self.send_to_exchange(order)
+
+    def send_to_exchange(self, order: Order) -> None:
+        self.pass_through(order, Status.OPEN_PENDING, self._reach_exchange)
+
+    def _reach_exchange(self, order: Order) -> None:
+        self._name_at_exchange(order)
+        if order.terms.validity is Validity.TTL:
+            self._with_ttl[order.order_id] = order
+        self._wait_or_trade(order)
+
+    def _name_at_exchange(self, order: Order) -> None:
+        if order.exchange_order_id is None:
+            order.exchange_order_id = self._ids.exchange_order(order.terms.exchange)
+        order.exchange_at = order.exchange_updated_at = self._clock.timestamp()
+
+    def _wait_or_trade(self, order: Order) -> None:
+        """At the exchange: wait for the trigger, or meet the depth."""
+        terms = order.terms
+        if terms.order_type.has_trigger and not order.is_triggered:
+            last_price, _ = self.floor.last_trade(order.listing.row)
+            if not matching.is_triggered(terms.transaction_type, last_price, terms.trigger_price):
+                self.enter(order, Status.TRIGGER_PENDING)
+                self.floor.add(order)
+                self.on_event(order, Status.TRIGGER_PENDING)
+                return
+            order.is_triggered = True
+        self._open(order)
+
+    def _open(self, order: Order) -> None:
+        self.enter(order, Status.OPEN)
+        row, side = order.listing.row, order.terms.transaction_type
+        fills = matching.sweep(side, self.floor.levels(row, side), order.pending_quantity, order.limit)
+        self.floor.take(row, side, fills)
+        if not fills:
+            self.on_event(order, Status.OPEN)
+        self._fill(order, fills)
+        if order.status.is_final:
+            return
+        if order.terms.validity is Validity.IOC:
+            self.end(order, Status.CANCELLED)
+            return
+        if order.limit is None:  # nothing left to take: what remains waits where the market is
+            order.limit = fills[-1].price if fills else self.floor.last_trade(row)[0]
+        self.floor.add(order)
+
+    def _fill(self, order: Order, fills: Iterable[Fill]) -> None:
+        """Enter trades, and the order's new state."""
+        account, now, has_traded = self._accounts[order.user_id], self._clock.timestamp(), False
+        for fill in fills:
+            trade_id = self._ids.trade(order.terms.exchange)
+            account.enter(Trade(trade_id, order, fill.price, fill.quantity, now, self._system_clock()))
+            has_traded = True
+        if not has_traded:
+            return
+        order.exchange_updated_at = now
+        if order.pending_quantity:
+            self.enter(order, Status.OPEN)
+            self.on_event(order, UPDATE)
+        else:
+            self.end(order, Status.COMPLETE)
+
+    def end(self, order: Order, status: Status) -> None:
+        """The one way into a final status."""
+        account = self._accounts[order.user_id]
+        if status is Status.CANCELLED:
+            order.cancelled_quantity = order.pending_quantity
+        if order.exchange_order_id is not None:
+            order.exchange_updated_at = self._clock.timestamp()
+        self.floor.remove(order)
+        self._with_ttl.pop(order.order_id, None)
+        self._mishaps.pop(order.order_id, None)
+        account.live.pop(order.order_id, None)
+        account.block(order, {})
+        self.enter(order, status)
+        self.on_event(order, status)
+        if (follower := self.making.follower(order)) is not None:
+            try:
+                self.count(order.user_id)
+                self.take(follower, sent=False)
+            except Refused as refusal:
+                logger.info("the order after %s was refused: %s", order.order_id, refusal.message)
+
+    def _reject(self, order: Order, message: str, raw: str) -> None:
+        order.status_message, order.status_message_raw = message, raw
+        self.end(order, Status.REJECTED)
+
+    # --- changes ----------------------------------------------------------------------------------------------------
+
+    def change(self, order: Order, terms: Terms) -> None:
+        """New terms for an order at the exchange; a trade may come first."""
+        self.floor.remove(order)
+        self.enter(order, Status.MODIFY_VALIDATION_PENDING)
+        carry_out = partial(self._carry_out_change, terms=terms)
+        self._after_step(order, partial(self.pass_through, status=Status.MODIFY_PENDING, then=carry_out))
+
+    def _carry_out_change(self, order: Order, terms: Terms) -> None:
+        """The exchange takes the new terms, unless the account has not the means."""
+        account, before = self._accounts[order.user_id], order.terms
+        self._name_at_exchange(order)
+        self.enter(order, Status.MODIFIED)
+        account.block(order, {})
+        order.terms = terms
+        if (lack := lack_of(account, order, self._listings)) is not None:
+            order.terms = before
+            order.status_message, order.status_message_raw = lack.message, lack.raw
+        last_price = self._listings.last_price(order.listing)
+        account.block(order, account.need_of(order, last_price))
+        order.limit = protection.limit_of(order.terms, order.listing, last_price)
+        if order.terms.validity is Validity.TTL:
+            self._with_ttl[order.order_id] = order
+        self.on_event(order, UPDATE)
+        self._wait_or_trade(order)
+
+    def cancel(self, order: Order) -> None:
+        self.floor.remove(order)
+        self.enter(order, Status.CANCEL_PENDING)
+        self._after_step(order, self._carry_out_cancel)
+
+    def _carry_out_cancel(self, order: Order) -> None:
+        mishap = self._mishaps.get(order.order_id)
+        if isinstance(mishap, FillOnCancel):
+            self._fill_at_its_price(order, mishap.quantity or order.pending_quantity)
+        if not order.status.is_final:
+            self.end(order, Status.CANCELLED)
+
+    def exit(self, order: Order) -> None:
+        """Close a cover order: its stop becomes a market order."""
+        self.floor.remove(order)
+        order.terms = replace(order.terms, order_type=OrderType.MARKET, market_protection=0.0)
+        order.limit, order.is_triggered = None, True
+        self._after_step(order, partial(self.pass_through, status=Status.MODIFIED, then=self._open))
+
+    def _end_by_mishap(self, order: Order, mishap: End) -> None:
+        if mishap.filled_quantity and not order.status.is_final:
+            self._fill_at_its_price(order, mishap.filled_quantity)
+        if order.status.is_final:
+            return
+        order.status_message = order.status_message_raw = mishap.message or None
+        self.end(order, mishap.status)
+
+    def _fill_at_its_price(self, order: Order, quantity: int) -> None:
+        self._name_at_exchange(order)
+        price = order.limit or self._listings.last_price(order.listing)
+        self._fill(order, [Fill(price, min(quantity, order.pending_quantity))])
+
+    # --- the market and the clock -----------------------------------------------------------------------------------
+
+    def market_moved(self, rows: NDArray[np.int64]) -> None:
+        """These instruments have traded: resting orders meet it."""
+        for order in self.floor.moved(rows):
+            if order.status is Status.TRIGGER_PENDING:
+                self._try_trigger(order)
+            elif order.status is Status.OPEN and order.limit is not None:
+                self._meet_market(order, order.limit)
+
+    def _try_trigger(self, order: Order) -> None:
+        last_price, _ = self.floor.last_trade(order.listing.row)
+        if matching.is_triggered(order.terms.transaction_type, last_price, order.terms.trigger_price):
+            self.floor.remove(order)
+            order.is_triggered = True
+            order.exchange_updated_at = self._clock.timestamp()
+            self._open(order)
+
+    def _meet_market(self, order: Order, limit: int) -> None:
+        row, side, wanted = order.listing.row, order.terms.transaction_type, order.pending_quantity
+        levels = self.floor.levels(row, side)
+        last_price, last_quantity = self.floor.last_trade(row)
+        self.floor.take(row, side, matching.sweep(side, levels, wanted, limit))
+        self._fill(
+            order, matching.rest(side, levels, wanted, limit, last_price=last_price, last_quantity=last_quantity)
+        )
+
+    def expire(self, now: float) -> None:
+        """End what lives for so many minutes only."""
+        for order in [o for o in self._with_ttl.values() if now >= o.placed_at + 60 * o.terms.validity_ttl]:
+            if order.status.may_change:
+                self.end(order, Status.CANCELLED)
