@@ -55,6 +55,8 @@ class Logins:
         self._rules = rules
         self._clock = clock
         self._system_clock = system_clock
+        # Whose signature a token has does not change, and each call asks: only true tokens get in, which are few.
+        self._owners: dict[tuple[str, str], Access] = {}
         self._pending: dict[str, DemoUser] = {}  # request_id of a login that still needs its code
         self._cookies: dict[str, DemoUser] = {}
         self._request_tokens: dict[str, tuple[DemoUser, DemoApp, float]] = {}
@@ -149,12 +151,15 @@ class Logins:
 
     def owner(self, api_key: str, access_token: str) -> Access | None:
         """The login that this pair was made for, whether it is live or not."""
+        if (known := self._owners.get((api_key, access_token))) is not None:
+            return known
         app = self.apps.get(api_key)
         if app is None:
             return None
         for user in self.users.values():
             if (logged_in_at := _login_time(user, app, access_token)) is not None:
-                return Access(user, app, access_token, logged_in_at)
+                found = self._owners[api_key, access_token] = Access(user, app, access_token, logged_in_at)
+                return found
         return None
 
     def live(self) -> list[Access]:

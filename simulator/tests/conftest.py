@@ -1,5 +1,6 @@
 """Simulators for tests: real ones, listening, with the market time of our choice."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
@@ -119,3 +120,12 @@ def trader(trading_simulator: RunningSimulator) -> Iterator[KiteConnect]:
     yield trading_simulator.logged_in()
     control.clear()
     control.close()
+
+
+@pytest.fixture
+def recordings() -> Path:
+    """The broker's recorded answers, where the machine has them."""
+    folder = os.environ.get("KITE_MOCKS_DIR", "")
+    if not folder:
+        pytest.skip("KITE_MOCKS_DIR does not name a folder with zerodha/kiteconnect-mocks")
+    return Path(folder)

@@ -54,3 +54,19 @@ def test_the_ticker_receives_every_mode(kite: KiteConnect, simulator: RunningSim
 def test_the_ticker_is_told_that_its_token_is_wrong(simulator: RunningSimulator) -> None:
     seen = watch(simulator, "wrong", INFY)
     assert "403" in seen["messages"][0]
+
+
+@pytest.mark.processes
+def test_the_ticker_is_told_of_its_users_orders(trading_simulator: RunningSimulator, trader: KiteConnect) -> None:
+    command = [sys.executable, "-m", "simulator.tests.kite_ticker_orders_client", trading_simulator.http_root]
+    finished = subprocess.run(
+        [*command, trading_simulator.websocket_root, "simkey1", trader.access_token],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+        cwd=settings.BASE_DIR,
+    )
+    told = json.loads(finished.stdout)
+    assert [(update["status"], update["tag"]) for update in told] == [("COMPLETE", "ticker")]
+    assert told[0]["filled_quantity"] == 10

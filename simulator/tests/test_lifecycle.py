@@ -1,5 +1,6 @@
 """An order's way: its states, what it trades and when it ends."""
 
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -113,6 +114,15 @@ def test_a_stop_waits_for_its_trigger(floor: TradingFloor, order_type: str, more
     floor.show(INFY, offers=[(1605.5, 100)], last=1605.0)
     assert (order.status, order.average_price) == (Status.COMPLETE, 1605.5)
     assert states(order)[-3:] == ["TRIGGER PENDING", "OPEN", "COMPLETE"]
+
+
+def test_the_price_of_a_stop_that_has_triggered_may_be_changed(floor: TradingFloor) -> None:
+    floor.show(INFY, **BOOK)
+    order = floor.order(INFY, "BUY", 10, order_type="SL", trigger_price=1605, price=1606)
+    floor.show(INFY, offers=[(1610, 100)], last=1608)
+    assert order.status is Status.OPEN
+    floor.modify(order, price=1610)
+    assert (states(order)[-1], order.average_price) == ("COMPLETE", 1610)
 
 
 def test_a_modification_passes_its_states_and_keeps_what_was_filled(floor: TradingFloor) -> None:
@@ -260,12 +270,15 @@ def test_an_order_after_hours_waits_for_the_session(still_market: Market, calend
     stays = floor.order(INFY, "BUY", 10, price=1500, product="CNC", variety="amo")
     floor.cancel(stays)
     assert stays.status is Status.CANCELLED
+    expiring = {"price": 400, "product": "NRML", "variety": "amo"}
+    gone = floor.order("NFO:NIFTY26D0126000CE", "BUY", 65, **expiring)
+    gone.terms = replace(gone.terms, tradingsymbol="NIFTY26N2526000CE")  # as of a contract that ends today
 
     next_day = Market(date(2026, 11, 26), calendar, seed=1)
     floor.clock.moment = CLOSED + 13.5 * 3600  # half past nine
     next_day.advance(floor.clock.moment)
     floor.desk.follow(next_day)
-    assert list(floor.account.orders) == [order.order_id]
+    assert (gone.status, list(floor.account.orders)) == (Status.REJECTED, [order.order_id])
     floor.system_clock.moment += 60
     floor.desk.tick()
     floor.schedule.run()

@@ -10,9 +10,6 @@ import requests
 from kiteconnect import KiteConnect
 
 from simulator.tests.schemas import violations
-from simulator.tests.test_schemas import recordings
-
-__all__ = ["recordings"]
 
 ROUTES = {
     "/orders": "orders",

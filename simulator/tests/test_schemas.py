@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -33,14 +32,6 @@ RECORDINGS = {
     "holdings.json": "holdings",
     "postback.json": "order_update",
 }
-
-
-@pytest.fixture
-def recordings() -> Path:
-    folder = os.environ.get("KITE_MOCKS_DIR", "")
-    if not folder:
-        pytest.skip("KITE_MOCKS_DIR does not name a folder with zerodha/kiteconnect-mocks")
-    return Path(folder)
 
 
 @pytest.mark.parametrize(("file", "schema"), RECORDINGS.items())

@@ -132,7 +132,8 @@ class Desk:
         terms = _changed(order, change)
         if terms.quantity <= order.filled_quantity:
             raise Refused.input("Invalid `quantity`.")
-        self._checks.refuse_terms(terms, order.listing, self.listings.last_price(order.listing))
+        checked = replace(terms, order_type=terms.order_type.once_triggered) if order.is_triggered else terms
+        self._checks.refuse_terms(checked, order.listing, self.listings.last_price(order.listing))
         self._checks.refuse_above_freeze(terms.quantity, order.listing)
         order.modifications += 1
         order.requested_at = self._clock.timestamp()

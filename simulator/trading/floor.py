@@ -59,7 +59,7 @@ class Floor:
         for key in [key for key in self._taken if key[0] in changed]:
             del self._taken[key]
         for row in sorted(changed & self._resting.keys()):
-            yield from list(self._resting[row].values())
+            yield from list(self._resting.get(row, {}).values())
 
     def follow(self, market: Market) -> None:
         """A new day: nothing rests."""

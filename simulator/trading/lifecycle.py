@@ -118,7 +118,7 @@ class Lifecycle:
         self.accepted.append(Accepted(order, arrived_at, sent))
         self.enter(order, Status.RECEIVED)
         if self._rules.funds_refused_at_once and (lack := lack_of(account, order, self._listings)) is not None:
-            self._reject(order, lack.message, lack.raw)
+            self.reject(order, lack.message, lack.raw)
             raise Refused(400, lack.error_type, lack.message)
         self._begin(order, mishap, arrived_at)
 
@@ -187,7 +187,7 @@ class Lifecycle:
     def _check_means(self, order: Order) -> None:
         account = self._accounts[order.user_id]
         if (lack := lack_of(account, order, self._listings)) is not None:
-            self._reject(order, lack.message, lack.raw)
+            self.reject(order, lack.message, lack.raw)
             return
         account.block(order, account.need_of(order, self._listings.last_price(order.listing)))
         is_amo = order.terms.variety is Variety.AMO
@@ -277,7 +277,7 @@ class Lifecycle:
             except Refused as refusal:
                 logger.info("the order after %s was refused: %s", order.order_id, refusal.message)
 
-    def _reject(self, order: Order, message: str, raw: str) -> None:
+    def reject(self, order: Order, message: str, raw: str) -> None:
         order.status_message, order.status_message_raw = message, raw
         self.end(order, Status.REJECTED)
 

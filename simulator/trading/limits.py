@@ -36,6 +36,9 @@ class OrderLimits:
         if in_minute > A_MINUTE:
             raise Refused.too_many(_USED_UP)
 
+    def orders_today(self, user_id: str) -> int:
+        return self._in_day.get(user_id, 0)
+
     def count_orders(self, user_id: str, orders: int = 1) -> None:
         """Orders of the day, of which each slice and each leg is one. Raises Refused."""
         in_day = self._in_day.get(user_id, 0) + orders

@@ -12,6 +12,7 @@ from simulator.trading.listings import Listings
 from simulator.trading.orders import AMO_STORED, Order, Status
 
 _LOOK_SECONDS = 1.0
+_EXPIRED = "The instrument has expired."
 
 
 class Sessions:
@@ -85,5 +86,8 @@ class Sessions:
         self._lifecycle.limits.new_day()
         self._closed.clear()
         self._squared_off.clear()
+        for order in [order for account in self._accounts.values() for order in account.live.values()]:
+            if self._listings.find(order.terms.exchange, order.terms.tradingsymbol) is None:
+                self._lifecycle.reject(order, _EXPIRED, f"RMS:{_EXPIRED}")
         for account in self._accounts.values():
             account.carry_over(yesterday, self._listings)

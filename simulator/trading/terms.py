@@ -61,6 +61,11 @@ class OrderType(StrEnum):
     def has_trigger(self) -> bool:
         return self in {OrderType.SL, OrderType.SL_M}
 
+    @property
+    def once_triggered(self) -> "OrderType":
+        """What a stop is from its trigger on."""
+        return {OrderType.SL: OrderType.LIMIT, OrderType.SL_M: OrderType.MARKET}.get(self, self)
+
 
 class Validity(StrEnum):
     DAY = "DAY"
