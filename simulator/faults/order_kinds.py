@@ -1,6 +1,7 @@
 """What can befall an order that the broker takes."""
 
 from enum import StrEnum
+from typing import Any
 
 from simulator.faults.call_kinds import LONGEST_SECONDS
 from simulator.faults.fields import Fields, choose
@@ -37,9 +38,12 @@ def read_mishap(kind: OrderKind, fields: Fields) -> Mishap:
         case OrderKind.LATE:
             return Hide(_seconds(fields, 8.0))
         case OrderKind.ALTER:
-            return _alter(fields)
+            if not (changes := _changes(fields)):
+                raise Refused.input("`alter` needs something to alter.")
+            return Alter(changes)
         case OrderKind.TWIN:
-            return Twin(fields.whole("copies", 1, least=1, most=100) or 1, _seconds(fields, 0.0))
+            copies = fields.whole("copies", 1, least=1, most=100) or 1
+            return Twin(copies, _seconds(fields, 0.0), _changes(fields))
         case OrderKind.REJECT:
             return _end(Status.REJECTED, fields, _NO_REASON)
         case OrderKind.CANCEL:
@@ -60,7 +64,8 @@ def _end(status: Status, fields: Fields, message: str) -> End:
     return End(status, _seconds(fields, 0.0), fields.text("message", message) or "", filled_quantity)
 
 
-def _alter(fields: Fields) -> Alter:
+def _changes(fields: Fields) -> dict[str, Any]:
+    """Terms of an order that shall be others than were asked for."""
     side, product = fields.text("transaction_type"), fields.text("product")
     changes = {
         "tradingsymbol": fields.text("tradingsymbol", longest=100),
@@ -69,7 +74,4 @@ def _alter(fields: Fields) -> Alter:
         "product": None if product is None else choose(Product, product, "product"),
         "price": fields.whole("price_paise", None, least=0, most=1_000_000_000),
     }
-    wanted = {name: value for name, value in changes.items() if value is not None}
-    if not wanted:
-        raise Refused.input("`alter` needs something to alter.")
-    return Alter(wanted)
+    return {name: value for name, value in changes.items() if value is not None}

@@ -150,6 +150,14 @@ def test_the_broker_books_it_twice(control: SimulatorControl, trader: KiteConnec
     assert [order.times for order in control.orders(tag="other")] == [1]
 
 
+def test_another_order_is_booked_under_our_tag(control: SimulatorControl, trader: KiteConnect) -> None:
+    control.add("twin", on="order", tradingsymbol="SBIN", transaction_type="SELL", quantity=3, times=1)
+    trader.place_order("regular", **FAR, tag="ours")
+    until(lambda: len(trader.orders()) == 2)
+    booked = [(order["tag"], order["tradingsymbol"], order["quantity"]) for order in trader.orders()]
+    assert booked == [("ours", "INFY", 10), ("ours", "SBIN", 3)]
+
+
 def test_the_exchange_rejects_what_was_accepted(control: SimulatorControl, trader: KiteConnect) -> None:
     control.add("reject", on="order", seconds=0.2, message="16283 : no such price", times=1)
     order_id = trader.place_order("regular", **FAR)

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,7 +112,7 @@ class Lifecycle:
         if isinstance(mishap, Refuse):
             raise Refused(mishap.status, mishap.error_type, mishap.message)
         if isinstance(mishap, Alter):
-            self._alter(order, mishap)
+            self._alter(order, mishap.changes)
         arrived_at = self._system_clock() if arrived_at is None else arrived_at
         account = self._accounts[order.user_id]
         account.orders[order.order_id] = account.live[order.order_id] = order
@@ -129,7 +130,7 @@ class Lifecycle:
             return
         if isinstance(mishap, Twin):
             for _ in range(mishap.copies):
-                self._later(mishap.seconds, partial(self._take_twin, order, arrived_at))
+                self._later(mishap.seconds, partial(self._take_twin, order, mishap, arrived_at))
         elif isinstance(mishap, End):
             self._later(mishap.seconds, partial(self._end_by_mishap, order, mishap))
         elif isinstance(mishap, Stick | FillOnCancel):
@@ -143,19 +144,24 @@ class Lifecycle:
         order.history = [replace(row, at=self._system_clock()) for row in order.history]
         self._validate(order)
 
-    def _alter(self, order: Order, mishap: Alter) -> None:
-        symbol = mishap.changes.get("tradingsymbol", order.terms.tradingsymbol)
+    def _alter(self, order: Order, changes: Mapping[str, Any]) -> None:
+        """Other terms than were asked for. Raises Refused where they name no instrument of that exchange."""
+        symbol = changes.get("tradingsymbol", order.terms.tradingsymbol)
         if (listing := self._listings.find(order.terms.exchange, symbol)) is None:
             raise Refused.input(f"There is no {symbol} to alter the order to.")
         order.listing = listing
-        order.terms = replace(order.terms, **mishap.changes)
+        order.terms = replace(order.terms, **changes)
         order.limit = protection.limit_of(order.terms, listing, self._listings.last_price(listing))
 
-    def _take_twin(self, order: Order, arrived_at: float) -> None:
+    def _take_twin(self, order: Order, mishap: Twin, arrived_at: float) -> None:
         if order.order_id not in self._accounts[order.user_id].orders:  # forgotten meanwhile
             return
         twin = self.making.order(order.user_id, order.api_key, order.asked, order.listing)
-        self.take(twin, arrived_at, sent=False)
+        try:
+            self._alter(twin, mishap.changes)
+            self.take(twin, arrived_at, sent=False)
+        except Refused as refusal:
+            logger.warning("a rule's twin of %s was refused: %s", order.order_id, refusal.message)
 
     # --- from state to state ----------------------------------------------------------------------------------------
 

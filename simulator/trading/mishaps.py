@@ -37,10 +37,11 @@ class Alter:
 
 @dataclass(frozen=True, slots=True)
 class Twin:
-    """The broker books it so many times more, each with an id of its own, so many seconds later."""
+    """The broker books it so many times more, with these other terms, each with an id of its own, so much later."""
 
     copies: int
     seconds: float
+    changes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
