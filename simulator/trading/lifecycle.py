@@ -328,10 +328,7 @@ class Lifecycle:
 
     def exit(self, order: Order) -> None:
         """Close a cover order: its stop becomes a market order."""
-        self.floor.remove(order)
-        order.terms = replace(order.terms, order_type=OrderType.MARKET, market_protection=0.0)
-        order.limit, order.is_triggered = None, True
-        self._after_step(order, partial(self.pass_through, status=Status.MODIFIED, then=self._open))
+        self.change(order, replace(order.terms, order_type=OrderType.MARKET, market_protection=0.0))
 
     def _end_by_mishap(self, order: Order, mishap: End) -> None:
         if mishap.filled_quantity and not order.status.is_final:
