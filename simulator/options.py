@@ -42,7 +42,8 @@ class DemoUser:
             ) from exc
         if not 0 <= self.cash <= _MOST_CASH:
             raise InvalidOptions(f"user {self.user_id}: cash must be 0 to {_MOST_CASH:.0f} rupees")
-        if not all(isinstance(shares, int) and 0 < shares <= _MOST_SHARES for shares in self.holdings.values()):
+        shares = self.holdings.values() if isinstance(self.holdings, Mapping) else [None]
+        if not all(isinstance(number, int) and 0 < number <= _MOST_SHARES for number in shares):
             raise InvalidOptions(f"user {self.user_id}: holdings are numbers of shares, like INFY = 100")
 
 

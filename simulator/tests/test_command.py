@@ -38,22 +38,29 @@ def test_options_come_from_settings(settings: Settings) -> None:
     settings.SIMULATOR_REDIRECT_URL = "http://127.0.0.1:9/back"
     assert options_from_settings().control_token == ""
     settings.SIMULATOR_CONTROL_TOKEN = "opens"
+    settings.SIMULATOR_ORDER_MS = 5
+    settings.SIMULATOR_POSTBACK_URL = "http://127.0.0.1:9/hook"
+    settings.SIMULATOR_FUNDS_REFUSED_AT_ONCE = True
     options = options_from_settings()
     assert options.control_token == "opens"
     assert (options.seed, options.port, options.rules.token_flush) == (7, 8123, False)
     assert options.apps[0].redirect_url == "http://127.0.0.1:9/back"
+    assert (options.order_ms, options.apps[0].postback_url) == (5, "http://127.0.0.1:9/hook")
+    assert options.rules.funds_refused_at_once
 
 
 def test_more_users_and_apps_come_from_a_file(tmp_path: Path, settings: Settings) -> None:
     path = tmp_path / "accounts.toml"
     path.write_text(
         '[[users]]\nuser_id = "CD5678"\npassword = "p"\ntotp_secret = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"\n'
+        "cash = 500.5\nholdings = { SBIN = 3 }\n"
         '[[apps]]\napi_key = "k2"\napi_secret = "s2"\nredirect_url = "http://127.0.0.1/"\nmarket_data = false\n',
         encoding="utf-8",
     )
     settings.SIMULATOR_ACCOUNTS_FILE = str(path)
     options = options_from_settings()
     assert [user.user_id for user in options.users] == ["AB1234", "CD5678"]
+    assert (options.users[1].cash, options.users[1].holdings) == (500.5, {"SBIN": 3})
     assert [app.market_data for app in options.apps] == [True, False]
 
 
@@ -70,6 +77,15 @@ def test_a_totp_secret_that_no_authenticator_takes_is_refused() -> None:
     with pytest.raises(InvalidOptions, match="AB9999"):
         DemoUser(user_id="AB9999", password="p", totp_secret="JBSWY3DP")
     assert DEMO_USER.user_id == "AB1234"
+
+
+@pytest.mark.parametrize("given", ["cash = -1", "cash = nan", "holdings = 5", "holdings = { SBIN = 0 }"])
+def test_an_account_begins_with_what_there_can_be(tmp_path: Path, given: str) -> None:
+    path = tmp_path / "accounts.toml"
+    user = f'user_id = "CD5678"\npassword = "p"\ntotp_secret = "{DEMO_USER.totp_secret}"'
+    path.write_text(f"[[users]]\n{user}\n{given}\n", encoding="utf-8")
+    with pytest.raises(InvalidOptions, match="CD5678"):
+        read_accounts(path)
 
 
 async def test_a_taken_port_is_said_with_what_to_do(options: SimulatorOptions) -> None:

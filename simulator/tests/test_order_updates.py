@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -71,7 +72,7 @@ async def updates(websocket: ClientWebSocketResponse, count: int) -> list[dict[s
         if message.type is WSMsgType.TEXT:
             told = json.loads(message.data)
             assert told["type"] == "order"
-            assert violations("order_update", told["data"]) == []
+            assert violations("feed_text", told) == []
             found.append(told["data"])
     return found
 
@@ -125,6 +126,17 @@ def test_the_bare_arrival_of_an_order_is_not_posted(
     kite.modify_order("regular", order_id, price=1501)
     kite.cancel_order("regular", order_id)
     assert [body["status"] for body in receiver.wait_for(2)] == ["UPDATE", "CANCELLED"]
+
+
+def test_a_postback_may_come_before_the_answer(kite: KiteConnect, receiver: Receiver, faults: SimulatorControl) -> None:
+    faults.add("delay", method="POST", path="/orders/{variety}", after_work=True, seconds=1, times=1)
+    answered: list[str] = []
+    placing = threading.Thread(target=lambda: answered.append(kite.place_order("regular", **NEAR)))
+    placing.start()
+    (body,) = receiver.wait_for(1)
+    assert answered == []
+    placing.join()
+    assert answered == [body["order_id"]]
 
 
 def test_what_was_answered_to_a_postback_is_known(

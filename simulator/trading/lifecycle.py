@@ -5,7 +5,6 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +22,8 @@ from simulator.trading.listings import Listings
 from simulator.trading.making import OrderMaker
 from simulator.trading.matching import Fill
 from simulator.trading.means import lack_of
-from simulator.trading.mishaps import Alter, End, FillOnCancel, Hide, Mishap, Nothing, Refuse, Stick, Twin
+from simulator.trading.misfortunes import Misfortunes
+from simulator.trading.mishaps import Mishap, Nothing
 from simulator.trading.orders import Order, Status, Trade
 from simulator.trading.terms import OrderType, Terms, Validity, Variety
 
@@ -71,6 +71,7 @@ class Lifecycle:
         self.accepted: list[Accepted] = []
         self.on_event: Callable[[Order, str], None] = lambda order, event: None
         self.mishap_of: Callable[[Order], Mishap] = lambda order: Nothing()
+        self._misfortunes = Misfortunes(self, accounts, listings, system_clock, later)
         self.floor = Floor(listings.market)
         self.limits = OrderLimits(system_clock)
         self._ids = Identifiers(system_clock)
@@ -83,7 +84,6 @@ class Lifecycle:
         self._system_clock = system_clock
         self._order_seconds = order_seconds
         self._later = later
-        self._mishaps: dict[str, Mishap] = {}
         self._with_ttl: dict[str, Order] = {}
 
     def forget(self) -> None:
@@ -93,7 +93,7 @@ class Lifecycle:
         self.accepted.clear()
         self.floor.follow(self._listings.market)
         self.limits.new_day()
-        self._mishaps.clear()
+        self._misfortunes.forget()
         self._with_ttl.clear()
 
     # --- taking it --------------------------------------------------------------------------------------------------
@@ -108,11 +108,7 @@ class Lifecycle:
 
         Without `arrived_at` it is the broker's own doing, at this moment.
         """
-        mishap = self.mishap_of(order) if sent else Nothing()
-        if isinstance(mishap, Refuse):
-            raise Refused(mishap.status, mishap.error_type, mishap.message)
-        if isinstance(mishap, Alter):
-            self._alter(order, mishap.changes)
+        mishap = self._misfortunes.before(order) if sent else Nothing()
         arrived_at = self._system_clock() if arrived_at is None else arrived_at
         account = self._accounts[order.user_id]
         account.orders[order.order_id] = account.live[order.order_id] = order
@@ -121,47 +117,8 @@ class Lifecycle:
         if self._rules.funds_refused_at_once and (lack := lack_of(account, order, self._listings)) is not None:
             self.reject(order, lack.message, lack.raw)
             raise Refused(400, lack.error_type, lack.message)
-        self._begin(order, mishap, arrived_at)
-
-    def _begin(self, order: Order, mishap: Mishap, arrived_at: float) -> None:
-        if isinstance(mishap, Hide):
-            order.is_hidden = True
-            self._later(mishap.seconds, partial(self._reveal, order))
-            return
-        if isinstance(mishap, Twin):
-            for _ in range(mishap.copies):
-                self._later(mishap.seconds, partial(self._take_twin, order, mishap, arrived_at))
-        elif isinstance(mishap, End):
-            self._later(mishap.seconds, partial(self._end_by_mishap, order, mishap))
-        elif isinstance(mishap, Stick | FillOnCancel):
-            self._mishaps[order.order_id] = mishap
-        self._after_step(order, self._validate)
-
-    def _reveal(self, order: Order) -> None:
-        if order.status.is_final:
-            return
-        order.is_hidden = False
-        order.history = [replace(row, at=self._system_clock()) for row in order.history]
-        self._validate(order)
-
-    def _alter(self, order: Order, changes: Mapping[str, Any]) -> None:
-        """Other terms than were asked for. Raises Refused where they name no instrument of that exchange."""
-        symbol = changes.get("tradingsymbol", order.terms.tradingsymbol)
-        if (listing := self._listings.find(order.terms.exchange, symbol)) is None:
-            raise Refused.input(f"There is no {symbol} to alter the order to.")
-        order.listing = listing
-        order.terms = replace(order.terms, **changes)
-        order.limit = protection.limit_of(order.terms, listing, self._listings.last_price(listing))
-
-    def _take_twin(self, order: Order, mishap: Twin, arrived_at: float) -> None:
-        if order.order_id not in self._accounts[order.user_id].orders:  # forgotten meanwhile
-            return
-        twin = self.making.order(order.user_id, order.api_key, order.asked, order.listing)
-        try:
-            self._alter(twin, mishap.changes)
-            self.take(twin, arrived_at, sent=False)
-        except Refused as refusal:
-            logger.warning("a rule's twin of %s was refused: %s", order.order_id, refusal.message)
+        if self._misfortunes.lets_begin(order, mishap, arrived_at):
+            self._after_step(order, self.validate)
 
     # --- from state to state ----------------------------------------------------------------------------------------
 
@@ -174,10 +131,9 @@ class Lifecycle:
     def pass_through(self, order: Order, status: Status, then: Callable[[Order], None]) -> None:
         """Enter a passing status and go on from it after a while, or at once where orders take no time."""
         self.enter(order, status)
-        mishap = self._mishaps.get(order.order_id)
-        if isinstance(mishap, Stick) and mishap.status is status:
-            del self._mishaps[order.order_id]
-            self._after_step(order, then, mishap.seconds)
+        stuck_seconds = self._misfortunes.stuck_seconds(order)
+        if stuck_seconds is not None:
+            self._after_step(order, then, stuck_seconds)
         elif self._order_seconds > 0:
             self._after_step(order, then)
         else:
@@ -187,7 +143,8 @@ class Lifecycle:
         if not order.status.is_final:  # something else may have ended it meanwhile
             then(order)
 
-    def _validate(self, order: Order) -> None:
+    def validate(self, order: Order) -> None:
+        """The broker begins to look at it."""
         self.pass_through(order, Status.VALIDATION_PENDING, self._check_means)
 
     def _check_means(self, order: Order) -> None:
@@ -271,7 +228,7 @@ class Lifecycle:
             order.exchange_updated_at = self._clock.timestamp()
         self.floor.remove(order)
         self._with_ttl.pop(order.order_id, None)
-        self._mishaps.pop(order.order_id, None)
+        self._misfortunes.are_over(order)
         account.live.pop(order.order_id, None)
         account.block(order, {})
         self.enter(order, status)
@@ -320,9 +277,8 @@ class Lifecycle:
         self._after_step(order, self._carry_out_cancel)
 
     def _carry_out_cancel(self, order: Order) -> None:
-        mishap = self._mishaps.get(order.order_id)
-        if isinstance(mishap, FillOnCancel):
-            self._fill_at_its_price(order, mishap.quantity or order.pending_quantity)
+        if (filled := self._misfortunes.filled_before_cancel(order)) > 0:
+            self.fill_at_its_price(order, filled)
         if not order.status.is_final:
             self.end(order, Status.CANCELLED)
 
@@ -330,15 +286,8 @@ class Lifecycle:
         """Close a cover order: its stop becomes a market order."""
         self.change(order, replace(order.terms, order_type=OrderType.MARKET, market_protection=0.0))
 
-    def _end_by_mishap(self, order: Order, mishap: End) -> None:
-        if mishap.filled_quantity and not order.status.is_final:
-            self._fill_at_its_price(order, mishap.filled_quantity)
-        if order.status.is_final:
-            return
-        order.status_message = order.status_message_raw = mishap.message or None
-        self.end(order, mishap.status)
-
-    def _fill_at_its_price(self, order: Order, quantity: int) -> None:
+    def fill_at_its_price(self, order: Order, quantity: int) -> None:
+        """So much trades at the order's limit, whatever the market shows."""
         self._name_at_exchange(order)
         price = order.limit or self._listings.last_price(order.listing)
         self._fill(order, [Fill(price, min(quantity, order.pending_quantity))])
