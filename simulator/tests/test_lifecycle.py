@@ -73,6 +73,13 @@ def test_a_trade_through_its_price_fills_a_waiting_order_by_its_size(floor: Trad
     assert (order.status, order.filled_quantity) == (Status.OPEN, 25)
 
 
+def test_one_trade_is_not_had_twice(floor: TradingFloor) -> None:
+    floor.show(INFY, **BOOK)
+    orders = [floor.order(INFY, "SELL", 20, price=1601) for _ in range(2)]
+    floor.show(INFY, bids=[(1600.5, 10)], offers=[(1602, 10)], last=1601.5, last_quantity=25)
+    assert [order.filled_quantity for order in orders] == [20, 5]
+
+
 def test_a_market_order_with_protection_is_a_limit_order_in_the_book(floor: TradingFloor) -> None:
     floor.show(INFY, offers=[(1600.1, 5), (1700, 100)], last=1600.0)
     order = floor.order(INFY, "BUY", 20, market_protection=2)

@@ -1,6 +1,7 @@
 """The official client and its orders."""
 
 import time
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +10,8 @@ import requests
 from kiteconnect import KiteConnect
 from kiteconnect import exceptions as kite_exceptions
 
-from simulator.tests.running import RunningSimulator
+from simulator.options import SimulatorOptions
+from simulator.tests.running import OPEN, RunningSimulator, SetClock, running
 
 SHARE: dict[str, Any] = {"exchange": "NSE", "tradingsymbol": "INFY", "product": "CNC", "quantity": 10}
 OPTION: dict[str, Any] = {"exchange": "NFO", "tradingsymbol": "NIFTY26D0126000CE", "product": "NRML", "quantity": 65}
@@ -132,3 +134,22 @@ def test_nonsense_is_refused_in_the_envelope(trader: KiteConnect, path: str, bod
     assert answer.status_code in {400, 404, 405}, answer.text
     if body != b"[1]":
         assert answer.json()["error_type"] in {"InputException", "GeneralException"}
+
+
+def test_the_next_morning_the_book_is_empty_and_the_shares_have_come(options: SimulatorOptions) -> None:
+    clock = SetClock(OPEN)
+    rules = replace(options.rules, token_flush=False)
+    with running(replace(options, rules=rules, order_ms=0, frame_ms=10), clock) as simulator:
+        kite = simulator.logged_in()
+        settled(kite, kite.place_order("regular", **SHARE, **BUY, **MARKET))
+        resting = kite.place_order("regular", **SHARE, **BUY, **FAR)
+        clock.moment += 24 * 3600
+        patience = time.monotonic() + 20
+        while kite.orders() and time.monotonic() < patience:
+            time.sleep(0.05)
+        assert (kite.orders(), kite.trades(), kite.positions()["net"]) == ([], [], [])
+        (infy,) = [h for h in kite.holdings() if h["tradingsymbol"] == "INFY"]
+        assert (infy["quantity"], infy["t1_quantity"]) == (100, 10)
+        with pytest.raises(kite_exceptions.GeneralException, match="Couldn't find"):
+            kite.order_history(resting)
+        assert settled(kite, kite.place_order("regular", **SHARE, **BUY, **MARKET))["status"] == "COMPLETE"

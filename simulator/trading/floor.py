@@ -22,6 +22,7 @@ class Floor:
         self.market = market
         self._resting: defaultdict[int, dict[str, Order]] = defaultdict(dict)
         self._taken: defaultdict[tuple[int, Side], dict[int, int]] = defaultdict(dict)
+        self._joined: dict[int, int] = {}  # units of the last trade that were ours
 
     def levels(self, row: int, side: Side) -> list[Level]:
         """What an order of that side finds, best first."""
@@ -37,9 +38,13 @@ class Floor:
             taken[fill.price] = taken.get(fill.price, 0) + fill.quantity
 
     def last_trade(self, row: int) -> tuple[int, int]:
-        """Price and quantity."""
+        """Its price, and how much of it no order of ours has had."""
         packet = self.market.packets[row]
-        return int(packet["last_price"]), int(packet["last_quantity"])
+        return int(packet["last_price"]), int(packet["last_quantity"]) - self._joined.get(row, 0)
+
+    def join_trade(self, row: int, fills: Sequence[Fill]) -> None:
+        """A waiting order was the other side of so much of the last trade."""
+        self._joined[row] = self._joined.get(row, 0) + sum(fill.quantity for fill in fills)
 
     def add(self, order: Order) -> None:
         self._resting[order.listing.row][order.order_id] = order
@@ -53,9 +58,11 @@ class Floor:
 
     def moved(self, rows: NDArray[np.int64]) -> Iterator[Order]:
         """The market has traded in these rows: their depth is fresh, and these orders meet it, the oldest first."""
-        if not self._resting and not self._taken:
+        if not self._resting and not self._taken and not self._joined:
             return
         changed = set(rows.tolist())
+        for row in self._joined.keys() & changed:
+            del self._joined[row]
         for key in [key for key in self._taken if key[0] in changed]:
             del self._taken[key]
         for row in sorted(changed & self._resting.keys()):
@@ -66,3 +73,4 @@ class Floor:
         self.market = market
         self._resting.clear()
         self._taken.clear()
+        self._joined.clear()

@@ -314,10 +314,13 @@ class Lifecycle:
         row, side, wanted = order.listing.row, order.terms.transaction_type, order.pending_quantity
         levels = self.floor.levels(row, side)
         last_price, last_quantity = self.floor.last_trade(row)
-        self.floor.take(row, side, matching.sweep(side, levels, wanted, limit))
-        self._fill(
-            order, matching.rest(side, levels, wanted, limit, last_price=last_price, last_quantity=last_quantity)
-        )
+        crossing = matching.sweep(side, levels, wanted, limit)
+        fills = matching.rest(side, levels, wanted, limit, last_price=last_price, last_quantity=last_quantity)
+        if crossing:
+            self.floor.take(row, side, crossing)
+        else:
+            self.floor.join_trade(row, fills)
+        self._fill(order, fills)
 
     def expire(self, now: float) -> None:
         """End what lives for so many minutes only."""
