@@ -162,7 +162,7 @@ class SimulatorControl:
     # --- the truth --------------------------------------------------------------------------------------------------
 
     def orders(self, **chosen: str) -> list[AcceptedOrder]:
-        """What the broker has taken, of `user_id` or with `tag` (all without), in the order of arrival."""
+        """What the broker has taken, of `user_id` or with `tag` (all without), in the order of taking."""
         return [AcceptedOrder(**order) for order in self._ask("GET", "/orders", params=chosen)]
 
     def reset_orders(self) -> None:

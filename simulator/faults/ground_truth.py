@@ -8,7 +8,7 @@ from simulator.trading.lifecycle import Accepted
 
 
 def accepted_orders(accepted: Iterable[Accepted]) -> list[dict[str, Any]]:
-    """One object an order, in the order of their arrival.
+    """One object an order, in the order in which they were taken.
 
     `times` is how many requests of this user have brought its tag, 1 for an order without; slices of one order and legs
     of one iceberg have one `root`. `sent` is false for what the broker or a rule has added. `parameters` are as they
