@@ -14,7 +14,7 @@ REQUESTS_PER_SECOND: Mapping[str, int] = MappingProxyType({"quote": 1, "historic
 class Rules:
     """Which of the broker's rules hold here. All of them by default: code that passes should pass at the broker too.
 
-    `session_checks`, `market_protection` and `funds_refused_at_once` are about orders.
+    `session_checks`, `market_protection`, `funds_refused_at_once` and `order_cool_down` are about orders.
     """
 
     rate_limits: bool = True
@@ -25,6 +25,8 @@ class Rules:
     # An order without the means for it is usually taken and then rejected; since 2026 users also report a refusal (400)
     # and the rejected order in the book.
     funds_refused_at_once: bool = False
+    # Users also report that one order too many in a second is followed by ten seconds of refusals.
+    order_cool_down: bool = False
     # Users report both for a second login on one day; "replaces" is the stricter of the two.
     second_login_replaces: bool = True
     # The broker does not promise to cut open sockets when their token ends; a service has to bear either.

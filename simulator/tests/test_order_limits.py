@@ -55,6 +55,23 @@ def test_four_hundred_in_a_minute() -> None:
     limits.count_request("AB1234")
 
 
+@pytest.mark.parametrize("cools_down", [False, True])
+def test_one_too_many_may_be_followed_by_ten_seconds_of_refusals(cools_down: bool) -> None:
+    clock = SetClock(60_000.0)
+    limits = OrderLimits(clock, cools_down=cools_down)
+    for _ in range(10):
+        limits.count_request("AB1234")
+    with pytest.raises(Refused, match="Too many requests"):
+        limits.count_request("AB1234")
+    limits.count_request("XY5678")
+    clock.moment += 9
+    if cools_down:
+        with pytest.raises(Refused, match="Too many requests"):
+            limits.count_request("AB1234")
+    clock.moment += 1
+    limits.count_request("AB1234")
+
+
 def test_five_thousand_in_a_day_of_which_each_leg_is_one() -> None:
     limits = OrderLimits(SetClock(OPEN))
     for _ in range(5_000):

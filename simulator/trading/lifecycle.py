@@ -73,7 +73,7 @@ class Lifecycle:
         self.mishap_of: Callable[[Order], Mishap] = lambda order: Nothing()
         self._misfortunes = Misfortunes(self, accounts, listings, system_clock, later)
         self.floor = Floor(listings.market)
-        self.limits = OrderLimits(system_clock)
+        self.limits = OrderLimits(system_clock, cools_down=rules.order_cool_down)
         self._ids = Identifiers(system_clock)
         self.making = OrderMaker(listings, self._ids, clock)
         self._accounts = accounts
