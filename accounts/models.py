@@ -290,6 +290,10 @@ class ApiKey(models.Model):
     def __str__(self) -> str:
         return f"{self.label} ({self.key_id})"
 
+    def is_usable_at(self, moment: datetime) -> bool:
+        """The rule of `usable_at`, for a key that is loaded (with its owner)."""
+        return self.revoked_at is None and self.expires_at > moment and self.owner.is_active
+
 
 class Grant(models.Model):
     """Lets one person or one key do one thing on an account that is not theirs."""

@@ -3,6 +3,7 @@
 A missing number is an en dash, never 0. Minus is U+2212, and every change carries its sign.
 """
 
+import math
 from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 
@@ -101,3 +102,21 @@ def short_date(day: date, *, today: date) -> str:
 def clock_time(at: datetime) -> str:
     """`10:42:07`, in India."""
     return at.astimezone(IST).strftime("%H:%M:%S")
+
+
+def moment(at: datetime, *, now: datetime) -> str:
+    """A time near `now` in India: `15:40` today, `06:00 Thu` within the week, `06:00, 24 Nov` beyond."""
+    local, day = at.astimezone(IST), now.astimezone(IST).date()
+    days = (local.date() - day).days
+    if days == 0:
+        return f"{local:%H:%M}"
+    return f"{local:%H:%M %a}" if abs(days) < 7 else f"{local:%H:%M}, {short_date(local.date(), today=day)}"
+
+
+def duration(seconds: float) -> str:
+    """`12 m`, `4 h 58 m`, `2 d 3 h`; a part of a minute counts as one."""
+    minutes = max(0, math.ceil(seconds / 60))
+    if minutes < 60:
+        return f"{minutes} m"
+    hours = minutes // 60
+    return f"{hours} h {minutes % 60} m" if hours < 24 else f"{hours // 24} d {hours % 24} h"

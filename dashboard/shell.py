@@ -7,8 +7,11 @@ from django.urls import NoReverseMatch, reverse
 
 # Name in a template → route. A route that this installation does not have is left out of the page.
 LINKS = {
+    "accounts_url": "dashboard:accounts",
+    "keys_url": "dashboard:keys",
     "docs_url": "docs",
     "admin_url": "admin:index",
+    "add_account_url": "admin:accounts_tradingaccount_add",
     "subscribe_url": "admin:streaming_subscription_add",
     "logout_url": "accounts:logout",
 }

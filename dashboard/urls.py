@@ -4,7 +4,7 @@ from datetime import date
 
 from django.urls import path, register_converter
 
-from dashboard import views
+from dashboard import account_views, views
 
 
 class IsoDate:
@@ -19,11 +19,26 @@ class IsoDate:
         return value.isoformat()
 
 
+class KiteUserId:
+    """`AB1234` in an address."""
+
+    regex = r"[A-Z0-9]{4,12}"
+
+    def to_python(self, value: str) -> str:
+        return value
+
+    def to_url(self, value: str) -> str:
+        return value
+
+
 register_converter(IsoDate, "iso_date")
+register_converter(KiteUserId, "kite_user_id")
 
 app_name = "dashboard"
 urlpatterns = [
     path("", views.home, name="home"),
     path("chain/<str:underlying>/<iso_date:expiry>/", views.chain, name="chain"),
+    path("accounts/", account_views.accounts, name="accounts"),
+    path("accounts/<kite_user_id:kite_user_id>/", account_views.account, name="account"),
     path("session/<str:exchange>/", views.session, name="session"),
 ]

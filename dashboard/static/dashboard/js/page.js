@@ -7,7 +7,7 @@ import { $, $$, put } from "./dom.js";
 import * as format from "./format.js";
 import { look, onChoice } from "./look.js";
 import { Session } from "./session.js";
-import { bindChoices, openDialog, startShell, swapTheme, typing } from "./shell.js";
+import { bindChoices, openDialog, pageCommands, startShell, swapTheme, typing } from "./shell.js";
 import { Ticks } from "./ticks.js";
 import { Freshness, TruthView } from "./truth.js";
 
@@ -15,15 +15,7 @@ const SPARK_SECONDS = 120;
 const VIEWS = ["trade", "greeks", "oi", "all"];
 
 const section = $("#chain");
-const numberOf = (text) => (text === undefined || text === "" ? null : Number(text));
-const clock = $("#clock");
-const session = new Session(clock.dataset.url, {
-  system_now: Number(clock.dataset.systemNow),
-  market_now: Number(clock.dataset.marketNow),
-  speed: Number(clock.dataset.speed),
-  opens_at: numberOf(clock.dataset.opensAt),
-  closes_at: numberOf(clock.dataset.closesAt),
-});
+const session = Session.ofClock($("#clock"));
 
 const live = section.dataset.expiry ? startChain() : null;
 startShell((query) => commands(query, live));
@@ -275,6 +267,6 @@ function commands(query, chain) {
       })),
     );
   }
-  const others = [...links, ...does.map((command) => ({ group: "Do", ...command }))];
+  const others = [...links, ...pageCommands(), ...does.map((command) => ({ group: "Do", ...command }))];
   return [...contracts, ...others.filter(({ group, title }) => `${group} ${title}`.toLowerCase().includes(query))];
 }

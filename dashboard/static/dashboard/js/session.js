@@ -7,6 +7,7 @@ import * as format from "./format.js";
 import { $, put } from "./dom.js";
 
 const REFRESH_MS = 300_000;
+const numberOf = (text) => (text === "" ? null : Number(text));
 
 export class Session {
   constructor(url, facts) {
@@ -16,6 +17,17 @@ export class Session {
     // The document left the server about when its first byte came in.
     const [navigation] = performance.getEntriesByType("navigation");
     this.take(facts, navigation?.responseStart || performance.now());
+  }
+
+  /** The session that the server wrote into the clock's attributes. */
+  static ofClock({ dataset }) {
+    return new Session(dataset.url, {
+      system_now: Number(dataset.systemNow),
+      market_now: Number(dataset.marketNow),
+      speed: Number(dataset.speed),
+      opens_at: numberOf(dataset.opensAt),
+      closes_at: numberOf(dataset.closesAt),
+    });
   }
 
   /** `at`: when the facts were true, on this page's monotonic clock (ms). */

@@ -67,6 +67,15 @@ function shortcuts(event) {
   } else if (event.key === "t") swapTheme();
 }
 
+/** The pages of the bar, as commands of the search. */
+export const pageCommands = () =>
+  $$(".nav a, .menu.account a").map((link) => ({
+    group: "Pages",
+    icon: "right",
+    title: link.textContent.trim(),
+    run: () => location.assign(link.href),
+  }));
+
 /* Search: `commands(query)` gives [{group, icon, title, hint, keys, run}]. */
 function startPalette(commands) {
   const [dialog, input, list] = [$("#palette"), $("#pq"), $("#plist")];
