@@ -4,7 +4,7 @@ from datetime import date
 
 from django.urls import path, register_converter
 
-from dashboard import account_views, views
+from dashboard import account_views, key_views, views
 
 
 class IsoDate:
@@ -19,10 +19,10 @@ class IsoDate:
         return value.isoformat()
 
 
-class KiteUserId:
-    """`AB1234` in an address."""
+class Word:
+    """Text of the form `regex` in an address, taken as it is."""
 
-    regex = r"[A-Z0-9]{4,12}"
+    regex: str
 
     def to_python(self, value: str) -> str:
         return value
@@ -31,8 +31,21 @@ class KiteUserId:
         return value
 
 
+class KiteUserId(Word):
+    """`AB1234`."""
+
+    regex = r"[A-Z0-9]{4,12}"
+
+
+class KeyId(Word):
+    """`k3x9q1ab`."""
+
+    regex = r"[a-z0-9]{8}"
+
+
 register_converter(IsoDate, "iso_date")
 register_converter(KiteUserId, "kite_user_id")
+register_converter(KeyId, "key_id")
 
 app_name = "dashboard"
 urlpatterns = [
@@ -40,5 +53,8 @@ urlpatterns = [
     path("chain/<str:underlying>/<iso_date:expiry>/", views.chain, name="chain"),
     path("accounts/", account_views.accounts, name="accounts"),
     path("accounts/<kite_user_id:kite_user_id>/", account_views.account, name="account"),
+    path("settings/keys/", key_views.keys, name="keys"),
+    path("settings/keys/<key_id:key_id>/replace/", key_views.replace, name="replace-key"),
+    path("settings/keys/<key_id:key_id>/revoke/", key_views.revoke, name="revoke-key"),
     path("session/<str:exchange>/", views.session, name="session"),
 ]

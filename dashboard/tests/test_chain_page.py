@@ -13,6 +13,7 @@ from playwright.async_api import Browser, expect
 from dashboard import formats
 from dashboard.tests.browser import Tab, chromium, tab
 from dashboard.tests.fakes import MARKET_TIME, FakeMarket, FakeSite, fake_site
+from dashboard.tests.page_checks import FAINT_TEXT, NAMELESS
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
@@ -77,13 +78,7 @@ SIDEWAYS = """() => {
 async def test_every_control_has_a_name(open_page: Open) -> None:
     async with open_page() as page:
         await page.until(LIVE)
-        nameless = await page.page.evaluate(
-            """() => [...document.querySelectorAll("button, a[href], input, select")]
-              .filter((control) => !(control.ariaLabel || control.title || control.textContent.trim()
-                || control.labels?.length || control.closest("[hidden]")))
-              .map((control) => control.outerHTML)"""
-        )
-        assert nameless == []
+        assert await page.page.evaluate(NAMELESS) == []
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -91,29 +86,6 @@ async def test_text_stands_out_from_its_ground(open_page: Open, theme: str) -> N
     async with open_page(color_scheme=theme) as page:
         await page.until(LIVE)
         assert await page.page.evaluate(FAINT_TEXT) == []
-
-
-FAINT_TEXT = """() => {
-  const parse = (text) => (text.match(/[\\d.]+/g) || [0, 0, 0, 0]).map(Number);
-  const linear = (v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
-  const luminance = ([r, g, b]) => 0.2126 * linear(r / 255) + 0.7152 * linear(g / 255) + 0.0722 * linear(b / 255);
-  const ground = (element) => {
-    for (let at = element; at; at = at.parentElement) {
-      const colour = parse(getComputedStyle(at).backgroundColor);
-      if (colour.length < 4 || colour[3] > 0.99) return colour;
-    }
-    return [255, 255, 255];
-  };
-  const faint = new Set();
-  for (const element of document.querySelectorAll("header *, main *, footer *")) {
-    const text = [...element.childNodes].filter((n) => n.nodeType === 3).map((n) => n.data.trim()).join("");
-    if (!text || !element.checkVisibility({ visibilityProperty: true })) continue;
-    if (element.closest(".sr, svg, option, select")) continue;
-    const pair = [parse(getComputedStyle(element).color), ground(element)].map(luminance).sort((a, b) => b - a);
-    if ((pair[0] + 0.05) / (pair[1] + 0.05) < 4.5) faint.add(`${element.className || element.id}: ${text}`);
-  }
-  return [...faint];
-}"""
 
 
 async def test_nothing_is_fetched_from_another_host_and_nothing_is_complained_about(
