@@ -23,6 +23,7 @@ from unfold.widgets import UnfoldAdminPasswordWidget
 from accounts import clock
 from accounts.account_states import record_state, set_state
 from accounts.actions import Action
+from accounts.admin_buttons import AccountButtons, KeyButtons
 from accounts.api_keys import create_api_key, replace_api_key, revoke_api_key
 from accounts.audit_admin import AuditEventAdmin as AuditEventAdmin  # the admin looks for it here
 from accounts.automated_login import WARNING, forget_login_secrets, record_choice
@@ -46,6 +47,11 @@ if TYPE_CHECKING:  # generic for the type checker only
 else:
     AnyModelForm = forms.ModelForm
 
+# Unfold's own small button, as its template has it.
+BUTTON_CLASSES = (
+    "font-medium inline-flex items-center rounded-default whitespace-nowrap cursor-pointer px-2.5 py-1.5 border "
+    "border-base-200 bg-white shadow-xs text-important dark:border-base-700 dark:bg-transparent"
+)
 TOKEN_COLOURS = {"logged in": "success", "expired": "warning", "logged out": "danger", "never logged in": "danger"}
 
 
@@ -144,7 +150,7 @@ class KiteAppAdmin(HoldsSecrets):
 
 
 @admin.register(TradingAccount)
-class TradingAccountAdmin(HoldsSecrets):
+class TradingAccountAdmin(AccountButtons, HoldsSecrets):
     form = TradingAccountForm
     list_display = [
         "label",
@@ -152,8 +158,7 @@ class TradingAccountAdmin(HoldsSecrets):
         "owner",
         "token_state",
         "state_badge",
-        "is_data",
-        "is_trading",
+        "roles",
         "priority",
         "log_in",
     ]
@@ -196,7 +201,14 @@ class TradingAccountAdmin(HoldsSecrets):
 
     @admin.display(description="Kite login")
     def log_in(self, account: TradingAccount) -> str:
-        return format_html('<a href="{}">Log in</a>', reverse("accounts:kite-login", args=[account.public_id]))
+        if account._state.adding:
+            return "–"
+        address = reverse("accounts:kite-login", args=[account.public_id])
+        return format_html('<a class="{}" href="{}">Log in</a>', BUTTON_CLASSES, address)
+
+    @badge("roles", dict.fromkeys(["trading", "data", "trading, data"], "info"))
+    def roles(self, account: TradingAccount) -> str:
+        return ", ".join(name for name, has in (("trading", account.is_trading), ("data", account.is_data)) if has)
 
     @admin.display(description="breakers")
     def shown_breakers(self, account: TradingAccount) -> str:
@@ -272,7 +284,7 @@ class ApiKeyForm(AnyModelForm):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
+class ApiKeyAdmin(KeyButtons, ModelAdmin):  # type: ignore[misc]
     form = ApiKeyForm
     list_display = ["label", "key_id", "owner", "state_badge", "shown_scopes", "expires_at", "last_used_at"]
     list_filter = ["owner"]
