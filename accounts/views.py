@@ -40,6 +40,7 @@ from accounts.token_refresh import log_in_now
 
 logger = logging.getLogger(__name__)
 
+RETURN_TO = "kite_login_return_to"
 MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
@@ -82,8 +83,9 @@ def log_in_by_link(request: HttpRequest, token: str) -> HttpResponseBase:
 @never_cache
 @page_view(Action.ADMIN)
 def start_kite_login(request: HttpRequest, public_id: UUID) -> HttpResponseBase:
-    """Send the person to the broker's own login page."""
+    """Send the person to the broker's own login page; afterwards to the page of ours that `next` names."""
     account = account_for(principal_of(request), Action.ADMIN, public_id)
+    request.session[RETURN_TO] = request.GET.get("next", "")[:200]
     return HttpResponseRedirect(login_page_address(account, state=start_state(request.session, account.public_id)))
 
 
@@ -107,7 +109,7 @@ def kite_callback(request: HttpRequest) -> HttpResponseBase:
         logger.warning("login of %s failed: %s", account, exc)
         record(Event.BROKER_LOGIN_FAILED, account=account.kite_user_id, reason=str(exc))
         return _message(request, f"{account} is not logged in: {exc}", HTTPStatus.BAD_GATEWAY)
-    return HttpResponseRedirect(resolve_url(settings.LOGIN_REDIRECT_URL))
+    return _go_on(request, request.session.pop(RETURN_TO, ""))
 
 
 @require_POST
@@ -122,7 +124,7 @@ def refresh_kite_login(request: HttpRequest, public_id: UUID) -> HttpResponseBas
         return _message(request, str(exc), HTTPStatus.CONFLICT)
     except (BrokerError, CredentialError, LoginFailed, SessionMismatch) as exc:
         return _message(request, f"{account} is not logged in: {exc}", HTTPStatus.BAD_GATEWAY)
-    return _back(request)
+    return _go_on(request, request.POST.get("next", ""))
 
 
 @require_POST
@@ -136,7 +138,7 @@ def end_kite_login(request: HttpRequest, public_id: UUID) -> HttpResponseBase:
     except BrokerError as exc:
         message = f"{account} is logged out here, but the broker did not confirm it: {exc}"
         return _message(request, message, HTTPStatus.BAD_GATEWAY)
-    return _back(request)
+    return _go_on(request, request.POST.get("next", ""))
 
 
 class IsKnown(BasePermission):
@@ -199,9 +201,8 @@ def _me(principal: Principal) -> dict[str, object]:
     }
 
 
-def _back(request: HttpRequest) -> HttpResponse:
-    """To the page that the form names, if it is one of ours."""
-    target = request.POST.get("next", "")
+def _go_on(request: HttpRequest, target: str) -> HttpResponse:
+    """To the page that was asked for, if it is one of ours."""
     is_ours = url_has_allowed_host_and_scheme(target, {request.get_host()}, require_https=request.is_secure())
     return HttpResponseRedirect(target if is_ours else resolve_url(settings.LOGIN_REDIRECT_URL))
 

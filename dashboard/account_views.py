@@ -72,7 +72,7 @@ def accounts(request: HttpRequest) -> HttpResponse:
 @never_cache
 @page_view(Action.READ)
 def account(request: HttpRequest, kite_user_id: str) -> HttpResponse:
-    """One account: its login, which secrets there are, who and what may use it, and how much room is left."""
+    """One account: its login and how much room is left; for who administers it, its secrets' ages and its users too."""
     principal = principal_of(request)
     found = TradingAccount.objects.select_related("owner", "app", "session").filter(kite_user_id=kite_user_id).first()
     if found is None:
@@ -89,8 +89,8 @@ def account(request: HttpRequest, kite_user_id: str) -> HttpResponse:
     context = frame("accounts") | {
         "row": row_of(found, health, may_administer=may_administer),
         "session_row": BrokerSession.objects.filter(account=found).first(),
-        "credentials": credentials_of(found),
-        "missing": missing_secrets(found),
+        "credentials": credentials_of(found) if may_administer else [],
+        "missing": missing_secrets(found) if may_administer else [],
         "grants": grants,
         "keys": [(key, key.is_usable_at(now)) for key in keys],
         "breakers": board.breakers_of(found, health.breakers),

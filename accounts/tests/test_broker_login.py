@@ -203,8 +203,8 @@ def test_the_command_takes_over_a_token_and_logs_out(
     assert "pasted" not in out
 
 
-def _state_of_new_login(client: Client, account: TradingAccount) -> str:
-    response = client.get(f"/accounts/kite/login/{account.public_id}/")
+def _state_of_new_login(client: Client, account: TradingAccount, **parameters: str) -> str:
+    response = client.get(f"/accounts/kite/login/{account.public_id}/", parameters)
     query = parse_qs(urlsplit(response["Location"]).query)
     assert query["api_key"] == ["appkey1"]
     return parse_qs(query["redirect_params"][0])["state"][0]
@@ -219,6 +219,19 @@ def test_a_persons_login_ends_in_a_session_and_its_state_works_once(
     assert (response.status_code, response["Location"]) == (302, "/")
     assert token_of_the_day(opted_in).text == "token-of-the-day"
     assert client.get("/accounts/kite/callback/", answer).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "target"),
+    [("/accounts/AB1234/", "/accounts/AB1234/"), ("https://evil.example/", "/"), ("//evil", "/")],
+)
+def test_a_login_returns_to_the_page_of_ours_that_it_was_started_from(
+    opted_in: TradingAccount, asha: User, client: Client, asked_for: str, target: str
+) -> None:
+    client.force_login(asha)
+    state = _state_of_new_login(client, opted_in, next=asked_for)
+    answer = {"state": state, "request_token": "req1", "status": "success"}
+    assert client.get("/accounts/kite/callback/", answer)["Location"] == target
 
 
 def test_a_state_of_another_browser_an_old_one_or_none_does_nothing(

@@ -241,3 +241,30 @@ def _set_password() -> None:
     asha.set_password("correct horse battery")
     asha.save()
     connections.close_all()
+
+
+async def test_the_admin_disables_an_account_after_a_second_press(browser: Browser, service: LiveServer) -> None:
+    await sync_to_async(_make_administrator)()
+    async with tab(browser, f"{service.url}/login/?next=/admin/accounts/tradingaccount/") as page:
+        await page.page.fill("input[name=username]", "root")
+        await page.page.fill("input[name=password]", "correct horse battery")
+        await page.page.click("form .btn.pri")
+        await page.page.wait_for_url("**/admin/accounts/tradingaccount/")
+        await page.page.click("text=more_horiz >> nth=0")
+        await page.page.click("a:visible:has-text('Disable')")
+        assert await sync_to_async(_disabled)() == 0
+        await page.page.click("#dialog button[type=submit]")
+        await expect(page.page.locator("body")).to_contain_text("is disabled.")
+        assert page.page.url.endswith("/admin/accounts/tradingaccount/")
+        assert await sync_to_async(_disabled)() == 1
+
+
+def _make_administrator() -> None:
+    User.objects.create_superuser("root", password="correct horse battery")
+    connections.close_all()
+
+
+def _disabled() -> int:
+    count = TradingAccount.objects.filter(state="disabled").count()
+    connections.close_all()
+    return count

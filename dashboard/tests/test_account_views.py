@@ -170,7 +170,7 @@ def test_one_account_tells_which_secrets_there_are_and_none_of_them(
         assert secret not in everything
 
 
-def test_grants_and_keys_of_others_are_for_those_who_administer(
+def test_grants_keys_and_kinds_of_secrets_are_for_those_who_administer(
     client: Client, asha: User, ravi: User, account: TradingAccount
 ) -> None:
     Grant.objects.create(user=ravi, account=account, action=Action.READ)
@@ -179,6 +179,7 @@ def test_grants_and_keys_of_others_are_for_those_who_administer(
     assert "Strategy one" in read(as_user(client, asha), "/accounts/AB1234/")
     html = read(as_user(client, ravi), "/accounts/AB1234/")
     assert "Strategy one" not in html
+    assert "Secrets stored" not in html
     assert "everything, as its owner" not in html
 
 
