@@ -114,7 +114,7 @@ def test_once_all_are_logged_in_the_page_says_what_else_is_missing(
 
     assert page.context["verdict"].title == "Logged in, but: No instruments are listed"
     assert page.context["rows"][0].login.text == "until 06:00 Thu"
-    assert page.context["day"].lines[0].title == "Open, closes in 4 h 58 m"
+    assert page.context["day"].lines[0].title.startswith("Open, closes in")
 
 
 def test_an_old_login_is_offered_a_new_one(client: Client, asha: User, app: KiteApp) -> None:
