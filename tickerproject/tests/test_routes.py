@@ -56,6 +56,12 @@ RIGHTS: Mapping[str, Mapping[str, Action | str]] = {
     "dashboard:home": {"get": STREAM},
     "dashboard:chain": {"get": STREAM},
     "dashboard:session": {"get": STREAM},
+    "dashboard:accounts": {"get": READ},
+    "dashboard:account": {"get": READ},
+    # one's own keys, that is; somebody else's are not found
+    "dashboard:keys": {"get": KNOWN, "post": KNOWN},
+    "dashboard:replace-key": {"post": KNOWN},
+    "dashboard:revoke-key": {"post": KNOWN},
 }
 # In place of a route's parameters; a route with a new one has to add it here. `public_id` is an account's.
 PARAMETERS: Mapping[str, object] = {
@@ -65,6 +71,8 @@ PARAMETERS: Mapping[str, object] = {
     "instrument_token": "1",
     "exchange": "NFO",
     "token": "x",
+    "kite_user_id": "AB1234",
+    "key_id": "nosuchid",
 }
 METHODS = ("get", "post", "put", "patch", "delete")
 FAR_AWAY = "10.9.9.9"  # this machine itself may see more
