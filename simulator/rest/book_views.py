@@ -1,11 +1,12 @@
 """The book as one reader is shown it: true, or less than that when a test wants it so."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiohttp import web
 
 from simulator.trading.account import Account
 from simulator.trading.orders import Row, Trade
+from simulator.trading.portfolio import Portfolio
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,20 @@ class BookView:
         if self.is_empty:
             return []
         return [t for t in account.trades if self.as_of is None or t.recorded_at <= self.as_of][self.without :]
+
+    def portfolio(self, account: Account) -> Portfolio:
+        """Positions and holdings: none, or without what has been traded since. A conversion has no time."""
+        if self.is_empty:
+            return Portfolio()
+        if self.as_of is None:
+            return account.portfolio
+        positions = {key: replace(position) for key, position in account.portfolio.positions.items()}
+        for trade in account.trades:
+            terms = trade.order.terms
+            position = positions.get((terms.exchange, terms.tradingsymbol, terms.product))
+            if trade.recorded_at > self.as_of and position is not None:
+                position.untrade(terms.transaction_type, trade.quantity, trade.quantity * trade.price)
+        return Portfolio(positions, account.portfolio.holdings)
 
 
 VIEW = web.RequestKey("book_view", BookView)

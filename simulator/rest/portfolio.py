@@ -12,9 +12,7 @@ from simulator.trading.terms import ASKABLE_PRODUCTS, MOST_UNITS, Product, Side
 async def positions(request: web.Request) -> web.Response:
     """`GET /portfolio/positions`: `net`, carried and today's, and `day`, today's trades alone."""
     access, desk = access_of(request), request.app[BROKER].desk
-    if view_of(request).is_empty:
-        return success(request, {"net": [], "day": []})
-    portfolio = desk.account_of(access).portfolio
+    portfolio = view_of(request).portfolio(desk.account_of(access))
     return success(request, portfolio.rows(desk.listings.last_price, desk.listings.close_price))
 
 
@@ -59,9 +57,7 @@ def _quantity(text: str) -> int:
 async def holdings(request: web.Request) -> web.Response:
     """`GET /portfolio/holdings`."""
     access, broker = access_of(request), request.app[BROKER]
-    if view_of(request).is_empty:
-        return success(request, [])
-    listings, portfolio = broker.desk.listings, broker.desk.account_of(access).portfolio
+    listings, portfolio = broker.desk.listings, view_of(request).portfolio(broker.desk.account_of(access))
     day = f"{broker.market.day:%Y-%m-%d}"
     return success(request, list(portfolio.holding_rows(listings.last_price, listings.close_price, day)))
 

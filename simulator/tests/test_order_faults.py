@@ -13,6 +13,7 @@ from simulator.control import ControlRefused, SimulatorControl
 from simulator.rest.book_views import BookView
 from simulator.tests.running import RunningSimulator
 from simulator.tests.trading import TradingFloor
+from simulator.trading.terms import Product
 
 LIMIT: dict[str, Any] = {
     "exchange": "NSE", "tradingsymbol": "INFY", "transaction_type": "BUY", "product": "CNC", "quantity": 10,
@@ -126,6 +127,20 @@ def test_a_stale_book_shows_an_order_as_it_was(floor: TradingFloor) -> None:
     now = floor.system_clock.moment
     seen = [BookView(as_of=now - ago).book(floor.account) for ago in (11, 5, 0)]
     assert [[row.data["status"] for row in rows] for rows in seen] == [[], ["OPEN"], ["CANCELLED"]]
+
+
+def test_stale_positions_lack_what_was_traded_since(floor: TradingFloor) -> None:
+    floor.show("NSE:INFY", bids=[(1600, 10)], offers=[(1600, 50)], last=1600)
+    floor.order("NSE:INFY", "BUY", 20, price=1600)
+    floor.system_clock.moment += 10
+    floor.order("NSE:INFY", "BUY", 30, price=1600)
+    floor.order("NSE:INFY", "SELL", 10, price=1600)
+    now = floor.system_clock.moment
+    listing = floor.desk.listings.find("NSE", "INFY")
+    assert listing is not None
+    seen = [BookView(as_of=now - ago).portfolio(floor.account) for ago in (11, 5, 0)]
+    assert [portfolio.quantity_of(listing, Product.MIS) for portfolio in seen] == [0, 20, 40]
+    assert floor.account.portfolio.quantity_of(listing, Product.MIS) == 40
 
 
 def test_the_broker_books_other_terms_under_our_tag(control: SimulatorControl, trader: KiteConnect) -> None:

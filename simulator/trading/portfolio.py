@@ -79,6 +79,12 @@ class Position:
             self.day_sell_quantity += quantity
             self.day_sell_value += value
 
+    def untrade(self, side: Side, quantity: int, value: int) -> None:
+        """Take a trade of today back, unless it has been converted away."""
+        traded = self.day_buy_quantity if side is Side.BUY else self.day_sell_quantity
+        if traded >= quantity:
+            self.trade(side, -quantity, -value)
+
     def of_today(self) -> "Position":
         """Today's trades alone."""
         return Position(
