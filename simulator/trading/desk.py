@@ -161,8 +161,8 @@ class Desk:
         return order_id
 
     def _find(self, access: Access, variety: Variety, order_id: str) -> Order:
-        order = self.account_of(access).orders.get(order_id)
-        if order is None or order.is_hidden or order.terms.variety is not variety:
+        order = self.find(access, order_id)
+        if order.terms.variety is not variety:
             raise _no_such_order()
         return order
 
