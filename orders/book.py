@@ -12,7 +12,7 @@ from accounts.breaker import BreakerState, Group, breaker_name, states
 from accounts.broker import orders_client
 from accounts.models import TradingAccount
 from orders import ledger
-from orders.broker_orders import Unreadable, our_tag, record_broker_update
+from orders.broker_orders import Unreadable, is_part, our_tag, record_broker_update
 from orders.models import OrderBook, OrderTask
 from orders.states import PLACING, Operation, Status
 
@@ -98,7 +98,7 @@ def _adopt_late_arrivals(account: TradingAccount, rows: Iterable[Row]) -> None:
     """Orders of tasks that were given up, and orders with a tag of ours that no task has."""
     by_tag: dict[str, list[Row]] = {}
     for row in rows:
-        if (tag := our_tag(row)) and not row.get("parent_order_id"):
+        if (tag := our_tag(row)) and not is_part(row):
             by_tag.setdefault(tag, []).append(row)
     tasks = {task.tag: task for task in OrderTask.objects.filter(account=account, tag__in=by_tag)}
     for tag, roots in by_tag.items():

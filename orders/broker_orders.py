@@ -34,6 +34,18 @@ def our_tag(row: Mapping[str, Any]) -> str:
     return ""
 
 
+def is_part(row: Mapping[str, Any]) -> bool:
+    """Whether the order came of another one: a leg of a cover order, or a slice of one that was too large.
+
+    A slice names the first of them in a tag of the broker's, and nowhere else.
+    """
+    if row.get("parent_order_id"):
+        return True
+    tags = row.get("tags")
+    of = [tag.removeprefix("autoslice:") for tag in tags or () if isinstance(tag, str) and tag.startswith("autoslice:")]
+    return bool(of) and str(row.get("order_id")) not in of
+
+
 def record_broker_update(account: TradingAccount, row: Mapping[str, Any], *, source: str) -> BrokerOrder:
     """Take over one order as the broker shows it, and give back what is known of it now.
 

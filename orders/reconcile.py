@@ -17,7 +17,7 @@ from accounts.exceptions import BrokerError, CredentialError
 from accounts.models import TradingAccount
 from orders import ledger
 from orders.book import ACTOR, Book, Row, complete, read_book
-from orders.broker_orders import our_tag
+from orders.broker_orders import is_part, our_tag
 from orders.comparison import differences
 from orders.models import OrderTask, TradingState
 from orders.states import PLACING, TERMINAL, Operation, Status
@@ -207,7 +207,7 @@ def _later_order(book: Book, task: OrderTask) -> str | None:
 
 def _roots(rows: Iterable[Row], tag: str) -> list[Row]:
     """Orders with the tag; those that another one is the parent of are its parts."""
-    return [row for row in rows if our_tag(row) == tag and not row.get("parent_order_id")]
+    return [row for row in rows if our_tag(row) == tag and not is_part(row)]
 
 
 def _row_of(book: Book, order_id: str) -> Row | None:

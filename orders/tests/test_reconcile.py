@@ -258,6 +258,16 @@ def test_parts_of_an_order_are_not_taken_for_a_second_one(
     assert TradingState.objects.get(account=account).state == "active"
 
 
+def test_f27_slices_of_an_order_that_was_too_large_are_one_order(
+    unknown: OrderTask, account: TradingAccount, broker: ScriptedBroker
+) -> None:
+    first = "2511000000000009"
+    tags = [unknown.tag, "autoslice", f"autoslice:{first}"]
+    books(broker, *(row(unknown, order_id=f"25110000000000{number}", tags=tags) for number in ("09", "10", "11")))
+    assert look(account).broker_order_id == first
+    assert TradingState.objects.get(account=account).state == "active"
+
+
 def change(
     submit: Submit, account: TradingAccount, broker: ScriptedBroker, operation: Operation, **fields: Any
 ) -> OrderTask:
