@@ -42,6 +42,7 @@ class Kind(models.TextChoices):
     ACCOUNT_CHANGED = "account.changed", "account changed"
     ACCOUNT_ENABLED = "account.enabled", "account enabled"
     ACCOUNT_DISABLED = "account.disabled", "account disabled"
+    TRADING_STATE = "trading.state", "trading stopped or resumed"
     ADMIN_CHANGED = "admin.changed", "added or changed in the admin"
     ADMIN_DELETED = "admin.deleted", "deleted in the admin"
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import connection
 from django.db.models import F
 from django.db.models.functions import Now
 
@@ -19,6 +19,7 @@ from orders import ledger
 from orders.book import ACTOR, Book, Row, complete, read_book
 from orders.broker_orders import is_part, our_tag
 from orders.comparison import differences
+from orders.halts import Scope, set_state
 from orders.models import OrderTask, TradingState
 from orders.states import PLACING, TERMINAL, Operation, Status
 
@@ -181,13 +182,9 @@ def _look_again(task: OrderTask) -> bool:
 def _trip(account: TradingAccount, why: str) -> None:
     """Let the account send nothing but exits until a person says otherwise."""
     logger.critical("%s: %s; only exits go out from now on", account.kite_user_id, why)
-    with transaction.atomic():
-        ledger.ensure_state(account)
-        state = TradingState.objects.select_for_update().get(account=account, strategy="")
-        if state.state == TradingState.State.ACTIVE:
-            state.state, state.reason, state.set_by = TradingState.State.REDUCING, why[:300], ACTOR
-            state.set_at, state.epoch = Now(), F("epoch") + 1
-            state.save()
+    if TradingState.objects.filter(account=account, strategy="").exclude(state=TradingState.State.ACTIVE).exists():
+        return
+    set_state(Scope(account), TradingState.State.REDUCING, actor=ACTOR, reason=why)
 
 
 def _later_order(book: Book, task: OrderTask) -> str | None:
