@@ -52,5 +52,5 @@ def _batch(instruments: Instruments, frames: list[bytes]) -> bytes:
         raise RuntimeError(f"{len(applied.slots)} rows changed, not {TICKS}: {applied.counts}")
     stamp = Stamp("simulated", "live", 1, 1, MARKET_TIME)
     encoder = PartEncoder(table, PricingSettings(PricingTerms(rate=RATE)))
-    lines = encoder.encode_flush(applied.slots, (), Moment(MARKET_TIME, 1.0), stamp).values()
-    return b"\n".join(line.data for line in lines)
+    lines = encoder.encode_flush(instruments.parts_of(applied.slots), (), Moment(MARKET_TIME, 1.0), stamp).values()
+    return b"".join(line.data for line in lines)

@@ -13,7 +13,6 @@ from operator import itemgetter
 from typing import Any, Final, cast
 
 import numpy as np
-import orjson
 import redis
 from django.conf import settings
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from market.exceptions import PricesUnavailable
+from market.lines import decode, split
 from market.names import RedisNames, analytics_part
 
 logger = logging.getLogger(__name__)
@@ -85,10 +85,10 @@ def parse(blob: bytes) -> Snapshot:
     Raises
     ------
     ValueError
-        If these are not such lines.
+        If these are not such lines (`BadLine` is one).
     """
     try:
-        lines = [line for line in map(orjson.loads, blob.split(b"\n")) if line.get("kind", ROWS[1]) in ROWS]
+        lines = [line for line in map(decode, split(blob)) if line.get("kind", ROWS[1]) in ROWS]
         newest = lines[-1]
         return Snapshot(
             columns=_merged(lines),
@@ -190,8 +190,8 @@ def _line(part: str, blob: bytes | None) -> Row | None:
     if blob is None:
         return None
     try:
-        line = orjson.loads(blob.rpartition(b"\n")[2])
+        *_, line = map(decode, split(blob))
     except ValueError as exc:
         logger.warning("The last analytics of %s cannot be read: %s", part, exc)
         return None
-    return line if isinstance(line, dict) and isinstance(line.get("analytics"), dict) else None
+    return line if isinstance(line.get("analytics"), dict) else None

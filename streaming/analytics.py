@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from market.chain_analytics import analytics_of, chain_of
+from market.lines import encode
 from market.names import analytics_part
 from market.pricing_rules import GreeksReason
 from streaming.contracts import Part
@@ -74,7 +74,7 @@ class ChainAnalyser:
             self.latest[part.name] = Analysed(part, analytics, moment.market_time)
             name = analytics_part(part.name)
             line = {"part": name, "underlying": part.underlying, "expiry": part.expiry, "kind": KIND}
-            lines[name] = Line(orjson.dumps(head | line | {"analytics": analytics}), is_whole=True)
+            lines[name] = Line(encode(head | line | {"analytics": analytics}), is_whole=True)
         return lines
 
     def _analyse(self, due: list[Part], moment: Moment) -> Iterable[dict[str, Any]]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Protocol, Self
+from urllib.parse import parse_qs
 
 import orjson
 
@@ -121,6 +122,14 @@ class Ack:
     """The client has taken this frame, and all before it."""
 
     frame: int
+
+
+def wants_binary(query: bytes) -> bool:
+    """Whether a connection's query string asks for lines as bytes (`form=binary`). Raises BadMessage."""
+    forms = parse_qs(query.decode("ascii", "replace")).get("form", ["json"])
+    if len(forms) != 1 or forms[0] not in ("json", "binary"):
+        raise BadMessage("bad_message", "`form` must be json or binary.")
+    return forms[0] == "binary"
 
 
 def as_text(event: Mapping[str, Any], largest: int) -> str:

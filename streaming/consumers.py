@@ -34,6 +34,7 @@ from streaming.client_messages import (
     error_frame,
     read_client_message,
     status_frame,
+    wants_binary,
 )
 from streaming.exceptions import ConnectionLost
 from streaming.hub import Client, FeedState, Hub, hub
@@ -117,6 +118,12 @@ class TicksConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no typ
         offered = self.scope.get("subprotocols", ())
         await self.send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL if SUBPROTOCOL in offered else None})
         try:
+            binary = wants_binary(self.scope.get("query_string", b""))
+        except BadMessage as exc:
+            await self._send_text(error_frame(None, exc.code, str(exc)))
+            await self._close(BAD_FRAMES)
+            return
+        try:
             principal = self._principal = await self.identify()
         except Refused as exc:
             await self._refuse(exc)
@@ -136,7 +143,7 @@ class TicksConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no typ
             await self._close(OVER_LIMIT)
             return
         self._budget = FrameBudget(self.limits.frames_per_second, time.monotonic)
-        self._hub, self._client = feed, Client(principal.name, Outbox(self.pacing))
+        self._hub, self._client = feed, Client(principal.name, Outbox(self.pacing, binary=binary))
         feed.join(self._client)
         self._sender = asyncio.create_task(self._run_sender(feed, self._client), name="ticks sender")
 
@@ -257,7 +264,7 @@ class TicksConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no typ
         skipped = outbox.skipped
         frame = outbox.frame_of(kind, lines, time.monotonic())
         if frame is not None:
-            await self._send_text(frame)
+            await self._send(frame)
             metrics.CLIENT_FRAMES.inc()
             metrics.CLIENT_SKIPPED.inc(skipped)
         return True
@@ -269,9 +276,13 @@ class TicksConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no typ
         client.feed_state = state
 
     async def _send_text(self, text: str) -> None:
+        await self._send(text)
+
+    async def _send(self, frame: str | bytes) -> None:
         if not self._closed:
             async with asyncio.timeout(self.limits.send_timeout):
-                await self.base_send({"type": "websocket.send", "text": text})
+                form = "text" if isinstance(frame, str) else "bytes"
+                await self.base_send({"type": "websocket.send", form: frame})
 
     # --- the end ----------------------------------------------------------------------------------------------------
 

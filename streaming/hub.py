@@ -1,4 +1,4 @@
-"""Ticks from Redis to the WebSocket clients of one web process: one subscription, local fan-out, the same text for all.
+"""Ticks from Redis to the WebSocket clients of one web process: one subscription, local fan-out, the same bytes to all.
 
 The hub never waits for a socket: it puts lines into outboxes and wakes their senders. What a sender needs in whole (a
 new client, or one that was too slow) is read from Redis once for all who need it.
@@ -20,12 +20,13 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from market.lines import BadLine
 from market.names import RedisNames
 from streaming import metrics
 from streaming.cancellation import raise_if_cancelled
 from streaming.control import PARTS_CHANGED, read_message
 from streaming.exceptions import ConnectionLost
-from streaming.outbox import Line, Outbox, read_blob, read_line
+from streaming.outbox import Line, Outbox, read_blob, read_lines
 
 logger = logging.getLogger(__name__)
 
@@ -225,6 +226,8 @@ class Hub:
             if message["type"] == "message":
                 try:
                     self._on_message(str(message["channel"], "ascii"), message["data"])
+                except BadLine as exc:  # as an older or newer stream process writes them
+                    logger.warning("a message on %s is not understood: %s", message["channel"], exc)
                 except Exception:  # one message must not end the feed of every client
                     logger.exception("a message on %s could not be relayed", message["channel"])
 
@@ -236,10 +239,9 @@ class Hub:
 
     def _fan_out(self, data: bytes) -> None:
         metrics.HUB_MESSAGES.inc()
-        for encoded in data.split(b"\n"):
-            line = read_line(encoded)
+        for line in read_lines(data):
             # An older epoch is a stream process that does not know yet that another one took over.
-            if line is None or line.version <= self._newest.get(line.part, (0, 0)):
+            if line.version <= self._newest.get(line.part, (0, 0)):
                 continue
             self._newest[line.part] = line.version
             for client in self._followers.get(line.part, ()):

@@ -5,43 +5,56 @@ part waits as it is, after a second one the part's newest blob will be sent inst
 number of parts, and a slow client sees fewer, newer values, with a count of what it did not see.
 """
 
-import re
+import struct
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
+from typing import Final
 
-# The head of a part line, as `snapshots` writes it: the names before these hold no quotes that are not theirs.
-_HEAD = re.compile(rb'"part":"([^"]+)".{1,400}?"epoch":(\d+),"seq":(\d+)')
+from market.lines import BadLine, as_json, name_of, split
+
+FRAME: Final = struct.Struct("<BB2xII4x")
+"""What stands before the lines of a binary frame: version, kind, its number, updates skipped."""
+FRAME_VERSION: Final = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Line:
-    """One part's encoded line, and its place in the part's history. `text` is JSON, decoded once for all clients."""
+    """One part's line as it came, and its place in the part's history."""
 
     part: str
     version: tuple[int, int]  # (epoch, seq)
-    text: str
+    data: bytes
     before: tuple["Line", ...] = ()
     """Of the last line of a blob: those that stand before it, the first one whole."""
 
-    def since(self, version: tuple[int, int]) -> list[str]:
-        """The texts, in order, that are new to a reader who has all up to `version`."""
-        return [line.text for line in (*self.before, self) if line.version > version]
+    @cached_property
+    def text(self) -> str:
+        """The line as JSON: made once for all clients, when the first one wants it."""
+        return as_json(self.data).decode()
+
+    def since(self, version: tuple[int, int]) -> list["Line"]:
+        """The lines, in order, that are new to a reader who has all up to `version`."""
+        return [line for line in (*self.before, self) if line.version > version]
 
 
-def read_line(data: bytes) -> Line | None:
-    """The line in `data`, or None if it does not begin like one; its columns are not looked at."""
-    head = _HEAD.search(data, 0, 1024)
-    if head is None:
-        return None
-    part, epoch, seq = head.groups()
-    return Line(part.decode(), (int(epoch), int(seq)), data.decode())
+def read_lines(data: bytes) -> list[Line]:
+    """The lines of a message. Raises BadLine; their columns are not looked at."""
+    lines = []
+    for line in split(data):
+        part, epoch, seq = name_of(line)
+        lines.append(Line(part, (epoch, seq), line))
+    return lines
 
 
 def read_blob(data: bytes) -> Line | None:
-    """A part's blob as its last line, with the keyframe and the changes before it."""
-    lines = [line for encoded in data.split(b"\n") if (line := read_line(encoded)) is not None]
+    """A part's blob as its last line, with the keyframe and the changes before it; None if it is not one."""
+    try:
+        lines = read_lines(data)
+    except BadLine:
+        return None
     return replace(lines[-1], before=tuple(lines[:-1])) if lines else None
 
 
@@ -63,11 +76,12 @@ class Pacing:
 class Outbox:
     """Filled by the hub, emptied by the client's sender. Times are monotonic seconds, handed in."""
 
-    def __init__(self, pacing: Pacing = Pacing()) -> None:
+    def __init__(self, pacing: Pacing = Pacing(), *, binary: bool = False) -> None:
         self.parts: set[str] = set()
         self.skipped = 0
         self.frame = 0
         self._pacing = pacing
+        self._binary = binary
         self._new: set[str] = set()  # subscribed, and not sent yet: these get a snapshot
         self._waiting: dict[str, Line | None] = {}  # None: the newest blob is to be sent
         self._sent: dict[str, tuple[int, int]] = {}
@@ -86,7 +100,7 @@ class Outbox:
 
     @property
     def pending_bytes(self) -> int:
-        return sum(len(line.text) for line in self._waiting.values() if line is not None)
+        return sum(len(line.data) for line in self._waiting.values() if line is not None)
 
     def follow(self, parts: Iterable[str]) -> None:
         """Make these the client's parts. Each one that is new is sent whole first."""
@@ -131,15 +145,15 @@ class Outbox:
         lines = [line for line in waiting.values() if line is not None]
         return FrameKind.UPDATE, lines, [part for part, line in waiting.items() if line is None]
 
-    def frame_of(self, kind: FrameKind, lines: Iterable[Line], now: float) -> str | None:
-        """The text of the next frame, counted as sent at `now`; None if the client has all of it already.
+    def frame_of(self, kind: FrameKind, lines: Iterable[Line], now: float) -> str | bytes | None:
+        """The next frame, counted as sent at `now`; None if the client has all of it already.
 
         Of a blob only what the client has not yet: its lines never go back, and a slow client is not sent more.
         """
-        fresh: list[str] = []
+        fresh: list[Line] = []
         for line in lines:
-            if line.part in self.parts and (texts := line.since(self._sent.get(line.part, (-1, -1)))):
-                fresh += texts
+            if line.part in self.parts and (new := line.since(self._sent.get(line.part, (-1, -1)))):
+                fresh += new
                 self._sent[line.part] = line.version
                 self._new.discard(line.part)
         if not fresh:
@@ -151,7 +165,10 @@ class Outbox:
                 self._in_flight.popleft()
         self._last_sent = now
         skipped, self.skipped = self.skipped, 0
-        body = ",".join(fresh)
+        if self._binary:
+            head = FRAME.pack(FRAME_VERSION, kind is FrameKind.SNAPSHOT, self.frame, skipped)
+            return b"".join((head, *(line.data for line in fresh)))
+        body = ",".join(line.text for line in fresh)
         return f'{{"type":"{kind}","frame":{self.frame},"skipped":{skipped},"parts":[{body}]}}'
 
     def acknowledge(self, frame: int) -> None:

@@ -126,7 +126,7 @@ class TickPipeline:
         whole = self.keyframes.take_due(moment.monotonic)
         if not (whole or len(slots)):
             return {}
-        return _payloads(self.encoder.encode_flush(slots, whole, moment, self._stamp()))
+        return _payloads(self.encoder.encode_flush(changed, whole, moment, self._stamp()))
 
     def _moment(self) -> Moment:
         return Moment(self.market_time(), self.monotonic())

@@ -1,7 +1,8 @@
 """Batches to Redis: one pipelined write per flush, one PUBLISH per channel, and no tick ever waits for it.
 
-A part's blob is its newest keyframe (a line with all rows) and, appended line by line, what changed since: writing it
-costs no more than what changed, and whoever reads it has everything. Up to four batches queue; a fifth merges the
+Lines tell their own size (`market.lines`), so a message is lines one behind the other. A part's blob is its newest
+keyframe (a line with all rows) and, appended line by line, what changed since: writing it costs no more than what
+changed, and whoever reads it has everything. Up to four batches queue; a fifth merges the
 oldest two, line behind line. After a failed write every part is *owed*: it goes out once in full when Redis answers.
 """
 
@@ -61,8 +62,8 @@ for n, channel in ipairs(plan) do
   for _, part in ipairs(channel[2]) do
     local blob, is_whole, size = part[1], part[2], part[3]
     local lines = string.sub(message, at, at + size - 1)
-    if is_whole then redis.call('SET', blob, lines, 'EX', ttl) else redis.call('APPEND', blob, '\\n' .. lines) end
-    at = at + size + 1
+    if is_whole then redis.call('SET', blob, lines, 'EX', ttl) else redis.call('APPEND', blob, lines) end
+    at = at + size
   end
   redis.call('PUBLISH', channel[1], message)
 end
@@ -204,13 +205,9 @@ class Publisher:
             channels.setdefault(self._names.channel(part), []).append((part, payload))
         plan, messages = [], []
         for channel, parts in channels.items():
-            lines = [b"\n".join(payload.lines) for _, payload in parts]
-            blobs = [
-                (self._names.blob(part), payload.is_whole, len(line))
-                for (part, payload), line in zip(parts, lines, strict=True)
-            ]
+            blobs = [(self._names.blob(part), payload.is_whole, payload.size) for part, payload in parts]
             plan.append((channel, blobs))
-            messages.append(b"\n".join(lines))
+            messages.append(b"".join(line for _, payload in parts for line in payload.lines))
         try:
             await self._script(args=[BLOB_TTL_SECONDS, orjson.dumps(plan), *messages])
         except (RedisError, OSError, TimeoutError) as exc:
@@ -233,7 +230,7 @@ class Publisher:
         try:
             async with asyncio.timeout(self._write_seconds):
                 for group, lines in groups.items():
-                    await layer.group_send(group, {"type": "ticks.batch", "data": b"\n".join(lines)})
+                    await layer.group_send(group, {"type": "ticks.batch", "data": b"".join(lines)})
         except (RedisError, OSError, TimeoutError) as exc:
             if not self._layer_failing:
                 logger.warning("the channel layer does not take ticks: %s", exc or "timed out")

@@ -1,20 +1,23 @@
-"""Part lines: the rows of one part, priced and encoded as one line of columnar JSON.
+"""Part lines: the rows of one part, priced and encoded as one line of binary columns (`market.lines`).
 
 An update has the rows that changed and a snapshot (the part's blob) has all of them; the shape is one, described by
-`docs/schemas/ws/part-line.json`. All rows asked for, of all parts, are gathered, priced and rounded together; only the
-encoding goes part by part. A line's Greeks follow from the line itself: all its rows are priced with its `pricing`.
+`docs/schemas/ws/part-line.json` as the JSON that is made of it. All rows asked for, of all parts, are gathered, priced
+and rounded together into one block of memory; a part's line is cut out of it. A line's Greeks follow from the line
+itself: all its rows are priced with its `pricing`.
 When a part is priced on something else than before (its books came, its future went), it goes out whole: whoever holds
 its other rows would compare Greeks of two models.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from market.lines import MISSING_I8, MISSING_U4, Block, Column, Layout, widened
 from market.pricing_rules import REASON_NAMES, Model
 from streaming.contracts import Instruments, Part
 from streaming.packets import DEPTH_LEVELS
@@ -30,16 +33,61 @@ from streaming.pricing import (
 from streaming.ticks import MISSING, TickTable
 
 Slots = NDArray[np.intp]
-Column = NDArray[Any] | list[Any]
 
 SCHEMA: Final = 1
 
-_REASON_NAMES: Final = np.array(REASON_NAMES, object)
 # Decimals kept of each, so that what is dropped is far below a tick (gamma is small where the underlying is large).
 _GREEKS: Final = {"delta": 6, "gamma": 10, "theta_per_day": 4, "vega_per_point": 4, "rho_per_point": 4}
-_MODELS: Final = {False: Model.BLACK_76, True: Model.BLACK_SCHOLES_MERTON}
 _VOLATILITY_DECIMALS: Final = 6
 _CHANGE_DECIMALS: Final = 4
+_PAISE: Final = 2
+# Numbers with so few decimals go as scaled whole numbers, half as long. Where one does not fit (a currency has four
+# decimals, a Greek no bound), its part's line has doubles instead. Gamma, with ten decimals, hardly ever would.
+_MARKET_COLUMNS: Final = (
+    Column("instrument_token", "u4"),
+    Column("last_price", "i4", decimals=_PAISE),
+    Column("change_percent", "i4", decimals=_CHANGE_DECIMALS),
+    Column("bid", "i4", decimals=_PAISE),
+    Column("ask", "i4", decimals=_PAISE),
+    Column("bid_quantity", "u4"),
+    Column("ask_quantity", "u4"),
+    Column("volume_traded", "u4"),
+    Column("oi", "u4"),
+    Column("oi_day_change", "i8"),
+    Column("average_traded_price", "i4", decimals=_PAISE),
+    Column("open", "i4", decimals=_PAISE),
+    Column("high", "i4", decimals=_PAISE),
+    Column("low", "i4", decimals=_PAISE),
+    Column("close", "i4", decimals=_PAISE),
+    Column("last_trade_time", "u4"),
+    Column("exchange_timestamp", "u4"),
+    Column("age_ms", "u4"),
+    Column("flags", "u1"),
+)
+_OPTION_COLUMNS: Final = (
+    Column("strike", "i4", decimals=_PAISE),
+    Column("is_call", "b1"),
+    Column("implied_volatility", "i4", decimals=_VOLATILITY_DECIMALS),
+    Column("delta", "i4", decimals=_GREEKS["delta"]),
+    Column("gamma", "f8"),
+    Column("theta_per_day", "i4", decimals=_GREEKS["theta_per_day"]),
+    Column("vega_per_point", "i4", decimals=_GREEKS["vega_per_point"]),
+    Column("rho_per_point", "i4", decimals=_GREEKS["rho_per_point"]),
+    Column("priced_at_middle", "b1"),
+    Column("greeks_reason", "u1", REASON_NAMES),
+)
+# The market's columns come first in the option's too: one block holds the rows of both.
+_COLUMNS: Final = (*_MARKET_COLUMNS, *_OPTION_COLUMNS)
+_LAYOUTS: Final = {  # by whether it is an underlying's, and wide
+    (is_underlying, is_wide): Layout(widened(columns) if is_wide else columns)
+    for is_underlying, columns in ((False, _COLUMNS), (True, _MARKET_COLUMNS))
+    for is_wide in (False, True)
+}
+OPTION_LAYOUT: Final = _LAYOUTS[False, False]
+"""Of a line of options whose numbers fit their scales: nearly every one."""
+_TABLE_PRICES: Final = ("last_price", "average_traded_price", "open", "high", "low", "close")
+_LONGEST_AGE_MS: Final = MISSING_U4 - 1  # 49 days
+_MODELS: Final = {False: Model.BLACK_76, True: Model.BLACK_SCHOLES_MERTON}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +106,7 @@ class Stamp:
 
 
 class Line(NamedTuple):
-    """One part's encoded line, and whether it has all of the part's rows."""
+    """One part's encoded line (`market.lines`), and whether it has all of the part's rows."""
 
     data: bytes
     is_whole: bool
@@ -92,9 +140,11 @@ class PartEncoder:
         rows = {name: self._instruments.parts[name].slots for name in parts}
         return self._encode(rows, set(rows), moment, stamp)
 
-    def encode_flush(self, slots: Slots, whole: Collection[str], moment: Moment, stamp: Stamp) -> dict[str, Line]:
-        """One line per part: the parts named in `whole` with all of their rows, the others with those of `slots`."""
-        rows = self._instruments.parts_of(slots) | {name: self._instruments.parts[name].slots for name in whole}
+    def encode_flush(
+        self, changed: Mapping[str, Slots], whole: Collection[str], moment: Moment, stamp: Stamp
+    ) -> dict[str, Line]:
+        """One line per part: those named in `whole` with all of their rows, the others with the rows that changed."""
+        rows = {**changed, **{name: self._instruments.parts[name].slots for name in whole}}
         return self._encode(rows, set(whole), moment, stamp)
 
     def _encode(self, rows: dict[str, Slots], whole: set[str], moment: Moment, stamp: Stamp) -> dict[str, Line]:
@@ -107,21 +157,35 @@ class PartEncoder:
             rows[part.name] = part.slots
             whole.add(part.name)
         sizes = [len(rows[part.name]) for part in parts]
+        ends = [0, *accumulate(sizes)]
         slots = np.concatenate([rows[part.name] for part in parts])
-        cut = sum(sizes[: len(options)])  # options come first
-
+        block = Block(_COLUMNS, len(slots))
+        self._write_market(block, slots, moment)
         of_part = np.repeat(np.arange(len(options)), sizes[: len(options)])
-        market = self._market_columns(slots, moment)
-        option_columns = {name: values[:cut] for name, values in market.items()}
-        option_columns |= self._option_columns(slots[:cut], of_part, pricings)
-        cash_columns = {name: values[cut:] for name, values in market.items()}
-        cash_columns |= self._underlying_columns(slots[cut:])
+        self._write_options(block, slots[: ends[len(options)]], of_part, pricings)  # options come first
+        fits = block.seal()
+        wide = None if fits.all() else block.wide()
 
         head = head_of(moment, stamp)
-        heads: list[dict[str, Any] | None] = [*pricing_heads(pricings)]
-        lines = _lines(options, sizes[: len(options)], option_columns, heads, whole, head)
-        cash = parts[len(options) :]
-        return lines | _lines(cash, sizes[len(options) :], cash_columns, [None] * len(cash), whole, head)
+        heads: list[dict[str, Any] | None] = [*pricing_heads(pricings), *[None] * (len(parts) - len(options))]
+        lines = {}
+        for part, pricing, start, end in zip(parts, heads, ends[:-1], ends[1:], strict=True):
+            is_whole = part.name in whole
+            of_this = orjson.dumps(
+                head
+                | {
+                    "part": part.name,
+                    "underlying": part.underlying,
+                    "expiry": part.expiry,
+                    "kind": "snapshot" if is_whole else "update",
+                    "pricing": pricing,
+                }
+            )
+            held = block if wide is None or fits[start:end].all() else wide
+            layout = _LAYOUTS[part.expiry is None, held is wide]
+            names = self._names(rows[part.name]) if part.expiry is None else {}
+            lines[part.name] = Line(layout.line(of_this, held, start, end, names), is_whole)
+        return lines
 
     def _switched(self, options: Sequence[Part], pricings: PartPricings) -> list[Part]:
         """The parts that are priced on another source than when they were last encoded."""
@@ -129,46 +193,38 @@ class PartEncoder:
         before, self._priced_on = self._priced_on, self._priced_on | sources
         return [part for part in options if before.get(part.name, sources[part.name]) != sources[part.name]]
 
-    def _market_columns(self, slots: Slots, moment: Moment) -> dict[str, Column]:
+    def _write_market(self, block: Block, slots: Slots, moment: Moment) -> None:
         """What every kind of instrument has, gathered and rounded for all rows at once."""
         table = self.table
-        prices, quantities = table["depth_price"], table["depth_quantity"]
+        block["instrument_token"][:] = self._instruments.tokens[slots]
+        for name in _TABLE_PRICES:
+            block[name][:] = _price(table[name][slots])
+        block["change_percent"][:] = np.round(table["change_percent"][slots], _CHANGE_DECIMALS)
+        for side, level in (("bid", 0), ("ask", DEPTH_LEVELS)):
+            block[side][:] = price = _price(table["depth_price"][slots, level])
+            quantity = table["depth_quantity"][slots, level]
+            block[f"{side}_quantity"][:] = np.where(np.isnan(price), MISSING, quantity)
+        for name in ("volume_traded", "oi", "last_trade_time", "exchange_timestamp"):
+            block[name][:] = table[name][slots]  # MISSING becomes MISSING_U4
         oi, previous_oi = table["oi"][slots], table["previous_oi"][slots]
-        return {
-            "instrument_token": self._instruments.tokens[slots],
-            "last_price": _price(table["last_price"][slots]),
-            "change_percent": np.round(table["change_percent"][slots], _CHANGE_DECIMALS),
-            "bid": (bid := _price(prices[slots, 0])),
-            "ask": (ask := _price(prices[slots, DEPTH_LEVELS])),
-            "bid_quantity": _whole(quantities[slots, 0], ~np.isnan(bid)),
-            "ask_quantity": _whole(quantities[slots, DEPTH_LEVELS], ~np.isnan(ask)),
-            "volume_traded": _whole(table["volume_traded"][slots]),
-            "oi": _whole(oi),
-            "oi_day_change": _whole(oi - previous_oi, (oi != MISSING) & (previous_oi != MISSING)),
-            "average_traded_price": _price(table["average_traded_price"][slots]),
-            "open": _price(table["open"][slots]),
-            "high": _price(table["high"][slots]),
-            "low": _price(table["low"][slots]),
-            "close": _price(table["close"][slots]),
-            "last_trade_time": _whole(table["last_trade_time"][slots]),
-            "exchange_timestamp": _whole(table["exchange_timestamp"][slots]),
-            "age_ms": _milliseconds(moment.monotonic - table["received_at"][slots]),
-            "flags": table["flags"][slots],
-        }
+        both = (oi != MISSING) & (previous_oi != MISSING)
+        block["oi_day_change"][:] = np.where(both, oi - previous_oi, MISSING_I8)
+        age = _milliseconds(moment.monotonic - table["received_at"][slots])
+        block["age_ms"][:] = np.minimum(age, _LONGEST_AGE_MS)
+        block["flags"][:] = table["flags"][slots]
 
-    def _option_columns(self, slots: Slots, of_part: NDArray[np.intp], pricings: PartPricings) -> dict[str, Column]:
+    def _write_options(self, block: Block, slots: Slots, of_part: NDArray[np.intp], pricings: PartPricings) -> None:
+        count = len(slots)
         priced = price_options(self.table, slots, of_part, pricings)
-        greeks = {name: np.round(getattr(priced.greeks, name), decimals) for name, decimals in _GREEKS.items()}
-        return {
-            "strike": self._instruments.strike[slots],
-            "is_call": self._instruments.is_call[slots],
-            "implied_volatility": np.round(priced.implied_volatility, _VOLATILITY_DECIMALS),
-            **greeks,
-            "priced_at_middle": priced.at_middle,
-            "greeks_reason": _REASON_NAMES[priced.reason].tolist(),
-        }
+        block["strike"][:count] = self._instruments.strike[slots]
+        block["is_call"][:count] = self._instruments.is_call[slots]
+        block["implied_volatility"][:count] = np.round(priced.implied_volatility, _VOLATILITY_DECIMALS)
+        for name, decimals in _GREEKS.items():
+            block[name][:count] = np.round(getattr(priced.greeks, name), decimals)
+        block["priced_at_middle"][:count] = priced.at_middle
+        block["greeks_reason"][:count] = priced.reason
 
-    def _underlying_columns(self, slots: Slots) -> dict[str, Column]:
+    def _names(self, slots: Slots) -> dict[str, list[Any]]:
         rows = slots.tolist()
         return {
             "tradingsymbol": [self._symbols[row] for row in rows],
@@ -194,39 +250,15 @@ def head_of(moment: Moment, stamp: Stamp) -> dict[str, Any]:
     }
 
 
-def _lines(
-    parts: Sequence[Part],
-    sizes: Sequence[int],
-    columns: Mapping[str, Column],
-    pricings: Sequence[dict[str, Any] | None],
-    whole: Collection[str],
-    head: dict[str, Any],
-) -> dict[str, Line]:
-    """Each part's share of the columns, which hold the parts one after the other, as its line."""
-    lines = {}
-    end = 0
-    for part, size, pricing in zip(parts, sizes, pricings, strict=True):
-        start, end = end, end + size
-        is_whole = part.name in whole
-        line = head | {
-            "part": part.name,
-            "underlying": part.underlying,
-            "expiry": part.expiry,
-            "kind": "snapshot" if is_whole else "update",
-            "pricing": pricing,
-            "columns": {name: values[start:end] for name, values in columns.items()},
-        }
-        lines[part.name] = Line(orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY), is_whole)
-    return lines
-
-
 def pricing_heads(pricings: PartPricings) -> list[dict[str, Any]]:
     """What each line says about its pricing: not rounded, so that a reader's own calculation gives the same Greeks."""
     columns: dict[str, Any] = {
         "model": [_MODELS[on_spot] for on_spot in pricings.on_spot.tolist()],
         "underlying_source": [SOURCES[source] for source in pricings.source.tolist()],
         "underlying_price": pricings.underlying_price,
-        "underlying_age_ms": _milliseconds(pricings.underlying_age_seconds),
+        "underlying_age_ms": [
+            None if age == MISSING else age for age in _milliseconds(pricings.underlying_age_seconds).tolist()
+        ],
         "spot": pricings.spot,
         "future": pricings.future,
         "rate": pricings.rate,
@@ -242,17 +274,7 @@ def _price(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(values == 0, np.nan, values)
 
 
-def _whole(values: NDArray[np.int64], known: NDArray[np.bool_] | None = None) -> Column:
-    """Whole numbers: an array if all are known, else a list with None for those that are not."""
-    if known is None:
-        known = values != MISSING
-    if known.all():
-        return values
-    objects = values.astype(object)
-    objects[~known] = None
-    return list(objects)
-
-
-def _milliseconds(seconds: NDArray[np.float64]) -> Column:
-    known = ~np.isnan(seconds)
-    return _whole(np.where(known, seconds * 1000, 0).round().astype(np.int64), known)
+def _milliseconds(seconds: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Whole milliseconds, `MISSING` where there are none."""
+    with np.errstate(invalid="ignore"):
+        return np.where(np.isnan(seconds), MISSING, np.rint(seconds * 1000)).astype(np.int64)

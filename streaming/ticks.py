@@ -185,11 +185,8 @@ class TickTable:
         every = len(rows) == len(block)  # the usual case: nothing was dropped, no instrument came twice
         for name, values in block.columns.items():
             if name != "instrument_token":
-                columns[name][slots] = values if every else values.take(rows, axis=0)
-        for name in _TIMES:
-            if name in block.columns:
-                times = columns[name][slots]
-                columns[name][slots] = np.where(times == 0, MISSING, times)
+                new = values if every else values.take(rows, axis=0)
+                columns[name][slots] = np.where(new == 0, MISSING, new) if name in _TIMES else new
         if "depth_price" not in block.columns:
             flags |= columns["flags"][slots] & np.uint8(Flag.CROSSED)  # the book is still the one seen before
         columns["flags"][slots] = flags

@@ -28,6 +28,7 @@ from websockets.http11 import Request, Response
 
 from dashboard.chain import Chain, Contract, MarketSession, chain_page
 from market.latest import parse
+from market.lines import encode
 
 POLICY = "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 TODAY = date(2026, 11, 25)
@@ -210,8 +211,8 @@ class FakeSite:
         options, cash = None, None
         if self.with_snapshot:
             options, cash = (
-                parse(json.dumps(market.options(kind="snapshot")).encode()),
-                parse(json.dumps(market.cash()).encode()),
+                parse(encode(market.options(kind="snapshot"))),
+                parse(encode(market.cash())),
             )
         page = chain_page(
             followed[0],

@@ -1,6 +1,5 @@
 """What the chain page shows, decided from contracts and snapshots."""
 
-import json
 from datetime import date, datetime, timedelta
 
 import pytest
@@ -9,6 +8,7 @@ from accounts.clock import IST
 from dashboard.chain import Chain, ChainPage, Contract, chain_page, expiries_of, market_session, nearest
 from dashboard.tests.fakes import TODAY, FakeMarket
 from market.latest import Snapshot, parse
+from market.lines import encode
 
 NIFTY = Chain("NIFTY", date(2026, 12, 1), "NFO")
 
@@ -19,7 +19,7 @@ def market() -> FakeMarket:
 
 
 def snapshot(part: dict[str, object]) -> Snapshot:
-    return parse(json.dumps(part).encode())
+    return parse(encode(part))
 
 
 def page(market: FakeMarket, **more: object) -> ChainPage:
@@ -164,12 +164,12 @@ def test_what_is_not_a_parts_line_is_refused(blob: str) -> None:
 
 
 def test_a_blob_is_read_with_what_changed_since_its_whole_line() -> None:
-    def line(sent_at: float, **columns: list[int]) -> str:
-        return json.dumps({"columns": columns, "source": "simulated", "sent_at": sent_at, "market_time": sent_at})
+    def line(sent_at: float, **columns: list[int]) -> bytes:
+        return encode({"columns": columns, "source": "simulated", "sent_at": sent_at, "market_time": sent_at})
 
     whole = line(10.0, instrument_token=[1, 2], last_price=[100, 200], age_ms=[0, 50])
     change = line(10.5, instrument_token=[2], last_price=[201], age_ms=[5])
-    snapshot = parse(f"{whole}\n{change}".encode())
+    snapshot = parse(whole + change)
     assert [snapshot.rows[token]["last_price"] for token in (1, 2)] == [100, 201]
     assert [snapshot.rows[token]["age_ms"] for token in (1, 2)] == [500, 5]
     assert snapshot.sent_at == 10.5

@@ -1,7 +1,6 @@
 """The pages as the server makes them, with a database and a last snapshot in Valkey."""
 
 import gzip
-import json
 import time
 from collections.abc import Iterator
 from datetime import date
@@ -15,6 +14,7 @@ from django.test import Client
 from dashboard import views
 from dashboard.tests.fakes import FakeMarket
 from market.latest import _client, latest
+from market.lines import encode
 from market.models import Instrument
 from streaming.models import Subscription
 
@@ -113,8 +113,8 @@ def test_a_chain_travels_compressed(browser: Client, followed: list[Instrument])
 def test_a_chain_carries_its_last_snapshot_and_its_age(
     browser: Client, followed: list[Instrument], market: FakeMarket, valkey: "redis.Redis"
 ) -> None:
-    valkey.set("ticker:latest:nifty:2026-12-01", json.dumps(market.options(kind="snapshot")))
-    valkey.set("ticker:latest:nifty:underlying", json.dumps(market.cash(kind="snapshot")))
+    valkey.set("ticker:latest:nifty:2026-12-01", encode(market.options(kind="snapshot")))
+    valkey.set("ticker:latest:nifty:underlying", encode(market.cash(kind="snapshot")))
     page = browser.get(CHAIN).context["page"]
 
     assert page.header.spot == "24,612.35"

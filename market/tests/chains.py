@@ -7,7 +7,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import orjson
 import redis
 from django.conf import settings
 
@@ -16,6 +15,7 @@ from greeks import black76
 from market import calendar
 from market.calendar_loading import load_calendar
 from market.instruments import import_instruments
+from market.lines import encode
 from market.tests.dumps import NEAR, Row, dump, future, index, option, stock
 
 FORWARD, SPOT, RATE, VOLATILITY = 24_530.0, 24_500.0, 0.10, 0.13
@@ -139,5 +139,5 @@ def head(part: str, expiry: str | None, kind: str = "snapshot") -> dict[str, Any
 
 def publish(valkey: "redis.Redis", years: float, **changes: Any) -> None:
     """Leave both parts in Redis."""
-    valkey.set(PART, orjson.dumps(options_line(years, **changes)))
-    valkey.set(CASH_PART, orjson.dumps(cash_line()))
+    valkey.set(PART, encode(options_line(years, **changes)))
+    valkey.set(CASH_PART, encode(cash_line()))

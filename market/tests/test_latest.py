@@ -3,20 +3,20 @@
 import random
 from typing import Any
 
-import orjson
 import pytest
 
 from market.latest import parse
+from market.lines import encode
 
 
 def line(sent_at: float, *, kind: str = "update", **columns: list[Any]) -> bytes:
     head = {"kind": kind, "source": "simulated", "feed_state": "live", "sent_at": sent_at, "market_time": sent_at}
-    return orjson.dumps(head | {"pricing": {"rate": sent_at}, "columns": columns})
+    return encode(head | {"pricing": {"rate": sent_at}, "columns": columns})
 
 
 def test_a_rows_newest_line_wins_and_older_rows_age_on() -> None:
     found = parse(
-        b"\n".join(
+        b"".join(
             [
                 line(10.0, kind="snapshot", instrument_token=[7, 8, 9], oi=[70, 80, None], age_ms=[0, 50, None]),
                 line(10.5, instrument_token=[9, 8], oi=[91, 81], age_ms=[20, 0]),
@@ -33,7 +33,7 @@ def test_a_rows_newest_line_wins_and_older_rows_age_on() -> None:
 
 
 def test_a_row_that_comes_later_is_added() -> None:
-    found = parse(line(1.0, instrument_token=[7], oi=[1]) + b"\n" + line(2.0, instrument_token=[8], oi=[2]))
+    found = parse(line(1.0, instrument_token=[7], oi=[1]) + line(2.0, instrument_token=[8], oi=[2]))
     assert found.rows == {7: {"instrument_token": 7, "oi": 1}, 8: {"instrument_token": 8, "oi": 2}}
 
 
@@ -44,14 +44,14 @@ def test_any_sequence_of_updates_gives_what_applying_them_one_by_one_gives() -> 
     for number in range(1, 30):
         some = dice.sample(tokens, dice.randrange(1, 12))
         lines.append((number / 10, some, [dice.randrange(1000) for _ in some]))
-    found = parse(b"\n".join(line(at, instrument_token=some, oi=oi) for at, some, oi in lines))
+    found = parse(b"".join(line(at, instrument_token=some, oi=oi) for at, some, oi in lines))
     expected = {token: value for _, some, oi in lines for token, value in zip(some, oi, strict=True)}
     assert dict(zip(found.columns["instrument_token"], found.columns["oi"], strict=True)) == expected
 
 
 def test_lines_of_other_kinds_are_left_to_others() -> None:
     rows = line(1.0, kind="snapshot", instrument_token=[7], oi=[1])
-    found = parse(rows + b"\n" + orjson.dumps({"kind": "analytics", "sent_at": 9.0, "analytics": {}}))
+    found = parse(rows + encode({"kind": "analytics", "sent_at": 9.0, "analytics": {}}))
     assert (found.sent_at, found.columns["oi"]) == (1.0, [1])
 
 
@@ -68,9 +68,9 @@ def test_a_missing_number_is_nan_in_an_array_and_so_is_a_column_that_is_not_ther
         b"{broken",
         b"[]",
         b"null",
-        orjson.dumps({"kind": "analytics"}),
+        encode({"kind": "analytics"}),
         line(1.0, instrument_token=[7], oi=[1, 2]),
-        line(1.0, instrument_token=[7], oi=[1]) + b"\n" + line(2.0, instrument_token=[7]),
+        line(1.0, instrument_token=[7], oi=[1]) + line(2.0, instrument_token=[7]),
         line(1.0, oi=[1]),
     ],
 )

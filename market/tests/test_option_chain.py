@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
-import orjson
 import pytest
 import redis
 from django.core.cache import cache
@@ -18,6 +17,7 @@ from greeks import black76, black_scholes
 from market.chain_examples import CHAIN
 from market.chain_history import record
 from market.chain_serializers import OptionChainSerializer, OptionSerializer
+from market.lines import encode
 from market.models import ChainMinute, UnderlyingPricing
 from market.option_chain import around
 from market.tests import chains
@@ -109,7 +109,7 @@ def test_of_a_chain_that_is_streamed_in_part_the_rest_says_so(
 ) -> None:
     line = chains.options_line(years)
     line["columns"] = {name: values[:6] for name, values in line["columns"].items()}
-    valkey.set(chains.PART, orjson.dumps(line))
+    valkey.set(chains.PART, encode(line))
     reasons = sides(ask(reader), "greeks_reason")
     assert reasons == [None] * 6 + ["not_streamed"] * (2 * len(STRIKES) - 6)
 
@@ -173,8 +173,8 @@ def test_where_the_wanted_source_has_no_price_the_next_one_is_taken(
     reader: Client, years: float, valkey: "redis.Redis"
 ) -> None:
     rows = 2 * len(STRIKES)
-    valkey.set(chains.PART, orjson.dumps(chains.options_line(years, bid=[None] * rows)))
-    valkey.set(chains.CASH_PART, orjson.dumps(chains.cash_line()))
+    valkey.set(chains.PART, encode(chains.options_line(years, bid=[None] * rows)))
+    valkey.set(chains.CASH_PART, encode(chains.cash_line()))
     assert ask(reader, "underlying_source=parity-forward")["pricing"]["underlying_source"] == "future"
     valkey.delete(chains.CASH_PART)
     answer = ask(reader, "underlying_source=parity-forward")
@@ -189,8 +189,8 @@ def test_a_row_that_cannot_be_priced_says_why(reader: Client, years: float, valk
     columns["bid"][3] = columns["last_price"][3] = None
     columns["bid"][4], columns["last_trade_time"][4] = None, columns["last_trade_time"][4] - 301
     columns["bid"][5], columns["last_trade_time"][5] = None, columns["last_trade_time"][5] - 299
-    valkey.set(chains.PART, orjson.dumps(line))
-    valkey.set(chains.CASH_PART, orjson.dumps(chains.cash_line()))
+    valkey.set(chains.PART, encode(line))
+    valkey.set(chains.CASH_PART, encode(chains.cash_line()))
     reasons = sides(ask(reader, "rate=0.07"), "greeks_reason")
     assert reasons[:6] == ["untraded", "crossed", "negative_price", "no_price", "stale", None]
 
@@ -200,8 +200,8 @@ def test_an_override_keeps_the_underlyings_other_terms(reader: Client, years: fl
         underlying="NIFTY", rate="0.05", underlying_source="future", option_price="last-price"
     )
     rows = 2 * len(STRIKES)
-    valkey.set(chains.PART, orjson.dumps(chains.options_line(years, bid=[1.0] * rows, ask=[1.1] * rows)))
-    valkey.set(chains.CASH_PART, orjson.dumps(chains.cash_line()))
+    valkey.set(chains.PART, encode(chains.options_line(years, bid=[1.0] * rows, ask=[1.1] * rows)))
+    valkey.set(chains.CASH_PART, encode(chains.cash_line()))
     answer = ask(reader, "dividend_yield=0.02")
     assert (answer["pricing"]["rate"], answer["pricing"]["underlying_source"]) == (0.05, "future")
     assert answer["strikes"][10]["call"]["implied_volatility"] == pytest.approx(0.13, abs=0.02), "from the last trade"
@@ -275,7 +275,7 @@ def test_the_term_structure_has_what_the_stream_says_of_other_expiries(
     chains.publish(valkey, years)
     other = {"time_to_expiry": 0.1, "forward": 24_700.0, "atm_implied_volatility": 0.15}
     line = chains.head(f"nifty:{chains.LATER}:analytics", str(chains.LATER), "analytics") | {"analytics": other}
-    valkey.set(f"ticker:latest:nifty:{chains.LATER}:analytics", orjson.dumps(line))
+    valkey.set(f"ticker:latest:nifty:{chains.LATER}:analytics", encode(line))
     structure = ask(reader)["term_structure"]
     assert [entry["expiry"] for entry in structure] == ["2026-12-01", "2026-12-29"]
     assert structure[1] == other | {"expiry": "2026-12-29"}
@@ -286,7 +286,7 @@ def test_volatility_is_ranked_among_the_days_before(reader: Client, years: float
     chains.publish(valkey, years)
     month = {"time_to_expiry": 30 / 365, "forward": 24_700.0, "atm_implied_volatility": 0.15}
     line = chains.head(f"nifty:{chains.LATER}:analytics", str(chains.LATER), "analytics") | {"analytics": month}
-    valkey.set(f"ticker:latest:nifty:{chains.LATER}:analytics", orjson.dumps(line))
+    valkey.set(f"ticker:latest:nifty:{chains.LATER}:analytics", encode(line))
     end = clock.now()
     record(
         ChainMinute(

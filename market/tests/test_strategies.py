@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 import numpy as np
-import orjson
 import pytest
 import redis
 from django.test import Client
@@ -14,6 +13,7 @@ from pytest_django import DjangoAssertNumQueries
 from scipy.special import ndtr
 
 from greeks import black76, black_scholes
+from market.lines import encode
 from market.tests import chains
 from market.tests.chains import FORWARD, RATE, SPOT
 from market.tests.test_calculator import anything
@@ -179,7 +179,7 @@ def test_legs_cost_one_query_for_all_of_them(
 
 
 def test_legs_whose_prices_are_not_known_are_named(reader: Client, valkey: "redis.Redis") -> None:
-    valkey.set(chains.CASH_PART, orjson.dumps(chains.cash_line()))
+    valkey.set(chains.CASH_PART, encode(chains.cash_line()))
     found = details(reader, {"instrument": CALL, "quantity": 75, "entry_price": 5}, {"instrument": PUT, "quantity": 75})
     named = [(problem["index"], problem["field"]) for problem in found["legs"]]
     assert named == [(0, "implied_volatility"), (1, "implied_volatility"), (1, "entry_price")]

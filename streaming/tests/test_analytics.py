@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from django.db import OperationalError
 
+from market.lines import as_json
 from market.models import ChainMinute
 from market.pricing_terms import PricingTerms, UnderlyingSource
 from streaming.analytics import ChainAnalyser
@@ -41,7 +42,7 @@ def analyser(source: UnderlyingSource = UnderlyingSource.PARITY_FORWARD) -> Chai
 
 
 def analytics_of(made: ChainAnalyser) -> dict[str, Any]:
-    line = json.loads(made.take(at(1_000.0), STAMP)[LINE].data)
+    line = json.loads(as_json(made.take(at(1_000.0), STAMP)[LINE].data))
     check("analytics", line)
     return dict(line["analytics"])
 

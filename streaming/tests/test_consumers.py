@@ -22,12 +22,13 @@ from accounts.actions import Action
 from accounts.api_keys import create_api_key
 from accounts.exceptions import Denied, NotAuthenticated
 from accounts.models import KiteApp, SocketTicket, TradingAccount
+from market.lines import encode, name_of, split
 from market.names import RedisNames
 from streaming import hub as hubs
 from streaming.client_messages import BadMessage, read_client_message
 from streaming.consumers import FrameBudget, Limits, TicksConsumer
 from streaming.hub import HubTiming, hub
-from streaming.outbox import Pacing
+from streaming.outbox import FRAME, Pacing
 from streaming.tests.fake_broker import until
 from streaming.tests.ws_schemas import validator
 
@@ -67,9 +68,9 @@ class Feed:
     async def update(self, part: str) -> int:
         """Publish one update of a part, its blob first. Returns its number."""
         self.seq[part] += 1
-        line = '{"schema":1,"part":"%s","underlying":"NIFTY","kind":"%s","epoch":1,"seq":%d,"columns":{}}'
-        await self.client.set(NAMES.blob(part), line % (part, "snapshot", self.seq[part]))
-        await self.client.publish(NAMES.channel(part), line % (part, "update", self.seq[part]))
+        line = {"schema": 1, "part": part, "underlying": "NIFTY", "epoch": 1, "seq": self.seq[part], "columns": {}}
+        await self.client.set(NAMES.blob(part), encode(line | {"kind": "snapshot"}))
+        await self.client.publish(NAMES.channel(part), encode(line | {"kind": "update"}))
         return self.seq[part]
 
 
@@ -446,3 +447,39 @@ async def eventually(ask: Callable[[], Awaitable[list[int]]], good: Callable[[li
     async with asyncio.timeout(5):
         while not good(await ask()):  # noqa: ASYNC110 - what is waited for has no event
             await asyncio.sleep(0.005)
+
+
+async def test_a_client_that_asks_for_bytes_gets_the_lines_as_they_came(feed: Feed) -> None:
+    communicator = WebsocketCommunicator(QuickConsumer.as_asgi(), "/ws/ticks/?form=binary")
+    await communicator.connect(timeout=5)
+    await communicator.send_json_to({"type": "subscribe", "id": "1", "chains": [NIFTY]})
+    assert (await communicator.receive_json_from(5))["type"] == "ack"
+    frame = await communicator.receive_from(5)
+    assert FRAME.unpack_from(frame) == (1, True, 1, 0)
+    stored = [await feed.client.get(NAMES.blob(part)) for part in (OPTIONS, UNDERLYING)]
+    assert split(frame[FRAME.size :]) == stored
+    await communicator.send_json_to({"type": "ack", "frame": 1})
+    await wait_until_listening(feed)
+    seq = await feed.update(OPTIONS)
+    frame = await communicator.receive_from(5)
+    assert FRAME.unpack_from(frame)[:3] == (1, False, 2)
+    assert [name_of(line)[1:] for line in split(frame[FRAME.size :])] == [(1, seq)]
+    await communicator.disconnect(timeout=5)
+
+
+async def test_a_form_that_there_is_not_is_refused(feed: Feed) -> None:
+    communicator = WebsocketCommunicator(QuickConsumer.as_asgi(), "/ws/ticks/?form=xml")
+    await communicator.connect(timeout=5)
+    assert (await communicator.receive_json_from(5))["code"] == "bad_message"
+    assert await Browser(communicator).closed() == 4400
+
+
+async def test_a_message_of_another_version_does_not_end_the_feed(
+    feed: Feed, browser: Browser, caplog: pytest.LogCaptureFixture
+) -> None:
+    await browser.subscribed()
+    await wait_until_listening(feed)
+    await feed.client.publish(NAMES.channel(OPTIONS), b'{"part":"nifty:2026-12-01","epoch":9,"seq":9}')
+    seq = await feed.update(OPTIONS)
+    assert seqs(await browser.hear()) == {OPTIONS: seq}
+    assert "is not understood: a line of version 123" in caplog.text

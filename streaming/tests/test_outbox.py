@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streaming.outbox import FrameKind, Line, Outbox, Pacing, read_blob, read_line
+from market.lines import BadLine, encode
+from streaming.outbox import FRAME, FrameKind, Line, Outbox, Pacing, read_blob, read_lines
 
 PACING = Pacing(min_interval=0.1, unacknowledged=2, never_acknowledged_interval=1, acknowledgement_timeout=10)
 
 
 def line(part: str, seq: int, epoch: int = 1) -> Line:
-    return Line(part, (epoch, seq), f'{{"part":"{part}","seq":{seq}}}')
+    return Line(part, (epoch, seq), encode({"part": part, "seq": seq}))
 
 
 def outbox_following(*parts: str) -> Outbox:
@@ -72,11 +73,14 @@ def test_of_a_blob_a_client_is_sent_only_the_lines_that_it_has_not(
 
 
 def test_a_blob_is_read_as_its_last_line_with_those_before_it() -> None:
-    texts = [f'{{"schema":1,"part":"nifty:underlying","epoch":7,"seq":{seq},"columns":{{}}}}' for seq in (1, 2, 3)]
-    blob = read_blob("\n".join(texts).encode())
+    lines = [encode({"schema": 1, "part": "nifty:underlying", "epoch": 7, "seq": seq}) for seq in (1, 2, 3)]
+    blob = read_blob(b"".join(lines))
     assert blob is not None
-    assert (blob.version, blob.since((-1, -1)), blob.since((7, 2))) == ((7, 3), texts, texts[2:])
+    assert blob.version == (7, 3)
+    assert [line.data for line in blob.since((-1, -1))] == lines
+    assert [line.data for line in blob.since((7, 2))] == lines[2:]
     assert read_blob(b"") is None
+    assert read_blob(b'{"part":"x"}') is None
 
 
 def test_a_line_of_an_older_epoch_is_dropped() -> None:
@@ -140,11 +144,28 @@ def test_a_frame_that_was_never_sent_cannot_be_acknowledged() -> None:
         outbox_following("a").acknowledge(1)
 
 
-def test_the_head_of_a_line_is_read_and_anything_else_is_not_a_line() -> None:
-    data = b'{"schema":1,"part":"nifty:2026-12-01","underlying":"NIFTY","expiry":null,"epoch":7,"seq":12,"x":1}'
-    assert read_line(data) == Line("nifty:2026-12-01", (7, 12), data.decode())
-    assert read_line(b"") is None
-    assert read_line(b'{"part":"x"}') is None
+def test_a_message_is_read_as_its_lines_and_anything_else_is_refused() -> None:
+    data = encode({"schema": 1, "part": "nifty:2026-12-01", "epoch": 7, "seq": 12})
+    assert read_lines(data * 2) == [Line("nifty:2026-12-01", (7, 12), data)] * 2
+    assert read_lines(b"") == []
+    for nothing in (b'{"part":"x"}', encode({"part": "x"})):
+        with pytest.raises(BadLine):
+            read_lines(nothing)
+
+
+def test_a_line_becomes_json_once_and_only_for_who_wants_json() -> None:
+    one = line("a", 1)
+    binary, text = (Outbox(PACING, binary=wants) for wants in (True, False))
+    for outbox in (binary, text):
+        outbox.follow(["a"])
+        outbox.take()
+    frame = binary.frame_of(FrameKind.SNAPSHOT, [one], 0)
+    assert frame == FRAME.pack(1, True, 1, 0) + one.data
+    assert "text" not in vars(one)
+    assert (
+        text.frame_of(FrameKind.SNAPSHOT, [one], 0)
+        == f'{{"type":"snapshot","frame":1,"skipped":0,"parts":[{one.text}]}}'
+    )
 
 
 steps = st.lists(st.sampled_from(["offer a", "offer b", "send", "acknowledge", "resync"]), max_size=60)
@@ -175,7 +196,7 @@ def test_whatever_happens_versions_only_grow_and_the_newest_arrives_in_the_end(s
                 outbox.acknowledge(outbox.frame)
             case ["resync"]:
                 outbox.resync()
-        assert outbox.pending_bytes <= 2 * len(line("a", 1000).text)
+        assert outbox.pending_bytes <= 2 * len(line("a", 1000).data)
     while outbox.has_news:
         deliver()
     assert received == newest

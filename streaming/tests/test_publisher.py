@@ -19,11 +19,11 @@ NAMES = RedisNames("ticker")
 
 
 def whole(text: str) -> PartPayload:
-    return PartPayload((f"whole {text}".encode(),), is_whole=True)
+    return PartPayload((f"whole {text}\n".encode(),), is_whole=True)
 
 
 def change(text: str) -> PartPayload:
-    return PartPayload((f"change {text}".encode(),), is_whole=False)
+    return PartPayload((f"change {text}\n".encode(),), is_whole=False)
 
 
 class Messages:
@@ -43,7 +43,7 @@ class Messages:
                 if message["type"] == "psubscribe":
                     ready.set()
                 else:
-                    self.received.append((message["channel"].decode(), message["data"].decode().split("\n")))
+                    self.received.append((message["channel"].decode(), message["data"].decode().splitlines()))
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ async def test_a_blob_is_the_newest_whole_line_and_what_changed_since(
         for payload in (whole("1"), change("2"), whole("3"), change("4"), change("5")):
             publisher.put({"nifty:underlying": payload})
             await publisher.drained()
-    assert await async_valkey.get("ticker:latest:nifty:underlying") == b"whole 3\nchange 4\nchange 5"
+    assert await async_valkey.get("ticker:latest:nifty:underlying") == b"whole 3\nchange 4\nchange 5\n"
     assert await async_valkey.ttl("ticker:latest:nifty:underlying") > 0
 
 
@@ -108,13 +108,13 @@ async def test_a_queue_that_is_full_loses_nothing(
     of_underlying = [line for line in messages.lines if line != "whole 1"]
     assert of_underlying == ["change 2", "change 3", "change 4", "change 5"]
     stored = await async_valkey.get("ticker:latest:nifty:underlying")
-    assert stored == b"whole 1\nchange 2\nchange 3\nchange 4\nchange 5"
+    assert stored == b"whole 1\nchange 2\nchange 3\nchange 4\nchange 5\n"
 
 
 def test_merging_puts_line_behind_line_and_drops_what_a_whole_one_makes_superfluous() -> None:
     merged = merge({"a": whole("1"), "b": change("1")}, {"a": change("2"), "b": whole("2"), "c": change("2")})
     assert merged == {
-        "a": PartPayload((b"whole 1", b"change 2"), is_whole=True),
+        "a": PartPayload((b"whole 1\n", b"change 2\n"), is_whole=True),
         "b": whole("2"),
         "c": change("2"),
     }
@@ -158,7 +158,7 @@ async def test_no_tick_waits_for_a_redis_that_hangs() -> None:
             for number in range(100):
                 publisher.put({"nifty:underlying": whole(str(number))})
             assert time.perf_counter() - began < 0.05  # no await: this is arithmetic
-            assert publisher.pending_bytes < 5 * len(b"whole 99")
+            assert publisher.pending_bytes < 5 * len(b"whole 99\n")
             await until(lambda: publisher.failures > 0)
 
 
@@ -174,7 +174,7 @@ async def test_each_underlyings_group_gets_each_batch_once(
         async with asyncio.timeout(5):
             message = await layer.receive(name)
     await layer.flush()
-    assert message == {"type": "ticks.batch", "data": b"whole u\nchange o"}
+    assert message == {"type": "ticks.batch", "data": b"whole u\nchange o\n"}
 
 
 def test_the_breaker_opens_after_ten_failures_and_lets_one_try_through_later() -> None:

@@ -3,11 +3,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from greeks import black76, black_scholes
+from market.lines import as_json, decode
 from market.pricing_terms import PricingTerms, UnderlyingSource
 from streaming.contracts import CALL, PUT
-from streaming.outbox import read_line
+from streaming.outbox import read_lines
 from streaming.pricing import Moment, PricingSettings
 from streaming.snapshots import PartEncoder, Stamp
 from streaming.tests import chain, frames
@@ -26,8 +28,12 @@ def encoder(source: UnderlyingSource = UnderlyingSource.PARITY_FORWARD) -> PartE
 
 
 def snapshot(of: PartEncoder, part: str = OPTIONS) -> dict[str, Any]:
-    line: dict[str, Any] = json.loads(of.encode_snapshot([part], MOMENT, STAMP)[part].data)
+    line: dict[str, Any] = json.loads(as_json(of.encode_snapshot([part], MOMENT, STAMP)[part].data))
     return line
+
+
+def rows(of: PartEncoder, slots: NDArray[np.intp]) -> dict[str, NDArray[np.intp]]:
+    return of.table.instruments.parts_of(slots)
 
 
 @pytest.mark.parametrize("source", UnderlyingSource)
@@ -47,8 +53,7 @@ def test_a_part_that_never_ticked_is_all_null_and_follows_the_schema() -> None:
 
 def test_the_head_is_found_without_reading_the_columns() -> None:
     data = encoder().encode_snapshot([OPTIONS], MOMENT, STAMP)[OPTIONS].data
-    found = read_line(data)
-    assert found is not None
+    (found,) = read_lines(data)
     assert (found.part, found.version) == (OPTIONS, (7, 123))
 
 
@@ -75,8 +80,8 @@ def test_a_snapshots_greeks_follow_from_its_own_inputs(source: UnderlyingSource)
 def test_a_snapshot_has_every_row_and_an_update_those_that_changed() -> None:
     of = encoder()
     applied = tick(of.table, chain.option_packet(25_050.0, PUT, time=NOW + 1), at=1_000.1)
-    (line,) = of.encode_flush(applied.slots, (), MOMENT, STAMP).values()
-    update = json.loads(line.data)
+    (line,) = of.encode_flush(rows(of, applied.slots), (), MOMENT, STAMP).values()
+    update = json.loads(as_json(line.data))
     check("part-line", update)
     assert (update["kind"], update["part"]) == ("update", OPTIONS)
     assert update["columns"]["instrument_token"] == [option_token(25_050.0, PUT)]
@@ -85,15 +90,15 @@ def test_a_snapshot_has_every_row_and_an_update_those_that_changed() -> None:
 
 def test_an_update_of_several_parts_has_one_line_each() -> None:
     of = encoder()
-    lines = of.encode_flush(np.arange(len(of.table)), (), MOMENT, STAMP)
+    lines = of.encode_flush(rows(of, np.arange(len(of.table))), (), MOMENT, STAMP)
     assert set(lines) == {OPTIONS, UNDERLYING}
-    rows = {part: json.loads(line.data)["columns"]["instrument_token"] for part, line in lines.items()}
-    assert set(rows[UNDERLYING]) == {chain.INDEX_TOKEN, FUTURE_TOKEN}
-    assert len(rows[OPTIONS]) == 10
+    tokens = {part: json.loads(as_json(line.data))["columns"]["instrument_token"] for part, line in lines.items()}
+    assert set(tokens[UNDERLYING]) == {chain.INDEX_TOKEN, FUTURE_TOKEN}
+    assert len(tokens[OPTIONS]) == 10
 
 
 def test_nothing_changed_is_nothing_to_send() -> None:
-    assert encoder().encode_flush(np.empty(0, np.intp), (), MOMENT, STAMP) == {}
+    assert encoder().encode_flush({}, (), MOMENT, STAMP) == {}
 
 
 def test_values_come_as_received() -> None:
@@ -145,8 +150,8 @@ def test_the_encoder_follows_a_change_of_instruments() -> None:
 
 def test_a_flush_sends_some_parts_whole_and_of_the_others_what_changed() -> None:
     of = encoder()
-    lines = of.encode_flush(np.array([len(of.table) - 1]), {UNDERLYING}, MOMENT, STAMP)
-    sent = {part: json.loads(line.data) for part, line in lines.items()}
+    lines = of.encode_flush(rows(of, np.array([len(of.table) - 1])), {UNDERLYING}, MOMENT, STAMP)
+    sent = {part: json.loads(as_json(line.data)) for part, line in lines.items()}
     kinds = {part: (line["kind"], len(line["columns"]["flags"])) for part, line in sent.items()}
     assert kinds == {UNDERLYING: ("snapshot", 2), OPTIONS: ("update", 1)}
     assert {part: line.is_whole for part, line in lines.items()} == {UNDERLYING: True, OPTIONS: False}
@@ -159,9 +164,24 @@ def test_a_part_that_is_priced_on_something_else_than_before_is_sent_whole() -> 
     assert snapshot(of)["pricing"]["underlying_source"] == "spot"  # no book has come yet
     tick(of.table, *chain.packets())
     one = np.array([slot(of.table, option_token(25_000.0, CALL))])
-    (line,) = of.encode_flush(one, (), MOMENT, STAMP).values()
-    sent = json.loads(line.data)
+    (line,) = of.encode_flush(rows(of, one), (), MOMENT, STAMP).values()
+    sent = json.loads(as_json(line.data))
     assert (line.is_whole, sent["kind"], len(sent["columns"]["flags"])) == (True, "snapshot", 10)
     assert sent["pricing"]["underlying_source"] == "parity-forward"
-    (line,) = of.encode_flush(one, (), MOMENT, STAMP).values()
+    (line,) = of.encode_flush(rows(of, one), (), MOMENT, STAMP).values()
     assert not line.is_whole
+
+
+def test_a_price_that_is_no_whole_number_of_paise_arrives_as_it_is() -> None:
+    of = encoder()
+    first, second = (slot(of.table, option_token(strike, CALL)) for strike in (24_900.0, 24_950.0))
+    of.table["last_price"][first] = 83.1275
+    of.table["high"][second] = 3e7
+    lines = of.encode_snapshot([OPTIONS, UNDERLYING], MOMENT, STAMP)
+    options, cash = (decode(lines[part].data)["columns"] for part in (OPTIONS, UNDERLYING))
+    assert options["last_price"][0] == 83.1275
+    assert options["high"][2] == 3e7
+    assert cash["last_price"] == [25_000.0, 25_150.0]
+    check("part-line", json.loads(as_json(lines[OPTIONS].data)))
+    assert b'["last_price","f8"]' in lines[OPTIONS].data
+    assert b'["last_price","i4",2]' in lines[UNDERLYING].data

@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import redis.asyncio as redis
 from django.conf import settings
 from django.db import OperationalError
 
+from market.lines import decode, split
 from market.names import RedisNames, analytics_part
 from market.pricing_terms import PricingTerms, UnderlyingSource
 from streaming import feed_account
@@ -146,8 +147,8 @@ def tick_frame() -> bytes:
 
 
 async def lines_of(client: "redis.Redis", part: str) -> list[dict[str, Any]]:
-    blob = await client.get(NAMES.blob(part))
-    return [json.loads(line) for line in blob.splitlines()] if blob else []
+    blob = cast("bytes | None", await client.get(NAMES.blob(part)))
+    return [decode(line) for line in split(blob)] if blob else []
 
 
 async def state_of(client: "redis.Redis") -> dict[str, Any]:
@@ -415,7 +416,7 @@ async def test_an_expirys_analytics_go_the_way_of_every_line(
         async def message() -> Any:
             return await heard.get_message(ignore_subscribe_messages=True, timeout=1)
 
-        assert json.loads((await eventually(message))["data"]) == line
+        assert decode((await eventually(message))["data"]) == line
         database.change(contracts=[one for one in chain.contracts() if not one.is_option])
 
         async def gone() -> bool:

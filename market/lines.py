@@ -1,0 +1,327 @@
+"""A part's line in its binary form: how the stream's lines travel in Redis. Bytes in, bytes or values out; no I/O.
+
+A line is a head (JSON: the part, its place in time, its pricing) and columns, which stand as numpy holds them. Who
+serves JSON turns a line into the JSON of `docs/schemas/ws/part-line.json` with `as_json`; who calculates takes
+`decode`. Lines tell their own size, so that messages and blobs are lines one behind the other, and appending is
+joining. `docs/lines.md` has the form byte for byte.
+"""
+
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+VERSION: Final = 1
+PREFIX: Final = struct.Struct("<B3xIIII4x")
+"""Version, then in bytes the size of the whole line, of its head and of its layout; the number of rows."""
+ALIGNMENT: Final = 8
+
+MISSING_U4: Final = 0xFFFF_FFFF
+MISSING_I4: Final = -(2**31)
+MISSING_I8: Final = -(2**63)
+"""What stands for an unknown whole or scaled number. An unknown float is nan; a byte is always known."""
+
+MOST_DECIMALS: Final = 9
+
+_DTYPES: Final[dict[str, np.dtype[Any]]] = {
+    "f8": np.dtype("<f8"),
+    "i8": np.dtype("<i8"),
+    "i4": np.dtype("<i4"),
+    "u4": np.dtype("<u4"),
+    "u1": np.dtype("u1"),
+    "b1": np.dtype("?"),
+}
+_SIZES: Final = (8, 4, 1)
+_INLINE: Final = "json"
+
+
+class BadLine(ValueError):
+    """These bytes are not lines of a version that is known here."""
+
+
+class Name(NamedTuple):
+    """Which line it is: lines of a part are ordered by `(epoch, seq)`."""
+
+    part: str
+    epoch: int
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """How one column stands in the bytes: `f8`, `i8`, `i4`, `u4`, `u1` or `b1`, little-endian.
+
+    An `i4` holds numbers with so many `decimals` as whole ones. `labels` are what the values of a `u1` stand for.
+    """
+
+    name: str
+    kind: str
+    labels: Sequence[str | None] | None = None
+    decimals: int | None = None
+
+    def as_list(self) -> list[Any]:
+        more = [list(self.labels)] if self.labels is not None else [self.decimals] if self.decimals is not None else []
+        return [self.name, self.kind, *more]
+
+
+def widened(columns: Sequence[Column]) -> tuple[Column, ...]:
+    """The same columns with doubles for scaled numbers: for rows that a scale does not fit."""
+    return tuple(Column(column.name, "f8") if column.kind == "i4" else column for column in columns)
+
+
+class Block:
+    """Columns of many rows in one piece of memory for each width, to be filled and then cut into lines.
+
+    Columns of one width lie one under the other, so that the rows of a part are three slices, whatever the columns.
+    Scaled columns are written as doubles, and scaled together by `seal`.
+    """
+
+    def __init__(self, columns: Sequence[Column], rows: int) -> None:
+        self.columns = columns
+        self.widths = {size: np.empty((len(_of_size(columns, size)), rows), f"V{size}") for size in _SIZES}
+        self._views: dict[str, NDArray[Any]] = {
+            column.name: block[place].view(_DTYPES[column.kind])
+            for size, block in self.widths.items()
+            for place, column in enumerate(_of_size(columns, size))
+        }
+        fours = _of_size(columns, 4)
+        self._scaled = [place for place, column in enumerate(fours) if column.kind == "i4"]
+        self._scales = np.array([[10.0 ** (fours[place].decimals or 0)] for place in self._scaled]).reshape(-1, 1)
+        self._doubles = np.full((len(self._scaled), rows), np.nan)
+        self._views |= {fours[place].name: row for place, row in zip(self._scaled, self._doubles, strict=True)}
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        """The column, to be written to."""
+        return self._views[name]
+
+    def seal(self) -> NDArray[np.bool_]:
+        """Scale what was written. Where a row is False, some number of it would not come out as it went in."""
+        doubles = self._doubles
+        missing = np.isnan(doubles)
+        with np.errstate(over="ignore"):
+            scaled = doubles * self._scales
+        np.rint(scaled, out=scaled)
+        come_back = scaled / self._scales == doubles
+        np.copyto(scaled, MISSING_I4, where=missing)
+        unknown = np.count_nonzero(missing)
+        fit: NDArray[np.bool_] = np.ones(doubles.shape[1], np.bool_)
+        if (
+            np.count_nonzero(come_back) + unknown < doubles.size
+            or np.count_nonzero(scaled <= MISSING_I4) > unknown
+            or scaled.max(initial=0.0) > -MISSING_I4 - 1
+        ):
+            in_range = (scaled > MISSING_I4) & (scaled < -MISSING_I4)
+            fit = (come_back & in_range | missing).all(axis=0)
+            scaled[:, ~fit] = MISSING_I4
+        self.widths[4][self._scaled] = scaled.astype(_DTYPES["i4"]).view("V4")
+        return fit
+
+    def wide(self) -> "Block":
+        """The same rows in `widened` columns."""
+        wide = Block(widened(self.columns), self.widths[8].shape[1])
+        for name, values in self._views.items():
+            wide[name][:] = values
+        return wide
+
+
+class Layout:
+    """The first so many columns of a block as what a line says about its columns."""
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self.columns = columns
+        self.encoded = orjson.dumps([column.as_list() for column in columns])
+        self._counts = [(size, len(_of_size(columns, size))) for size in _SIZES]
+        self._row = sum(size * count for size, count in self._counts)
+
+    def line(self, head: bytes, block: Block, start: int, end: int, inline: Mapping[str, Sequence[Any]] = {}) -> bytes:
+        """The line of the rows from `start` to `end`. `inline` are columns that have no numbers, such as names."""
+        encoded = self.encoded
+        if inline:
+            encoded = encoded[:-1] + b"," + orjson.dumps([[k, _INLINE, v] for k, v in inline.items()])[1:]
+        columns = [block.widths[size][:count, start:end].tobytes() for size, count in self._counts]
+        rows = end - start
+        return _joined(head, encoded, rows, columns, rows * self._row)
+
+
+def encode(line: Mapping[str, Any]) -> bytes:
+    """What `decode` takes apart, for lines of few rows or none: `columns` stand in the layout as they are in JSON."""
+    columns: Mapping[str, Sequence[Any]] | None = line.get("columns")
+    head = orjson.dumps({name: value for name, value in line.items() if name != "columns"})
+    if columns is None:
+        return _joined(head, b"", 0)
+    rows = len(next(iter(columns.values()), ()))
+    return _joined(head, orjson.dumps([[name, _INLINE, values] for name, values in columns.items()]), rows)
+
+
+def _joined(head: bytes, layout: bytes, rows: int, columns: Sequence[bytes] = (), size: int = 0) -> bytes:
+    """The pieces as a line; `size` is that of all columns, in bytes."""
+    gap = -(len(head) + len(layout)) % ALIGNMENT  # the prefix is aligned itself
+    inner = len(head) + len(layout) + gap + size
+    end = -inner % ALIGNMENT
+    prefix = PREFIX.pack(VERSION, PREFIX.size + inner + end, len(head), len(layout), rows)
+    return b"".join((prefix, head, layout, bytes(gap), *columns, bytes(end)))
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def split(data: bytes) -> list[bytes]:
+    """Lines that stand one behind the other (a message, a blob), each by itself.
+
+    Raises
+    ------
+    BadLine
+        If they do not fill the bytes, or one is of another version.
+    """
+    lines = []
+    at = 0
+    while at < len(data):
+        size = _prefix(data, at)[0]
+        lines.append(data[at : at + size])
+        at += size
+    return lines
+
+
+def name_of(line: bytes) -> Name:
+    """Which line this is. Raises BadLine."""
+    head = _loads(head_of(line), dict)
+    part, epoch, seq = head.get("part"), head.get("epoch"), head.get("seq")
+    if not (isinstance(part, str) and type(epoch) is int and type(seq) is int):
+        raise BadLine("the head of a line names no part, epoch and seq")
+    return Name(part, epoch, seq)
+
+
+def head_of(line: bytes) -> bytes:
+    """The JSON of everything but the columns. Raises BadLine."""
+    _, head, _, _ = _prefix(line, 0)
+    return line[PREFIX.size : PREFIX.size + head]
+
+
+def decode(line: bytes) -> dict[str, Any]:
+    """The line as its JSON would be read: columns are lists, None where a value is missing. Raises BadLine."""
+    decoded: dict[str, Any] = _loads(head_of(line), dict)
+    columns = _columns(line)
+    if columns is None:
+        return decoded
+    return decoded | {"columns": {name: _listed(column) for name, column in columns.items()}}
+
+
+def as_json(line: bytes) -> bytes:
+    """The line as JSON. Raises BadLine."""
+    head = head_of(line)
+    if not _loads(head, dict):
+        raise BadLine("the head of a line is empty")
+    columns = _columns(line)
+    if columns is None:
+        return head
+    found = {name: _listed(c) if _has_missing(c) else c for name, c in columns.items()}
+    return head.rstrip()[:-1] + b',"columns":' + orjson.dumps(found, option=orjson.OPT_SERIALIZE_NUMPY) + b"}"
+
+
+def _prefix(data: bytes, at: int) -> tuple[int, int, int, int]:
+    """The sizes of the line that begins there (whole, head, layout) and its rows, all within the bytes."""
+    if data[at] != VERSION:
+        raise BadLine(f"a line of version {data[at]}; version {VERSION} is known here")
+    if len(data) - at < PREFIX.size:
+        raise BadLine("a line ends before its prefix does")
+    _, size, head, layout, rows = PREFIX.unpack_from(data, at)
+    if size % ALIGNMENT or PREFIX.size + head + layout > size or size > len(data) - at:
+        raise BadLine(f"a line of {len(data) - at} bytes tells sizes of {size}, {head} and {layout}")
+    return size, head, layout, rows
+
+
+def _columns(line: bytes) -> dict[str, NDArray[Any] | list[Any]] | None:
+    """The columns as the layout tells them, in its order; None of a line that has no layout."""
+    size, head, length, rows = _prefix(line, 0)
+    if not length:
+        return None
+    begin = PREFIX.size + head
+    columns = [_described(entry, rows) for entry in _loads(line[begin : begin + length], list)]
+    arrays: dict[str, NDArray[Any] | list[Any]] = {}
+    at = begin + length + -(begin + length) % ALIGNMENT
+    for width in _SIZES:
+        for column in _of_size([column for column in columns if isinstance(column, Column)], width):
+            if at + width * rows > size:
+                raise BadLine(f"column {column.name} of {rows} rows goes beyond the line's end")
+            values: NDArray[Any] = np.frombuffer(line, _DTYPES[column.kind], rows, at)
+            at += width * rows
+            arrays[column.name] = _meant(column, values)
+    return {c.name: arrays[c.name] if isinstance(c, Column) else c.values for c in columns}
+
+
+class _Inline(NamedTuple):
+    name: str
+    values: list[Any]
+
+
+def _described(entry: Any, rows: int) -> Column | _Inline:
+    match entry:
+        case [str() as name, "json", list() as values] if len(values) == rows and _are_plain(values):
+            return _Inline(name, values)
+        case [str() as name, "f8" | "i8" | "u4" | "u1" | "b1" as kind]:
+            return Column(name, kind)
+        case [str() as name, "i4", int() as decimals] if 0 < decimals <= MOST_DECIMALS:
+            return Column(name, "i4", decimals=decimals)
+        case [str() as name, "u1", list() as labels] if _are_plain(labels):
+            return Column(name, "u1", labels)
+    raise BadLine(f"a column that cannot be read: {str(entry)[:60]}")
+
+
+def _are_plain(values: list[Any]) -> bool:
+    """Whether nothing is nested in them: JSON can be read deeper than it can be written."""
+    return not any(isinstance(value, list | dict) for value in values)
+
+
+def _meant(column: Column, values: NDArray[Any]) -> NDArray[Any] | list[Any]:
+    """What the values in the bytes stand for."""
+    if column.decimals is not None:
+        # Divided, not multiplied by an inverse: so they are the doubles nearest to the decimal numbers.
+        return np.where(values == MISSING_I4, np.nan, values / 10.0**column.decimals)
+    if column.labels is None:
+        return values
+    try:
+        return [column.labels[value] for value in values.tolist()]
+    except IndexError:
+        raise BadLine(f"column {column.name} has values without a label") from None
+
+
+def _has_missing(column: NDArray[Any] | list[Any]) -> bool:
+    """Whether a whole number is missing: floats need no care, orjson writes nan as null."""
+    return isinstance(column, np.ndarray) and column.dtype.kind in "iu" and not _known(column).all()
+
+
+def _known(column: NDArray[Any]) -> NDArray[np.bool_]:
+    match column.dtype.str:
+        case "<f8":
+            return np.asarray(np.isfinite(column))
+        case "<u4":
+            return np.asarray(column != MISSING_U4)
+        case "<i8":
+            return np.asarray(column != MISSING_I8)
+    return np.ones(len(column), np.bool_)
+
+
+def _listed(column: NDArray[Any] | list[Any]) -> list[Any]:
+    if isinstance(column, list):
+        return column
+    values: list[Any] = column.tolist()
+    known = _known(column)
+    return values if known.all() else [v if k else None for v, k in zip(values, known.tolist(), strict=True)]
+
+
+def _of_size(columns: Sequence[Column], size: int) -> list[Column]:
+    return [column for column in columns if _DTYPES[column.kind].itemsize == size]
+
+
+def _loads(data: bytes, kind: type) -> Any:
+    try:
+        found = orjson.loads(data)
+    except ValueError as exc:
+        raise BadLine(f"a line's head or layout is no JSON: {exc}") from None
+    if not isinstance(found, kind):
+        raise BadLine("a line's head or layout is not what it should be")
+    return found
