@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from benchmarks import chain, decode, greeks, implied_volatility, pipeline, publish
+from benchmarks import chain, decode, greeks, implied_volatility, pipeline, publish, serialize
 from benchmarks.harness import ROUNDS, Result, table
 
 BENCHMARKS = {
@@ -13,6 +13,7 @@ BENCHMARKS = {
     implied_volatility.NAME: implied_volatility.run,
     "pipeline": pipeline.run,
     "publish": publish.run,
+    "serialize": serialize.run,
 }
 LEAST_ROUNDS = 5
 

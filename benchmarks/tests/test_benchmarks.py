@@ -4,7 +4,7 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks import chain, decode, greeks, implied_volatility
+from benchmarks import chain, decode, greeks, implied_volatility, pipeline, serialize
 from benchmarks.harness import Result, compare, table
 from benchmarks.market import frames_of, market
 from benchmarks.option_chain import OPTIONS, RATE, TICK, option_chain
@@ -110,3 +110,17 @@ def test_an_expiry_is_analysed_as_much_faster_than_strike_by_strike_as_promised(
     promised = {"analyse-160": 5, "smile-160": 5}
     ratios = {result.case: result.ratio for result in chain.run(rounds=5)}
     assert {case for case, least in promised.items() if (ratios[case] or 0) < least} == set()
+
+
+@pytest.mark.long
+def test_snapshots_are_encoded_as_much_faster_and_smaller_than_rows_of_json_as_promised() -> None:
+    promised = {"binary-1000": 150, "json-1000": 25, "binary-1000-size": 4, "json-1000-size": 2.5}
+    ratios = {result.case: result.ratio for result in serialize.run(rounds=5)}
+    assert {case for case, least in promised.items() if (ratios[case] or 0) < least} == set()
+
+
+@pytest.mark.long
+def test_the_whole_ingest_is_as_much_faster_than_a_typical_service_as_promised() -> None:
+    promised = {"900-ticks": 60, "900-ticks-unpublished": 20}
+    ratios = {result.case: result.ratio for result in pipeline.run(rounds=5)}
+    assert {case for case, least in promised.items() if (ratios[case] or least) < least} == set()
