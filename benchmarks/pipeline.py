@@ -41,6 +41,7 @@ def run(rounds: int) -> Iterator[Result]:
         # Patient: between our turns the loop stands still, for longer than the service would wait for an answer.
         publisher = Publisher(hot_path_client(url, timeout_seconds=60), RedisNames("benchmark"))
         writing = loop.get_loop().create_task(publisher.run())
+        turn = loop.get_loop().run_until_complete
 
         async def hand_over(batch: Batch) -> None:
             # As in the service, Valkey takes one batch while the next window is computed; but no batch is ever merged.
@@ -52,7 +53,7 @@ def run(rounds: int) -> Iterator[Result]:
                 await asyncio.sleep(0)
 
         def publish(batch: Batch) -> None:
-            loop.run(hand_over(batch))
+            turn(hand_over(batch))  # not `loop.run`, which would set up signals anew for each window
 
         client = redis.Redis.from_url(url)
         yield _case("900-ticks", source, windows, publish, client.publish, rounds)

@@ -29,7 +29,7 @@ PEER = "rows-json"
 
 
 def run(rounds: int) -> Iterator[Result]:
-    """Microseconds and bytes per snapshot, in binary columns (what Redis carries) and in columnar JSON (for clients)."""
+    """Microseconds and bytes per snapshot: binary columns (what Redis carries) and columnar JSON (for clients)."""
     head, columns = _snapshots()
     labelled = {column.name: column.labels for column in OPTION_LAYOUT.columns if column.labels is not None}
     codes = {name: _codes(labels, columns[name]) for name, labels in labelled.items()}
@@ -49,7 +49,7 @@ def run(rounds: int) -> Iterator[Result]:
         ).encode()
 
     line = binary()
-    if not decode(line)["columns"] == json.loads(as_json(line))["columns"] == columns:
+    if not (decode(line)["columns"] == json.loads(as_json(line))["columns"] == columns and _same(rows(), columns)):
         raise RuntimeError("the forms differ: this is not a measurement")
     for case, ours in (("binary", binary), ("json", partial(as_json, line))):
         yield from _compared(case, ours, rows, rounds)
@@ -85,6 +85,16 @@ def _array(values: list[Any]) -> NDArray[Any]:
     kind = type(next(value for value in values if value is not None))
     missing = MISSING_U4 if kind is int else np.nan
     return np.array([missing if value is None else value for value in values], np.int64 if kind is int else kind)
+
+
+def _listed(values: NDArray[Any]) -> list[Any]:
+    missing = np.isnan(values) if values.dtype.kind == "f" else values == MISSING_U4
+    return [None if m else v for v, m in zip(values.tolist(), missing.tolist(), strict=True)]
+
+
+def _same(rows: bytes, columns: dict[str, list[Any]]) -> bool:
+    found = json.loads(rows)
+    return all([row[name] for row in found] == values for name, values in columns.items())
 
 
 def _codes(labels: Sequence[str | None], values: list[Any]) -> NDArray[np.uint8]:
