@@ -5,6 +5,7 @@ part waits as it is, after a second one the part's newest blob will be sent inst
 number of parts, and a slow client sees fewer, newer values, with a count of what it did not see.
 """
 
+import logging
 import struct
 from collections import deque
 from collections.abc import Iterable
@@ -14,6 +15,8 @@ from functools import cached_property
 from typing import Final
 
 from market.lines import BadLine, as_json, name_of, split
+
+logger = logging.getLogger(__name__)
 
 FRAME: Final = struct.Struct("<BB2xII4x")
 """What stands before the lines of a binary frame: version, kind, its number, updates skipped."""
@@ -32,8 +35,15 @@ class Line:
 
     @cached_property
     def text(self) -> str:
-        """The line as JSON: made once for all clients, when the first one wants it."""
-        return as_json(self.data).decode()
+        """The line as JSON: made once for all clients, when the first one wants it.
+
+        Empty if its columns cannot be read: one damaged line must not cut off everybody who follows the part.
+        """
+        try:
+            return as_json(self.data).decode()
+        except BadLine as exc:
+            logger.error("a line of %s is left out: %s", self.part, exc)
+            return ""
 
     def since(self, version: tuple[int, int]) -> list["Line"]:
         """The lines, in order, that are new to a reader who has all up to `version`."""
@@ -168,7 +178,7 @@ class Outbox:
         if self._binary:
             head = FRAME.pack(FRAME_VERSION, kind is FrameKind.SNAPSHOT, self.frame, skipped)
             return b"".join((head, *(line.data for line in fresh)))
-        body = ",".join(line.text for line in fresh)
+        body = ",".join(filter(None, (line.text for line in fresh)))
         return f'{{"type":"{kind}","frame":{self.frame},"skipped":{skipped},"parts":[{body}]}}'
 
     def acknowledge(self, frame: int) -> None:

@@ -153,6 +153,18 @@ def test_a_message_is_read_as_its_lines_and_anything_else_is_refused() -> None:
             read_lines(nothing)
 
 
+def test_a_line_whose_columns_are_damaged_is_left_out_and_the_others_are_sent(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    good, whole = line("a", 5), encode({"part": "b", "seq": 5, "columns": {"ltp": [1, 2]}})
+    damaged = Line("b", (1, 5), whole.replace(b'"json"', b'"????"'))
+    outbox = outbox_following("a", "b")
+    frame = outbox.frame_of(FrameKind.SNAPSHOT, [damaged, good], 0)
+    assert isinstance(frame, str)
+    assert json.loads(frame)["parts"] == [{"part": "a", "seq": 5}]
+    assert "a line of b is left out" in caplog.text
+
+
 def test_a_line_becomes_json_once_and_only_for_who_wants_json() -> None:
     one = line("a", 1)
     binary, text = (Outbox(PACING, binary=wants) for wants in (True, False))
