@@ -4,13 +4,14 @@ Black–Scholes–Merton is this with a spot and its dividend yield; Black-76 is
 rate. One pass shares d1, d2, the two normal probabilities and the density among the price and all first-order Greeks.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtr
 
-from greeks.arrays import Floats, Mask, as_floats, as_mask, shape_of
+from greeks.arrays import Floats, Mask, as_floats, as_mask, least, shape_of
 from greeks.normalised import SQRT_2PI, log_ratio, mills_gap
 
 DAYS_A_YEAR = 365.0
@@ -63,6 +64,7 @@ class Terms(NamedTuple):
 
     root_t: Floats
     v: Floats  # σ√T
+    reciprocal: Floats  # 1 / v
     x: Floats  # ln(asset / cash)
     carry: Floats  # discount of the asset, e^(-qT)
     discount: Floats  # discount of the strike, e^(-rT)
@@ -83,11 +85,13 @@ def terms_of(inputs: Inputs) -> Terms:
     if q is not r:
         carry = np.exp(-q * t)
         x = x + (r - q) * t
-    m = x / v
+    reciprocal = 1.0 / v
+    d1 = x * reciprocal
     half = 0.5 * v
-    d1, d2 = m + half, m - half
+    d2 = d1 - half
+    d1 += half
     # No nan and no infinity survives a sum of squares; given a positive spot, nor does a strike that is not.
-    plain = bool(v.min(initial=1.0) > 0 and s.min(initial=1.0) > 0 and np.isfinite(np.vdot(d1, d1) + np.vdot(r, r)))
+    plain = least(v) > 0 and least(s) > 0 and math.isfinite(np.vdot(d1, d1) + np.vdot(r, r))
     if not plain:
         at_strike = (v == 0) & (x == 0)
         d1, d2 = np.where(at_strike, 0.0, d1), np.where(at_strike, 0.0, d2)  # nothing is left to happen: even odds
@@ -95,7 +99,7 @@ def terms_of(inputs: Inputs) -> Terms:
     density *= -0.5
     density = np.exp(density)
     density *= 1 / SQRT_2PI
-    return Terms(root_t, v, x, carry, discount, d1, d2, density, np.where(is_call, 1.0, -1.0), plain)
+    return Terms(root_t, v, reciprocal, x, carry, discount, d1, d2, density, np.where(is_call, 1.0, -1.0), plain)
 
 
 def usable(inputs: Inputs, terms: Terms) -> Mask:
@@ -113,25 +117,30 @@ def first_order(inputs: Inputs, *, forward_held: bool) -> Greeks:
     held, owed, slope = np.empty(shape), np.empty(shape), np.empty(shape)
     with np.errstate(all="ignore"):
         terms = terms_of(inputs)
-        root_t, v, x, carry, discount, d1, d2, density, w, plain = terms
+        root_t, v, reciprocal, x, carry, discount, d1, d2, density, w, plain = terms
         # Φ(w·d), not 1 - Φ(d): the latter has no digits left in the far wing.
-        ndtr(w * d1, out=delta)
+        np.multiply(w, d1, out=delta)
+        ndtr(delta, out=delta)
         delta *= w
         delta *= carry
-        ndtr(w * d2, out=owed)
+        np.multiply(w, d2, out=owed)
+        ndtr(owed, out=owed)
         owed *= w
         owed *= k * discount
         np.multiply(delta, s, out=held)
         np.subtract(held, owed, out=price)
         np.multiply(density, carry, out=gamma)
         np.multiply(gamma, s, out=slope)
-        gamma /= s * v
+        gamma *= reciprocal
+        gamma /= s
         if forward_held:  # the price is in rho and theta then, and they want all its digits
             _restore_digits(price, held, slope, inputs, terms)
         np.abs(price, out=price)  # rounding can leave it a hair below zero
-        np.multiply(slope, root_t * POINT, out=vega)
+        np.multiply(slope, root_t, out=vega)
+        vega *= POINT
         slope *= sigma
-        slope /= root_t * (2 * DAYS_A_YEAR)
+        slope /= root_t
+        slope *= 0.5 / DAYS_A_YEAR
         decay = slope  # the same memory
         if not plain:
             _set_flat_limits(price, gamma, decay, v == 0, s * carry, k * discount, x, t, w)
@@ -140,7 +149,8 @@ def first_order(inputs: Inputs, *, forward_held: bool) -> Greeks:
             theta -= decay
             np.multiply(price, t * -POINT, out=rho)
         else:
-            np.multiply(owed, t * POINT, out=rho)
+            np.multiply(owed, t, out=rho)
+            rho *= POINT
             held *= q / DAYS_A_YEAR
             owed *= r / DAYS_A_YEAR
             np.subtract(held, owed, out=theta)

@@ -20,7 +20,7 @@ import math
 import numpy as np
 from scipy.special import erfcx
 
-from greeks.arrays import Floats
+from greeks.arrays import Floats, least
 
 LN_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 SQRT_HALF_PI = math.sqrt(0.5 * math.pi)
@@ -43,9 +43,10 @@ def log_ratio(a: Floats, b: Floats) -> Floats:
 
     The caller silences the logarithm of zero that an a of nearly nothing passes through.
     """
-    change = (a - b) / b
+    change = a - b
+    change /= b
     ratio: Floats = np.log1p(change)
-    if change.min(initial=0.0) < -0.5:  # 1 + change then has fewer digits than a/b; the reverse has them all
+    if least(change) < -0.5:  # 1 + change then has fewer digits than a/b; the reverse has them all
         ratio = np.where(change < -0.5, -np.log1p((b - a) / a), ratio)
     return ratio
 
