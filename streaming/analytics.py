@@ -68,13 +68,12 @@ class ChainAnalyser:
         due = [self._expiries[name] for name in self._turns.take_due(moment.monotonic, most=MOST_AT_ONCE)]
         if not due:
             return {}
-        head = head_of(moment, stamp)
         lines = {}
         for part, analytics in zip(due, self._analyse(due, moment), strict=True):
             self.latest[part.name] = Analysed(part, analytics, moment.market_time)
             name = analytics_part(part.name)
-            line = {"part": name, "underlying": part.underlying, "expiry": part.expiry, "kind": KIND}
-            lines[name] = Line(encode(head | line | {"analytics": analytics}), is_whole=True)
+            head = head_of(name, part, KIND, moment, stamp)
+            lines[name] = Line(encode(head | {"analytics": analytics}), is_whole=True)
         return lines
 
     def _analyse(self, due: list[Part], moment: Moment) -> Iterable[dict[str, Any]]:

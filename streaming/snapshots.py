@@ -132,6 +132,11 @@ class PartEncoder:
         self._symbols = [contract.tradingsymbol for contract in contracts]
         self._types = [contract.instrument_type for contract in contracts]
         self._expiries = [contract.expiry.isoformat() if contract.expiry else None for contract in contracts]
+        self._of_parts = {
+            (part.name, is_whole): orjson.dumps(_of_part(part.name, part, "snapshot" if is_whole else "update"))[:-1]
+            for part in self._instruments.parts.values()
+            for is_whole in (False, True)
+        }
         self._priced_on: dict[str, int] = {}
         self._terms = KeptTerms(self._instruments, self.settings)
 
@@ -166,21 +171,13 @@ class PartEncoder:
         fits = block.seal()
         wide = None if fits.all() else block.wide()
 
-        head = head_of(moment, stamp)
+        # What `head_of` gives, put together from pieces: of a part only its pricing is encoded anew.
+        of_all = b"," + orjson.dumps(_of_all(moment, stamp))[1:-1] + b',"pricing":'
         heads: list[dict[str, Any] | None] = [*pricing_heads(pricings), *[None] * (len(parts) - len(options))]
         lines = {}
         for part, pricing, start, end in zip(parts, heads, ends[:-1], ends[1:], strict=True):
             is_whole = part.name in whole
-            of_this = orjson.dumps(
-                head
-                | {
-                    "part": part.name,
-                    "underlying": part.underlying,
-                    "expiry": part.expiry,
-                    "kind": "snapshot" if is_whole else "update",
-                    "pricing": pricing,
-                }
-            )
+            of_this = b"".join((self._of_parts[part.name, is_whole], of_all, orjson.dumps(pricing), b"}"))
             held = block if wide is None or fits[start:end].all() else wide
             layout = _LAYOUTS[part.expiry is None, held is wide]
             names = self._names(rows[part.name]) if part.expiry is None else {}
@@ -233,14 +230,17 @@ class PartEncoder:
         }
 
 
-def head_of(moment: Moment, stamp: Stamp) -> dict[str, Any]:
+def head_of(name: str, part: Part, kind: str, moment: Moment, stamp: Stamp) -> dict[str, Any]:
     """A line's first keys, in the order readers may rely on: they find part, epoch and seq without parsing the rest."""
+    return _of_part(name, part, kind) | _of_all(moment, stamp)
+
+
+def _of_part(name: str, part: Part, kind: str) -> dict[str, Any]:
+    return {"schema": SCHEMA, "part": name, "underlying": part.underlying, "expiry": part.expiry, "kind": kind}
+
+
+def _of_all(moment: Moment, stamp: Stamp) -> dict[str, Any]:
     return {
-        "schema": SCHEMA,
-        "part": None,
-        "underlying": None,
-        "expiry": None,
-        "kind": None,
         "source": stamp.source,
         "feed_state": stamp.feed_state,
         "epoch": stamp.epoch,
