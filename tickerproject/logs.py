@@ -73,10 +73,10 @@ def logging_configuration(*, level: str, form: str) -> dict[str, Any]:
     level : the least severe level that is shown.
     form : `json` for machines, `console` for people.
     """
-    quiet = {
-        name: {"level": "WARNING"}
-        for name in ("websockets", "httpcore", "urllib3", "aiohttp.access", "daphne", "asyncio")
-    }
+    # Celery tells of each task thrice; those that come every two seconds would be most of the log. Failures are errors.
+    chatty = ("websockets", "urllib3", "aiohttp.access", "daphne", "asyncio")
+    celery = ("celery.beat", "celery.app.trace", "celery.worker.strategy")
+    quiet = {name: {"level": "WARNING"} for name in (*chatty, "httpcore", *celery)}
     return {
         "version": 1,
         "disable_existing_loggers": False,

@@ -121,3 +121,9 @@ def test_a_secret_in_an_exception_is_hidden_in_the_sink(sink: io.StringIO) -> No
         )
     assert "Zx81kdQQ77" not in sink.getvalue()
     assert "ValueError" in sink.getvalue()
+
+
+def test_tasks_that_come_every_few_seconds_do_not_fill_the_log_but_their_failures_are_told() -> None:
+    loggers = logging_configuration(level="INFO", form="json")["loggers"]
+    for name in ("celery.beat", "celery.app.trace", "celery.worker.strategy"):
+        assert loggers[name]["level"] == "WARNING"
