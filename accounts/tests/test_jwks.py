@@ -121,7 +121,7 @@ def test_what_is_no_usable_set_is_refused_and_the_last_good_one_stays(
     assert store.key("k1") is not None
 
 
-def test_an_outage_is_lived_through_for_a_day(store: KeyStore, source: Source, clock: Clock) -> None:
+def test_f51_an_outage_is_lived_through_for_a_day(store: KeyStore, source: Source, clock: Clock) -> None:
     assert store.refresh()
     source.next = OutsideFailed()
     clock.now += 23.9 * HOUR

@@ -1,5 +1,7 @@
 """Changing the key that stored secrets are sealed with."""
 
+import threading
+import time
 from io import StringIO
 
 import pytest
@@ -48,6 +50,46 @@ def test_it_takes_up_where_it_was_broken_off(old_and_new: tuple[str, str], monke
     assert [batch.sealed for batch in reseal()] == [1, 1]
     assert secrets_by_key() == {new: 3}
     assert list(reseal()) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_f90_no_call_fails_while_the_secrets_are_sealed_anew(
+    old_and_new: tuple[str, str], account: TradingAccount, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Readers and a writer go on, through the rotation and the removal of the old key behind it."""
+    monkeypatch.setattr(key_rotation, "BATCH", 1)
+    read: list[str] = []
+    failures: list[BaseException] = []
+    stopping = threading.Event()
+
+    def traffic() -> None:
+        try:
+            while not stopping.is_set():
+                read.append(read_secret(account, Kind.PASSWORD))
+                store_secret(account, Kind.TOTP_SEED, SECRET)
+        except BaseException as exc:  # noqa: BLE001 - told below, whatever it is
+            failures.append(exc)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=traffic) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(3):
+            call_command("rotate_keys", stdout=StringIO())
+        settings.CREDENTIAL_KEYS = settings.CREDENTIAL_KEYS[:1]
+        seen = len(read)
+        deadline = time.monotonic() + 10
+        while len(read) < seen + 20 and not failures and time.monotonic() < deadline:
+            time.sleep(0.01)
+    finally:
+        stopping.set()
+        for thread in threads:
+            thread.join(20)
+    assert failures == []
+    assert len(read) >= seen + 20
+    assert set(read) == {SECRET}
 
 
 def test_a_secret_that_does_not_open_is_left_and_named_and_the_others_are_sealed(

@@ -36,14 +36,14 @@ def test_every_path_of_the_official_client_takes_what_the_broker_documents(templ
 
 @pytest.mark.parametrize("hostile", HOSTILE)
 @pytest.mark.parametrize("template", [template for template in TEMPLATES if "{" in template])
-def test_nothing_else_is_ever_sent(template: str, hostile: str) -> None:
+def test_f94_nothing_else_is_ever_sent(template: str, hostile: str) -> None:
     for name in parts_of(template):
         with pytest.raises(RequestRejected, match=f"is no {name} of the broker"):
             path_of(template, parts_of(template) | {name: hostile})
 
 
 @given(st.text(max_size=40))
-def test_whatever_stands_for_an_order_the_path_keeps_its_shape(text: str) -> None:
+def test_f94_whatever_stands_for_an_order_the_path_keeps_its_shape(text: str) -> None:
     try:
         path = path_of("/orders/{variety}/{order_id}", {"variety": "regular", "order_id": text})
     except RequestRejected:
