@@ -47,7 +47,7 @@ def read_user_service() -> list[dict[str, Any]]:
     except OutsideFailed as exc:
         breaker.report(permit, Outcome.FAILED)
         raise UserServiceAway(f"the user service: {exc}") from None
-    except BaseException:
+    except BaseException:  # also where it is interrupted: a permit that is kept would hold up the next probe
         breaker.report(permit, Outcome.NEITHER)
         raise
     breaker.report(permit, Outcome.OK)

@@ -12,7 +12,7 @@ from accounts.breaker import BreakerState, Group, breaker_name, states
 from accounts.broker import orders_client
 from accounts.models import TradingAccount
 from orders import ledger
-from orders.broker_orders import Unreadable, is_part, our_tag, record_broker_update
+from orders.broker_orders import is_part, our_tag, record_book
 from orders.models import OrderBook, OrderTask
 from orders.states import PLACING, Operation, Status
 
@@ -48,15 +48,7 @@ def read_book(account: TradingAccount) -> Book:
     BrokerError, CredentialError
     """
     known = _known_ids(account)  # before reading: what is accepted meanwhile may be missing from it
-    rows = orders_client(account, urgent=True).book()
-    readable = []
-    for row in rows:
-        try:
-            record_broker_update(account, row, source="book")
-        except Unreadable as exc:
-            logger.error("%s: the order book has a row that cannot be read: %s", account.kite_user_id, exc)
-        else:
-            readable.append(row)
+    readable = record_book(account, orders_client(account, urgent=True).book())
     name = breaker_name(account.kite_user_id, Group.ORDERS)
     is_open = states([name])[name] is BreakerState.OPEN
     book = Book(readable, frozenset(known - {str(row["order_id"]) for row in readable}), is_open)

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -46,6 +46,25 @@ def is_part(row: Mapping[str, Any]) -> bool:
     return bool(of) and str(row.get("order_id")) not in of
 
 
+def record_book(account: TradingAccount, rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Take over a whole order book, and give back the rows that could be read.
+
+    A book of a busy day has thousands of rows, and since the last reading a few have changed: only those are written.
+    """
+    known = {order.order_id: order for order in BrokerOrder.objects.filter(account=account)}
+    readable = []
+    for row in rows:
+        try:
+            order = known.get(str(row.get("order_id")))
+            if order is None or order.task_id is None or _differs(order, _told(row)):
+                record_broker_update(account, row, source="book")
+        except Unreadable as exc:
+            logger.error("%s: the order book has a row that cannot be read: %s", account.kite_user_id, exc)
+        else:
+            readable.append(row)
+    return readable
+
+
 def record_broker_update(account: TradingAccount, row: Mapping[str, Any], *, source: str) -> BrokerOrder:
     """Take over one order as the broker shows it, and give back what is known of it now.
 
@@ -76,7 +95,7 @@ def record_broker_update(account: TradingAccount, row: Mapping[str, Any], *, sou
                 told["filled_quantity"],
             )
             return known
-        changed = [name for name, value in told.items() if getattr(known, name) != value]
+        changed = _differs(known, told)
         if known.task_id is None and (task := _task_of(account, row)) is not None:
             known.task = task
             changed.append("task")
@@ -87,6 +106,11 @@ def record_broker_update(account: TradingAccount, row: Mapping[str, Any], *, sou
             known.source, known.updated_at = source, Now()
             known.save(update_fields=[*changed, "source", "updated_at"])
     return known
+
+
+def _differs(known: BrokerOrder, told: Mapping[str, Any]) -> list[str]:
+    """The fields in which the news differ from what is known."""
+    return [name for name, value in told.items() if getattr(known, name) != value]
 
 
 def _goes_back(known: BrokerOrder, told: Mapping[str, Any]) -> bool:

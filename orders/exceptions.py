@@ -27,11 +27,3 @@ class KeyReused(Refused):
     status_code = HTTPStatus.UNPROCESSABLE_ENTITY
     code = "idempotency_key_reused"
     default_message = "This Idempotency-Key was used for another order: send a new one with each new order."
-
-
-class TradingHalted(Refused):
-    """A halt is in force: only exits and cancels go out."""
-
-    status_code = HTTPStatus.CONFLICT
-    code = "trading_halted"
-    default_message = "Trading is halted: only exits and cancels are taken."

@@ -158,11 +158,11 @@ def _send(claim: Claim, client: OrdersClient, permit: Permit) -> None:
         return
     try:
         order_id = CALLS[Operation(task.operation)](client, task)
-    except Exception as exc:
+    except Exception as exc:  # whatever it is, it came after the mark: the task must not stay as it is
         if not isinstance(exc, BrokerError):
             logger.exception("task %s: unexpected error while sending", task.public_id)
         breaker.report(permit, outcome_of(exc))
-        if isinstance(exc, RateLimited):
+        if type(exc) is RateLimited:  # the broker's own word; what derives from it is about our own limits
             _freeze(task.account, exc.retry_after_seconds)
         _write_verdict(claim, verdict_on(exc))
         return

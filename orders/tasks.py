@@ -1,10 +1,8 @@
 """The doorbells of orders. They carry ids only, may be lost or rung twice, and change nothing by themselves."""
 
 import logging
-from functools import partial
 
 from celery import shared_task
-from django.db import transaction
 from kombu.exceptions import OperationalError
 
 from accounts.models import TradingAccount
@@ -39,12 +37,8 @@ def reconcile_orders() -> None:
     sweep.reconcile_all()
 
 
-def ring_after_commit(account: TradingAccount) -> None:
-    """Ring for the account once the transaction has committed. Nothing depends on it being heard."""
-    transaction.on_commit(partial(ring, account.pk), robust=True)
-
-
 def ring(account_id: int, *, after_seconds: float = 0.0) -> None:
+    """Ask for a turn of the account. Nothing depends on it being heard."""
     try:
         wake.apply_async((account_id,), countdown=after_seconds, expires=DRAIN_SECONDS, retry=False, ignore_result=True)
     except OperationalError as exc:

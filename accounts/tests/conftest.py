@@ -14,12 +14,6 @@ from accounts.tests.fakes import Answer, ScriptedBroker, running_broker
 
 
 @pytest.fixture(autouse=True)
-def _quick_hashing(settings: Settings) -> None:
-    """Password hashes are slow on purpose; that has no place in a test's time."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
-@pytest.fixture(autouse=True)
 def _fresh_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """What one test's refusals used up is not missing in the next one."""
     monkeypatch.setattr("accounts.audit._refusals", Bound(per_source=1000, altogether=1000))

@@ -10,6 +10,7 @@ from pytest_django import Settings
 
 from accounts.breaker import BreakerState, Group, breaker_name, states
 from accounts.broker import orders_client
+from accounts.broker.places import take_place
 from accounts.budget import order_wait
 from accounts.budget_limits import OrderKind
 from accounts.exceptions import BudgetUnavailable
@@ -133,6 +134,21 @@ def test_f15_too_many_requests_costs_no_attempt_and_closes_the_budget_for_as_lon
     assert sorted(OrderTask.objects.values_list("status", "attempts")) == [("pending", 0), ("retrying", 0)]
     assert order_wait(account, OrderKind.ENTRY) > 2
     assert posts(broker) == 1
+
+
+def test_calls_of_our_own_that_are_under_way_do_not_close_the_budget(
+    submit: Submit, account: TradingAccount, broker: ScriptedBroker, settings: Settings
+) -> None:
+    settings.KITE_PATIENCE_SECONDS = 0.0
+    submit()
+    held = [take_place("AB1234") for _ in range(settings.KITE_PLACES)]
+    drain(account)
+    for place in held:
+        place.release()
+    task = only_task()
+    assert (task.status, task.error_code, task.attempts, task.send_started_at) == ("retrying", "over_budget", 0, None)
+    assert order_wait(account, OrderKind.ENTRY) == 0
+    assert posts(broker) == 0
 
 
 def test_f33_a_dead_token_makes_orders_wait_and_a_login_lets_them_go(

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 from django.db.models import F
 from django.db.models.functions import Now
-from pytest_django import Settings
+from pytest_django import DjangoAssertNumQueries, Settings
 
 from accounts import clock
 from accounts.models import TradingAccount
 from accounts.tests.fakes import Answer, ScriptedBroker
 from orders import ledger
 from orders.book import has_book_of_today, read_book
-from orders.broker_orders import Unreadable, record_broker_update
+from orders.broker_orders import Unreadable, record_book, record_broker_update
 from orders.execute import drain, may_send
 from orders.models import BrokerOrder, OrderTask, TradingState
 from orders.reconcile import reconcile
@@ -362,6 +362,23 @@ def test_nothing_is_sent_before_the_book_of_the_day_was_read_whole(
     asked = len(broker.asked)
     assert may_send(account)
     assert len(broker.asked) == asked, "once a day is enough"
+
+
+def test_a_book_that_has_not_changed_is_read_without_writing(
+    submit: Submit,
+    account: TradingAccount,
+    broker: ScriptedBroker,
+    django_assert_max_num_queries: DjangoAssertNumQueries,
+) -> None:
+    drain(account)
+    tasks = [submit(f"k{number}") for number in range(30)]
+    rows = [row(task, order_id=str(number)) for number, task in enumerate(tasks)]
+    assert record_book(account, rows) == rows
+    with django_assert_max_num_queries(1):
+        record_book(account, rows)
+    rows[7]["filled_quantity"] = 25
+    record_book(account, rows)
+    assert BrokerOrder.objects.get(order_id="7").filled_quantity == 25
 
 
 def test_f37_news_of_an_order_never_go_back(account: TradingAccount) -> None:

@@ -57,7 +57,7 @@ async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse
         raise
     except web.HTTPException as exc:
         return failure(request, Refused(exc.status, "GeneralException", exc.reason))
-    except Exception:
+    except Exception:  # a broker's mistake is its own error in its own form, as the real one's is
         logger.exception("%s %s failed", request.method, request.path)
         return failure(request, Refused(500, "GeneralException", "Something unexpected happened"))
 
