@@ -76,7 +76,7 @@ def logging_configuration(*, level: str, form: str) -> dict[str, Any]:
     # Celery tells of each task thrice; those that come every two seconds would be most of the log. Failures are errors.
     chatty = ("websockets", "urllib3", "aiohttp.access", "daphne", "asyncio")
     celery = ("celery.beat", "celery.app.trace", "celery.worker.strategy")
-    quiet = {name: {"level": "WARNING"} for name in (*chatty, "httpcore", *celery)}
+    quiet = {name: {"level": "WARNING"} for name in (*chatty, *celery)}
     return {
         "version": 1,
         "disable_existing_loggers": False,
