@@ -191,7 +191,7 @@ class TradingAccountAdmin(AccountButtons, HoldsSecrets):
         session = getattr(account, "session", None)
         if session is None:
             return str(BrokerSession.Status.NONE.label)
-        if session.status == BrokerSession.Status.ACTIVE and not session.is_live(clock.now()):
+        if session.has_run_out(clock.now()):
             return "expired"
         return str(session.get_status_display())
 

@@ -223,6 +223,10 @@ class BrokerSession(models.Model):
         """Whether the token may still work at `moment` (market time). Only the clock tells: nothing is pushed."""
         return self.status == self.Status.ACTIVE and self.expires_at is not None and moment < self.expires_at
 
+    def has_run_out(self, moment: datetime) -> bool:
+        """Whether the token has ended by the clock at `moment`, though nobody has logged out."""
+        return self.status == self.Status.ACTIVE and not self.is_live(moment)
+
 
 class OrderDay(models.Model):
     """How many orders an account has sent on one Indian day: what is left of the count when Redis loses it."""

@@ -1,6 +1,5 @@
 """Trading accounts as the REST interface shows and takes them. Secrets go in and never come out."""
 
-from datetime import datetime
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -136,14 +135,13 @@ def described_app(app: KiteApp) -> dict[str, Any]:
     }
 
 
-def described_session(account: TradingAccount, moment: datetime | None = None) -> dict[str, Any]:
-    """The account's login as it stands at `moment` (market time, now if not given)."""
+def described_session(account: TradingAccount) -> dict[str, Any]:
+    """The account's login as it stands now."""
     session: BrokerSession | None = getattr(account, "session", None)
     if session is None:
         return {"state": "none", "logged_in_at": None, "expires_at": None, "token_version": 0, "login_failure": ""}
-    is_over = session.status == BrokerSession.Status.ACTIVE and not session.is_live(moment or clock.now())
     return {
-        "state": "expired" if is_over else session.status,
+        "state": "expired" if session.has_run_out(clock.now()) else session.status,
         "logged_in_at": session.logged_in_at,
         "expires_at": session.expires_at,
         "token_version": session.token_version,
