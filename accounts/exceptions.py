@@ -12,8 +12,8 @@ class Refused(Exception):
     pages, sockets) turn them into their own forms of an answer.
     """
 
-    status_code: ClassVar[int] = HTTPStatus.BAD_REQUEST
-    code: ClassVar[str] = "refused"
+    status_code: int = HTTPStatus.BAD_REQUEST
+    code: str = "refused"
     default_message: ClassVar[str] = "The request was refused."
 
     def __init__(self, message: str = "", *, details: Mapping[str, Any] | None = None) -> None:

@@ -60,8 +60,8 @@ ALGORITHMS: Mapping[str, tuple[str, str | None]] = {
 class KeysUnavailable(Refused):
     """Tokens cannot be checked now, for which their bearers can do nothing."""
 
-    status_code: ClassVar[int] = HTTPStatus.SERVICE_UNAVAILABLE
-    code: ClassVar[str] = "identity_unavailable"
+    status_code = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "identity_unavailable"
     default_message: ClassVar[str] = "Tokens cannot be checked at the moment; try again."
     retry_after_seconds = EXTRA_REFRESH_SECONDS
 

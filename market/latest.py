@@ -175,6 +175,24 @@ def read(parts: Sequence[str], *, analytics: Sequence[str] = ()) -> tuple[list[S
     return snapshots, [_line(part, blob) for part, blob in zip(analytics, blobs[len(parts) :], strict=True)]
 
 
+def parts_of(instrument_tokens: Sequence[int]) -> dict[int, str]:
+    """Those of the tokens that the stream carries, with the part that each is in.
+
+    Raises
+    ------
+    PricesUnavailable
+        If Redis does not answer.
+    """
+    if not instrument_tokens:
+        return {}
+    names = RedisNames(settings.REDIS_PREFIX)
+    try:
+        found = cast("list[bytes | None]", _client().hmget(names.parts, [str(token) for token in instrument_tokens]))
+    except RedisError as exc:
+        raise PricesUnavailable from exc
+    return {token: part.decode() for token, part in zip(instrument_tokens, found, strict=True) if part is not None}
+
+
 def _parsed(part: str, blob: bytes | None) -> Snapshot | None:
     if blob is None:
         return None

@@ -27,3 +27,13 @@ class KeyReused(Refused):
     status_code = HTTPStatus.UNPROCESSABLE_ENTITY
     code = "idempotency_key_reused"
     default_message = "This Idempotency-Key was used for another order: send a new one with each new order."
+
+
+class KeyMissing(Refused):
+    """An order without its Idempotency-Key could be sent twice by whoever tries again."""
+
+    code = "idempotency_key_required"
+    default_message = (
+        "Send an Idempotency-Key header with each order: 1 to 128 of A-Z a-z 0-9 . _ : -, new with each new order, "
+        "the same when you try again."
+    )

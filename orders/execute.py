@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from django.db import IntegrityError
+from django.db import DatabaseError, IntegrityError
 
 from accounts import breaker
 from accounts.breaker import Group, Outcome, Permit, breaker_name
@@ -43,8 +43,9 @@ from orders.book import has_book_of_today, read_book
 from orders.exceptions import LeaseLost, NotToBeSent
 from orders.failpoints import failpoint
 from orders.ledger import Claim
-from orders.models import OrderTask
-from orders.states import REDUCING, Operation
+from orders.models import BrokerOrder, OrderTask
+from orders.states import PLACING, REDUCING, TERMINAL, Operation
+from orders.targets import order_id_of
 from orders.verdicts import Decision, Verdict, verdict_on
 
 logger = logging.getLogger(__name__)
@@ -103,6 +104,8 @@ def carry_out(claim: Claim) -> None:
     """One claimed task, to whatever end. Never raises for what the broker or another worker does."""
     task = claim.task
     try:
+        if Operation(task.operation) not in PLACING and _needs_no_call(claim):
+            return
         permit = _pass_the_gates(claim)
         if permit is None:
             return
@@ -120,8 +123,37 @@ def carry_out(claim: Claim) -> None:
     except LeaseLost as exc:
         logger.warning("%s", exc)
         return
+    except DatabaseError:
+        # Neither marked nor in the audit: it is not sent. Its transaction was undone, and the connection may be dead.
+        logger.critical("task %s: the mark cannot be written", task.public_id, exc_info=True)
+        _write_verdict(
+            claim, Verdict(Decision.RETRY, "not_written_down", "The mark or its audit could not be written.")
+        )
+        return
     failpoint("order.after_mark")
     _send(claim, client, permit)
+
+
+def _needs_no_call(claim: Claim) -> bool:
+    """Whether a change or a cancel was ended because there is nothing to send: its order never was, or is over.
+
+    Raises
+    ------
+    NotToBeSent
+    """
+    task = claim.task
+    order_id = order_id_of(task)
+    if not order_id:
+        raise NotToBeSent("order_not_at_broker", "the order that it is about never reached the broker")
+    status = (
+        BrokerOrder.objects.filter(account=task.account_id, order_id=order_id).values_list("status", flat=True).first()
+    )
+    if status not in TERMINAL:
+        return False
+    if Operation(task.operation) is Operation.MODIFY:
+        raise NotToBeSent("order_over", f"the order is {status} by now")
+    _end_quietly(ledger.complete, claim, order_id, reason="already_terminal", status=status)
+    return True
 
 
 def _pass_the_gates(claim: Claim) -> Permit | None:
@@ -223,7 +255,7 @@ def _backoff(attempts: int) -> float:
 
 # --- the calls -------------------------------------------------------------------------------------------------------
 
-_PATH_FIELDS = frozenset({"variety", "order_id", "parent_order_id", "strategy"})
+_PATH_FIELDS = frozenset({"variety", "order_id", "target", "parent_order_id", "strategy"})
 
 
 def _fields(task: OrderTask) -> dict[str, Any]:
@@ -239,12 +271,12 @@ def _autoslice(client: OrdersClient, task: OrderTask) -> str:
 
 
 def _modify(client: OrdersClient, task: OrderTask) -> str:
-    return client.modify(Variety(task.params["variety"]), task.params["order_id"], **_fields(task))
+    return client.modify(Variety(task.params["variety"]), order_id_of(task), **_fields(task))
 
 
 def _cancel(client: OrdersClient, task: OrderTask) -> str:
     parent = task.params.get("parent_order_id")
-    return client.cancel(Variety(task.params["variety"]), task.params["order_id"], parent_order_id=parent)
+    return client.cancel(Variety(task.params["variety"]), order_id_of(task), parent_order_id=parent)
 
 
 CALLS: dict[Operation, Callable[[OrdersClient, OrderTask], str]] = {

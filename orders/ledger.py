@@ -7,17 +7,20 @@ claim: if another worker has claimed the task since, nothing is written and `Lea
 import secrets
 import string
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
+from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
+from accounts import audit
 from accounts.models import TradingAccount
+from orders import risk
 from orders.exceptions import KeyReused, LeaseLost, NotToBeSent
 from orders.models import OrderEvent, OrderTask, TradingState
 from orders.states import REDUCING, Operation, Status
@@ -40,6 +43,8 @@ class NewTask:
     valid_until: datetime
     trading_date: date
     serial_key: str = ""
+    decision: Mapping[str, Any] = field(default_factory=dict)
+    public_id: UUID = field(default_factory=uuid4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,9 @@ class Claim:
 
 
 def accept(new: NewTask) -> tuple[OrderTask, bool]:
-    """Take a command on, once for its account and key. Whether it is new; the task of the first time if not.
+    """Take a command on, once for its account and key, with its row in the audit: without that it is not taken on.
+
+    Returns whether it is new, and the task of the first time if not.
 
     Raises
     ------
@@ -70,32 +77,63 @@ def accept(new: NewTask) -> tuple[OrderTask, bool]:
     """
     try:
         with transaction.atomic():
-            ensure_state(new.account)
-            task = OrderTask.objects.create(
-                account=new.account,
-                principal=new.principal,
-                operation=new.operation,
-                params=dict(new.params),
-                idempotency_key=new.idempotency_key,
-                fingerprint=new.fingerprint,
-                tag=_new_tag(),
-                serial_key=new.serial_key,
-                valid_until=new.valid_until,
-                trading_date=new.trading_date,
-                version=1,
-            )
-            OrderEvent.objects.create(
-                task=task, number=1, to_status=Status.PENDING, actor=new.principal, reason="accepted"
-            )
+            return _insert(new), True
     except IntegrityError:
-        before = OrderTask.objects.filter(account=new.account, idempotency_key=new.idempotency_key).first()
+        before = taken_before(new.account, new.idempotency_key, new.fingerprint)
         if before is None:
             raise
-        if before.fingerprint != new.fingerprint:
-            raise KeyReused from None
         return before, False
+
+
+def accept_all(news: Iterable[NewTask]) -> list[tuple[OrderTask, bool]]:
+    """`accept` for several, all of them or none. Raises KeyReused."""
+    with transaction.atomic():
+        return [accept(new) for new in news]
+
+
+def taken_before(account: TradingAccount, key: str, fingerprint: str) -> OrderTask | None:
+    """The task that was taken on with this key; None if the key is free.
+
+    Raises
+    ------
+    KeyReused
+        It was another command.
+    """
+    before = OrderTask.objects.filter(account=account, idempotency_key=key).first()
+    if before is not None and before.fingerprint != fingerprint:
+        raise KeyReused
+    return before
+
+
+def _insert(new: NewTask) -> OrderTask:
+    ensure_state(new.account)
+    task = OrderTask.objects.create(
+        public_id=new.public_id,
+        account=new.account,
+        principal=new.principal,
+        operation=new.operation,
+        params=dict(new.params),
+        decision=dict(new.decision),
+        idempotency_key=new.idempotency_key,
+        fingerprint=new.fingerprint,
+        tag=_new_tag(),
+        serial_key=new.serial_key,
+        valid_until=new.valid_until,
+        trading_date=new.trading_date,
+        version=1,
+    )
+    _event(task, 1, "", Status.PENDING, new.principal, 0, "accepted")
+    audit.record(
+        audit.Kind.ORDER_ACCEPTED,
+        account=new.account.kite_user_id,
+        task=str(task.public_id),
+        operation=str(new.operation),
+        params=dict(new.params),
+        fingerprint=new.fingerprint,
+        principal=new.principal,
+    )
     task.refresh_from_db()
-    return task, True
+    return task
 
 
 def ensure_state(account: TradingAccount) -> None:
@@ -154,14 +192,14 @@ select state from orders_tradingstate
 
 
 def mark(claim: Claim) -> None:
-    """Write down, for good, that the task may be sent from this moment on.
+    """Write down, for good, that the task may be sent from this moment on; in the audit too, or it is not sent.
 
     The halt's rows are locked against being set: after whoever halts has committed, no mark can be made.
 
     Raises
     ------
     NotToBeSent
-        Trading is halted, the account was disabled, or the task's time is over.
+        Trading is halted, the account was disabled, a limit is passed by now, or the task's time is over.
     LeaseLost
     """
     task = claim.task
@@ -175,6 +213,9 @@ def mark(claim: Claim) -> None:
             account = TradingAccount.objects.filter(pk=task.account_id).enabled().filter(is_trading=True)
             if not account.exists():
                 raise NotToBeSent("account_disabled", "the account may not send orders")
+            broken = risk.recheck(task)
+            if broken is not None:
+                raise NotToBeSent(broken.code, broken.message)
         marked = (
             OrderTask.objects.filter(pk=task.pk, status=Status.RUNNING, lease_token=claim.token, lease_until__gt=Now())
             .filter(Q(valid_until__gt=Now()))
@@ -182,6 +223,15 @@ def mark(claim: Claim) -> None:
         )
         if not marked:
             _raise_why_not_marked(claim)
+        audit.record(
+            audit.Kind.ORDER_SENT,
+            account=task.account.kite_user_id,
+            task=str(task.public_id),
+            tag=task.tag,
+            attempt=task.attempts,
+            lease_token=claim.token,
+            worker=claim.owner,
+        )
 
 
 def unmark(claim: Claim) -> None:

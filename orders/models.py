@@ -38,6 +38,9 @@ class OrderTask(models.Model):
     principal = models.CharField(max_length=100, help_text="Who asked for it: user:1, apikey:ab12cd34.")
     operation = models.CharField(max_length=10, choices=Operation)
     params = models.JSONField(help_text="What is sent, checked and in one form. Never a secret.")
+    decision = models.JSONField(
+        default=dict, help_text="The price that was known when it was taken on; empty if none was."
+    )
     idempotency_key = models.CharField(max_length=128)
     fingerprint = models.CharField(max_length=64, help_text="SHA-256 of operation, account and params.")
     tag = models.CharField(

@@ -22,6 +22,7 @@ from orders.comparison import differences
 from orders.halts import Scope, set_state
 from orders.models import OrderTask, TradingState
 from orders.states import PLACING, TERMINAL, Operation, Status
+from orders.targets import order_id_of
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +107,7 @@ def _absent(book: Book, task: OrderTask) -> bool:
 
 
 def _settle_modify(book: Book, task: OrderTask) -> bool:
-    row = _row_of(book, task.params["order_id"])
+    row = _row_of(book, order_id_of(task))
     if row is None:
         return _end_if_unresolved(task, "the order to be changed is not in the broker's book")
     if not differences(task, row):
@@ -117,7 +118,7 @@ def _settle_modify(book: Book, task: OrderTask) -> bool:
 
 
 def _settle_cancel(book: Book, task: OrderTask) -> bool:
-    row = _row_of(book, task.params["order_id"])
+    row = _row_of(book, order_id_of(task))
     if row is None:
         return _end_if_unresolved(task, "the order to be cancelled is not in the broker's book")
     if str(row.get("status")) in TERMINAL:

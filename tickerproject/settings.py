@@ -250,6 +250,22 @@ SPECTACULAR_SETTINGS = {
         "AccountStateEnum": [("enabled", "Enabled"), ("disabled", "Disabled")],
         "BreakerStateEnum": ["closed", "half_open", "open"],
         "SessionStateEnum": ["none", "active", "expired", "ended"],
+        "OrderStateEnum": "orders.states.Status.choices",
+        "OrderOperationEnum": "orders.states.Operation.choices",
+        "DerivativesExchangeEnum": ["NFO", "BFO", "CDS", "BCD", "MCX"],
+        "ExchangeEnum": [
+            "NSE",
+            "BSE",
+            "NFO",
+            "BFO",
+            "CDS",
+            "BCD",
+            "MCX",
+            "NCO",
+            "NSEIX",
+            "GLOBAL",
+            "INDICES",
+        ],
         "OptionTypeEnum": ["CE", "PE"],
         "InstrumentTypeEnum": ["EQ", "FUT", "CE", "PE"],
         "NumberSourceEnum": ["given", "market", "model"],
@@ -330,6 +346,10 @@ ORDER_FENCE_SHARE = env.float("ORDER_FENCE_SHARE", default=0.6)
 ORDER_RECONCILE_FIRST_SECONDS = env.float("ORDER_RECONCILE_FIRST_SECONDS", default=0.5)
 ORDER_ABSENCE_SECONDS = env.float("ORDER_ABSENCE_SECONDS", default=120.0)
 ORDER_UNRESOLVED_SECONDS = env.float("ORDER_UNRESOLVED_SECONDS", default=900.0)
+# An order at the market's price (or IOC) that could not be sent for so long is not sent any more.
+ORDER_MARKET_VALID_SECONDS = env.float("ORDER_MARKET_VALID_SECONDS", default=60.0)
+# How many requests of one process may wait for their order's outcome (`?wait=`).
+ORDER_WAITERS = env.int("ORDER_WAITERS", default=20)
 # For tests: where to end or stop a process. Production refuses it.
 FAILPOINTS = env.str("FAILPOINTS", default="")
 

@@ -16,6 +16,7 @@ urlpatterns = [
     path("metrics", metrics.metrics, name="metrics"),
     path("api/v1/", include("market.urls")),
     path("api/v1/", include("streaming.urls")),
+    path("api/v1/", include("orders.urls")),
     path("", include("accounts.urls")),
     path("", include("dashboard.urls")),
 ]

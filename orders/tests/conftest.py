@@ -11,12 +11,14 @@ import redis
 from django.contrib.auth.models import User
 from pytest_django import Settings
 
+from accounts import clock
 from accounts.models import KiteApp, TradingAccount
 from accounts.sessions import store_session
 from accounts.tests.fakes import Answer, ScriptedBroker, running_broker
 from orders.ledger import NewTask, accept
 from orders.models import OrderTask
 from orders.states import Operation
+from orders.tests.trading import NOON, Trader, list_contracts
 
 ORDER: dict[str, Any] = {
     "variety": "regular",
@@ -92,3 +94,16 @@ def submit(account: TradingAccount) -> Submit:
 def posts(broker: ScriptedBroker) -> int:
     """How many orders arrived."""
     return sum(asked.method == "POST" and asked.path.startswith("/orders/") for asked in broker.asked)
+
+
+@pytest.fixture
+def market(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Contracts to trade, on a Wednesday at noon."""
+    monkeypatch.setattr(clock, "now", lambda: NOON)
+    list_contracts()
+
+
+@pytest.fixture
+def trader(account: TradingAccount, market: None) -> Trader:
+    """A program that sends orders over REST."""
+    return Trader(account)

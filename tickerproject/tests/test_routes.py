@@ -19,7 +19,7 @@ from accounts.actions import Action
 from accounts.api_keys import create_api_key
 from accounts.models import Grant, KiteApp, TradingAccount
 
-READ, STREAM, ADMIN = Action.READ, Action.STREAM, Action.ADMIN
+READ, STREAM, TRADE, ADMIN = Action.READ, Action.STREAM, Action.TRADE, Action.ADMIN
 OPEN = "open"  # to strangers too
 KNOWN = "known"  # to whoever says who they are, with or without any right
 SERVICE = "service"  # to the service's administrators
@@ -53,6 +53,14 @@ RIGHTS: Mapping[str, Mapping[str, Action | str]] = {
     "strategy-payoff": {"post": READ},
     "streaming:subscription-list": {"get": READ, "post": STREAM},
     "streaming:subscription-detail": {"get": READ, "delete": STREAM},
+    "orders:order-list": {"get": READ, "post": TRADE},
+    "orders:order-detail": {"get": READ, "patch": TRADE, "delete": TRADE},
+    "orders:order-preview": {"post": TRADE},
+    "orders:order-requeue": {"post": TRADE},
+    "orders:order-resolve": {"post": TRADE},
+    "orders:batch-orders": {"post": TRADE},
+    "orders:batch-cancel": {"post": TRADE},
+    "orders:broker-order": {"patch": TRADE, "delete": TRADE},
     "dashboard:home": {"get": STREAM},
     "dashboard:chain": {"get": STREAM},
     "dashboard:session": {"get": STREAM},
@@ -73,6 +81,8 @@ PARAMETERS: Mapping[str, object] = {
     "token": "x",
     "kite_user_id": "AB1234",
     "key_id": "nosuchid",
+    "task_id": UUID("00000000-0000-4000-8000-000000000000"),
+    "order_id": "1",
 }
 METHODS = ("get", "post", "put", "patch", "delete")
 FAR_AWAY = "10.9.9.9"  # this machine itself may see more

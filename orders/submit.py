@@ -1,0 +1,333 @@
+"""Taking orders on: checked against everything that is known, stored once for its key, and a bell rung.
+
+Nothing here talks to the broker. Who calls has been authorised for the account.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from django.conf import settings
+from django.db import transaction
+
+from accounts import clock
+from accounts.broker.words import Validity, Variety
+from accounts.clock import IST
+from accounts.models import BrokerSession, TradingAccount
+from market import calendar
+from market.exceptions import CalendarMissing, PricesUnavailable
+from market.freeze_quantities import freeze_quantity
+from market.models import Instrument
+from market.prices import MarketPrice, price_of
+from orders import budget_check, compliance, ledger, risk, validation
+from orders.checks import Check, OrderRefused, refuse_failed
+from orders.ledger import NewTask
+from orders.models import OrderTask
+from orders.requests import AT_MARKET, OrderChanges, OrderRequest, fingerprint
+from orders.states import RUNNABLE, Operation, Status
+from orders.targets import Target
+from orders.tasks import ring
+from orders.validation import MOST_MODIFICATIONS, Facts, Hours
+
+LONGEST_VALIDITY = timedelta(days=1)
+# What no session ends: an order for the next one, or on a day that nobody has entered.
+VALID_WITHOUT_SESSION = timedelta(minutes=15)
+_SENT_ONCE = frozenset({Operation.PLACE, Operation.AUTOSLICE, Operation.EXIT})
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The task that stands for the request. `is_new` is False where the same key had come before."""
+
+    task: OrderTask
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """An order held against every rule, with what it was held against."""
+
+    request: OrderRequest
+    facts: Facts
+    checks: Sequence[Check]
+
+
+def examine(account: TradingAccount, request: OrderRequest, *, ahead: int = 0) -> Examined:
+    """Hold an order against every rule. Nothing is stored.
+
+    Parameters
+    ----------
+    ahead : how many orders of the same batch go before it
+    """
+    facts = facts_of(account, request)
+    checks = [
+        *validation.check(request, facts),
+        *compliance.compliance_checks(account, request),
+        *risk.check_order(account, request, facts.price),
+        budget_check.check(account, request.operation, ahead=ahead),
+    ]
+    return Examined(request, facts, checks)
+
+
+def submit(
+    principal: str, account: TradingAccount, request: OrderRequest, *, key: str, valid_for: timedelta | None = None
+) -> Submitted:
+    """Take an order on.
+
+    Raises
+    ------
+    OrderRefused
+        It breaks a rule: nothing was stored, and the key is free.
+    KeyReused
+        The key came with another order before. Nothing was changed.
+    """
+    (submitted,) = submit_all(principal, account, [(request, key)], valid_for=valid_for)
+    return submitted
+
+
+def submit_all(
+    principal: str,
+    account: TradingAccount,
+    items: Sequence[tuple[OrderRequest, str]],
+    *,
+    valid_for: timedelta | None = None,
+) -> list[Submitted]:
+    """Take several orders on, all or none, purchases first; the answers stand as the items do. Raises as `submit`."""
+    prints = [fingerprint(request.operation, str(account.public_id), request.params()) for request, _ in items]
+    keys = [key for _, key in items]
+    before = _taken_before(account, keys, prints)
+    if before is not None:
+        return before
+    try:
+        news = [
+            _new_order(principal, account, request, key, print_, valid_for, place if len(items) > 1 else None, place)
+            for place, ((request, key), print_) in enumerate(zip(items, prints, strict=True))
+        ]
+    except OrderRefused:
+        # The same request may have come in between, by another connection: then it is no refusal but a replay.
+        before = _taken_before(account, keys, prints)
+        if before is None:
+            raise
+        return before
+    # What is bought first lowers the margin of what is sold after it.
+    order = sorted(range(len(news)), key=lambda place: news[place].params["transaction_type"] != "BUY")
+    accepted = dict(zip(order, _accepted(account, [news[place] for place in order]), strict=True))
+    return [accepted[place] for place in range(len(news))]
+
+
+def modify(principal: str, target: Target, changes: OrderChanges, *, key: str) -> Submitted:
+    """Take on a change of an order. It goes out when everything before it about that order has ended.
+
+    Raises as `submit`; OrderRefused also where the order is over, was never sent, or was changed too often.
+    """
+    account = target.account
+    params = target.params() | changes.params()
+    print_ = _print_of(Operation.MODIFY, target, changes.params())
+    before = ledger.taken_before(account, key, print_)
+    if before is not None:
+        return Submitted(before, is_new=False)
+    examined = examine(account, target.request().changed(changes))
+    refuse_failed([*_changeable(target), *examined.checks])
+    return _accept_one(_new(principal, account, Operation.MODIFY, params, key, print_, target, examined))
+
+
+def cancel(principal: str, target: Target, *, key: str) -> Submitted:
+    """Take an order back: at once where it has not gone out, else by a task of its own.
+
+    Raises
+    ------
+    KeyReused
+    """
+    account = target.account
+    params = target.params()
+    print_ = _print_of(Operation.CANCEL, target, {})
+    before = ledger.taken_before(account, key, print_)
+    if before is not None:
+        return Submitted(before, is_new=False)
+    if target.task is not None and _take_back(target.task, principal):
+        return Submitted(target.task, is_new=False)
+    return _accept_one(_new(principal, account, Operation.CANCEL, params, key, print_, target, None))
+
+
+def facts_of(account: TradingAccount, request: OrderRequest) -> Facts:
+    """What is known of account, instrument and market now."""
+    instrument = (
+        Instrument.objects.active().filter(exchange=request.exchange, tradingsymbol=request.tradingsymbol).first()
+    )
+    session = BrokerSession.objects.filter(account=account).first()
+    return Facts(
+        is_enabled=account.state == TradingAccount.State.ENABLED,
+        is_trading=account.is_trading,
+        is_logged_in=session is not None and session.is_live(clock.now()),
+        kite_user_id=account.kite_user_id,
+        instrument=instrument,
+        freeze_quantity=freeze_quantity(instrument, clock.today()) if instrument else None,
+        hours=_hours(request.exchange),
+        price=_price(instrument),
+    )
+
+
+# --- below -----------------------------------------------------------------------------------------------------------
+
+
+def _taken_before(account: TradingAccount, keys: Sequence[str], prints: Sequence[str]) -> list[Submitted] | None:
+    """The tasks of an earlier call with these keys; None unless all are there."""
+    found = [ledger.taken_before(account, key, print_) for key, print_ in zip(keys, prints, strict=True)]
+    tasks = [task for task in found if task is not None]
+    return [Submitted(task, is_new=False) for task in tasks] if len(tasks) == len(keys) else None
+
+
+def _print_of(operation: Operation, target: Target, changes: Mapping[str, Any]) -> str:
+    """By what the caller said: what is known of the order may grow between two calls."""
+    return fingerprint(operation, str(target.account.public_id), {"order": target.serial_key, **changes})
+
+
+def _new_order(
+    principal: str,
+    account: TradingAccount,
+    request: OrderRequest,
+    key: str,
+    print_: str,
+    valid_for: timedelta | None,
+    item: int | None,
+    ahead: int,
+) -> NewTask:
+    examined = examine(account, request, ahead=ahead)
+    refuse_failed(examined.checks, item=item)
+    public_id = uuid4()
+    return NewTask(
+        account=account,
+        principal=principal,
+        operation=request.operation,
+        params=request.params(),
+        idempotency_key=key,
+        fingerprint=print_,
+        valid_until=_valid_until(request, valid_for),
+        trading_date=clock.today(),
+        serial_key=str(public_id),
+        decision=examined.facts.price.as_json() if examined.facts.price else {},
+        public_id=public_id,
+    )
+
+
+def _new(
+    principal: str,
+    account: TradingAccount,
+    operation: Operation,
+    params: Mapping[str, Any],
+    key: str,
+    print_: str,
+    target: Target,
+    examined: Examined | None,
+) -> NewTask:
+    price = examined.facts.price if examined else None
+    return NewTask(
+        account=account,
+        principal=principal,
+        operation=operation,
+        params=params,
+        idempotency_key=key,
+        fingerprint=print_,
+        valid_until=_valid_until(target.request(), None, operation),
+        trading_date=clock.today(),
+        serial_key=target.serial_key,
+        decision=price.as_json() if price else {},
+    )
+
+
+def _accept_one(new: NewTask) -> Submitted:
+    (submitted,) = _accepted(new.account, [new])
+    return submitted
+
+
+def _accepted(account: TradingAccount, news: Sequence[NewTask]) -> list[Submitted]:
+    with transaction.atomic(durable=True):
+        found = ledger.accept_all(news)
+        # Robust: a bell that cannot be rung must not make an error of an order that was taken on.
+        transaction.on_commit(lambda: ring(account.pk), robust=True)
+    return [Submitted(task, is_new) for task, is_new in found]
+
+
+def _take_back(task: OrderTask, principal: str) -> bool:
+    """End a task that no worker has. Whether it is ended."""
+    if task.status not in RUNNABLE:
+        return False
+    taken = ledger.settle(
+        task,
+        Status.FAILED,
+        actor=principal,
+        reason="cancelled_before_send",
+        evidence={},
+        error_code="cancelled_before_send",
+        error_message="It was cancelled before it was sent.",
+    )
+    task.refresh_from_db()
+    return taken
+
+
+def _changeable(target: Target) -> list[Check]:
+    made = OrderTask.objects.filter(account=target.account, serial_key=target.serial_key, operation=Operation.MODIFY)
+    changes = made.exclude(status=Status.FAILED, send_started_at=None).count()
+    checks = [
+        Check(
+            "too_many_changes",
+            changes < MOST_MODIFICATIONS,
+            f"The order was changed {changes} times; the broker takes {MOST_MODIFICATIONS}: cancel it and place anew.",
+            {"changes": changes, "most": MOST_MODIFICATIONS},
+        )
+    ]
+    if target.is_over:
+        status = target.broker_order.status if target.broker_order else ""
+        checks.append(Check("order_over", False, f"The order is {status}: nothing can be changed.", {"status": status}))
+    if target.task is not None and target.task.status in (Status.FAILED, Status.DEAD_LETTER):
+        words = "was refused or never sent" if target.task.status == Status.FAILED else "waits for a person"
+        checks.append(Check("order_over", False, f"The order {words}: there is nothing to change."))
+    return checks
+
+
+def _hours(exchange: str) -> Hours:
+    now = clock.now()
+    try:
+        session = calendar.session_of(exchange, calendar.SEGMENTS.get(exchange, ""), now.astimezone(IST).date())
+    except CalendarMissing as exc:
+        return Hours(None, f"{str(exc)[:1].upper()}{str(exc)[1:]}.")
+    if session is None:
+        return Hours(is_open=False, words=" today")
+    if now < session.opens_at:
+        return Hours(is_open=False, words=f" and opens at {session.opens_at.astimezone(IST):%H:%M}")
+    if now >= session.closes_at:
+        return Hours(is_open=False, words=f" since {session.closes_at.astimezone(IST):%H:%M}")
+    return Hours(is_open=True)
+
+
+def _price(instrument: Instrument | None) -> MarketPrice | None:
+    if instrument is None:
+        return None
+    try:
+        return price_of(instrument)
+    except PricesUnavailable:
+        return None
+
+
+def _valid_until(
+    request: OrderRequest, valid_for: timedelta | None, operation: Operation = Operation.PLACE
+) -> datetime:
+    """When an order may not be sent any more, in system time, by which workers go."""
+    now = datetime.now(UTC)
+    if valid_for is not None:
+        return now + min(valid_for, LONGEST_VALIDITY)
+    is_short = request.order_type in AT_MARKET or request.validity is Validity.IOC
+    if is_short and operation in _SENT_ONCE:
+        return now + timedelta(seconds=settings.ORDER_MARKET_VALID_SECONDS)
+    market_now = clock.now()
+    try:
+        segment = calendar.SEGMENTS.get(request.exchange, "")
+        session = calendar.session_of(request.exchange, segment, market_now.astimezone(IST).date())
+    except CalendarMissing:
+        session = None
+    if session is None or request.variety is Variety.AMO or market_now not in session:
+        return now + VALID_WITHOUT_SESSION
+    left: timedelta = (session.closes_at - market_now) / settings.MARKET_CLOCK_SPEED
+    return now + min(left, LONGEST_VALIDITY)

@@ -1,0 +1,94 @@
+"""An account that may trade, contracts to trade, and a client that sends orders over REST."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from itertools import count
+from typing import Any
+
+from django.test import Client
+
+from accounts.actions import Action
+from accounts.api_keys import create_api_key
+from accounts.models import TradingAccount
+from market.models import Instrument, TradingSession
+
+NOON = datetime(2026, 11, 25, 6, 30, tzinfo=UTC)  # a Wednesday, 12:00 in India
+TODAY = date(2026, 11, 25)
+BODY: dict[str, Any] = {
+    "exchange": "NFO",
+    "tradingsymbol": "NIFTY26DEC26000CE",
+    "transaction_type": "BUY",
+    "quantity": 75,
+    "product": "NRML",
+    "order_type": "LIMIT",
+    "price": "120.50",
+}
+
+
+def list_contracts() -> None:
+    """An option of NIFTY and a share, and today's sessions of their markets."""
+    common: dict[str, Any] = {"first_seen": TODAY, "last_seen": TODAY, "tick_size": Decimal("0.05")}
+    Instrument.objects.create(
+        exchange="NFO",
+        tradingsymbol="NIFTY26DEC26000CE",
+        instrument_token=1001,
+        name="NIFTY",
+        expiry=date(2026, 12, 29),
+        strike=26000,
+        lot_size=75,
+        instrument_type="CE",
+        segment="NFO-OPT",
+        **common,
+    )
+    Instrument.objects.create(
+        exchange="NSE",
+        tradingsymbol="INFY",
+        instrument_token=408065,
+        name="INFOSYS",
+        lot_size=1,
+        instrument_type="EQ",
+        segment="NSE",
+        **common,
+    )
+    Instrument.objects.create(
+        exchange="NSE",
+        tradingsymbol="NIFTY 50",
+        instrument_token=256265,
+        name="NIFTY 50",
+        instrument_type="EQ",
+        segment="INDICES",
+        **common | {"tick_size": 0},
+    )
+    for exchange, segment in (("NFO", "derivatives"), ("NSE", "equity")):
+        TradingSession.objects.create(
+            exchange=exchange,
+            segment=segment,
+            date=TODAY,
+            kind="regular",
+            opens_at=time(9, 15),
+            closes_at=time(15, 30),
+            source="test",
+        )
+
+
+class Trader:
+    """A program with a key that may trade on the account; each call has an Idempotency-Key of its own."""
+
+    def __init__(self, account: TradingAccount, *scopes: Action) -> None:
+        self.account = account
+        scopes = scopes or (Action.READ, Action.TRADE)
+        _, text = create_api_key(owner=account.owner, label="program", scopes=scopes, accounts=[account])
+        self.client = Client(headers={"X-API-Key": text})
+        self._numbers = count(1)
+
+    def place(self, *, key: str = "", query: str = "", **changes: Any) -> Any:
+        body = {"account": str(self.account.public_id)} | BODY | changes
+        return self.send("post", f"/api/v1/orders{query}", body, key=key)
+
+    def send(self, method: str, path: str, body: Any = None, *, key: str = "") -> Any:
+        ask: Callable[..., Any] = getattr(self.client, method)
+        headers = {"Idempotency-Key": key or f"key-{next(self._numbers)}"}
+        if body is None:
+            return ask(path, headers=headers)
+        return ask(path, data=body, content_type="application/json", headers=headers)

@@ -1,0 +1,20 @@
+from django.urls import path
+from rest_framework.routers import SimpleRouter
+
+from orders import views
+
+router = SimpleRouter(trailing_slash=False, use_regex_path=False)
+router.register("orders", views.OrderViewSet, basename="order")
+
+app_name = "orders"
+
+urlpatterns = [
+    *router.urls,
+    path("batch/orders", views.BatchOrdersView.as_view(), name="batch-orders"),
+    path("batch/cancel", views.BatchCancelView.as_view(), name="batch-cancel"),
+    path(
+        "trading-accounts/<uuid:public_id>/broker-orders/<str:order_id>",
+        views.BrokerOrderView.as_view(),
+        name="broker-order",
+    ),
+]
