@@ -13,7 +13,7 @@ from accounts.credentials import store_secret
 from accounts.models import ApiKey, BrokerCredential, KiteApp, TradingAccount
 
 ADMIN_USERNAME = "admin"
-KEY_LABEL = "Demo: read and stream"
+KEY_LABEL = "Demo: read, stream and trade"
 
 # The simulator's own app and user; it shows them on its login page. They open nothing else.
 DEMO_API_KEY, DEMO_API_SECRET = "simkey1", "simsecret1"
@@ -69,5 +69,5 @@ def ensure_administrator() -> tuple[User, str | None]:
 def _api_key(owner: User, account: TradingAccount) -> str | None:
     if ApiKey.objects.filter(owner=owner, label=KEY_LABEL).exists():
         return None
-    _, text = create_api_key(owner=owner, label=KEY_LABEL, scopes=[Action.READ, Action.STREAM], accounts=[account])
+    _, text = create_api_key(owner=owner, label=KEY_LABEL, scopes=[Action.READ, Action.STREAM, Action.TRADE], accounts=[account])
     return text

@@ -194,6 +194,7 @@ class LocalRun:
         ]
         supervisor.start(Service("orders", [*worker, "--queues", "orders,sync", "--hostname", "orders@%h"]))
         supervisor.start(Service("market", [*worker, "--queues", "market,default", "--hostname", "market@%h"]))
+        supervisor.start(Service("pump", [python, "manage.py", "run_orderpump"]))
         supervisor.start(Service("beat", [*celery, "beat", "--loglevel", "INFO", "--pidfile", ""]))
 
     def _settings(self, web_port: int) -> dict[str, str]:
