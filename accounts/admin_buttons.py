@@ -44,13 +44,22 @@ Button = TypeVar("Button", bound=Callable[..., HttpResponse])
 
 
 def button(
-    words: str, *, icon: str, asks: str = "", variant: ActionVariant = ActionVariant.DEFAULT
+    words: str,
+    *,
+    icon: str,
+    asks: str = "",
+    form: type[BaseDialogForm] = BaseDialogForm,
+    variant: ActionVariant = ActionVariant.DEFAULT,
+    permission: str = "change",
 ) -> Callable[[Button], Button]:
-    """A button of Unfold's, which has no types itself. With `asks`, a dialog says that first; its POST carries on."""
+    """A button of Unfold's, which has no types itself. With `asks`, a dialog says that first; its POST carries on.
+
+    `permission` is asked of the admin class, by its `has_…_permission`.
+    """
     dialog = None
     if asks:
-        dialog = {"title": words, "description": asks, "form_class": BaseDialogForm, "form_submit_text": words}
-    made = action(description=words, icon=icon, permissions=["change"], variant=variant, dialog=dialog)
+        dialog = {"title": words, "description": asks, "form_class": form, "form_submit_text": words}
+    made = action(description=words, icon=icon, permissions=[permission], variant=variant, dialog=dialog)
     return cast(Callable[[Button], Button], made)
 
 

@@ -69,5 +69,7 @@ def ensure_administrator() -> tuple[User, str | None]:
 def _api_key(owner: User, account: TradingAccount) -> str | None:
     if ApiKey.objects.filter(owner=owner, label=KEY_LABEL).exists():
         return None
-    _, text = create_api_key(owner=owner, label=KEY_LABEL, scopes=[Action.READ, Action.STREAM, Action.TRADE], accounts=[account])
+    _, text = create_api_key(
+        owner=owner, label=KEY_LABEL, scopes=[Action.READ, Action.STREAM, Action.TRADE], accounts=[account]
+    )
     return text
