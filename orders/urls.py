@@ -1,7 +1,7 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
-from orders import views
+from orders import batch_views, broker_order_views, views
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("orders", views.OrderViewSet, basename="order")
@@ -10,11 +10,11 @@ app_name = "orders"
 
 urlpatterns = [
     *router.urls,
-    path("batch/orders", views.BatchOrdersView.as_view(), name="batch-orders"),
-    path("batch/cancel", views.BatchCancelView.as_view(), name="batch-cancel"),
+    path("batch/orders", batch_views.BatchOrdersView.as_view(), name="batch-orders"),
+    path("batch/cancel", batch_views.BatchCancelView.as_view(), name="batch-cancel"),
     path(
         "trading-accounts/<uuid:public_id>/broker-orders/<str:order_id>",
-        views.BrokerOrderView.as_view(),
+        broker_order_views.BrokerOrderView.as_view(),
         name="broker-order",
     ),
 ]

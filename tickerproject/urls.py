@@ -17,6 +17,7 @@ urlpatterns = [
     path("api/v1/", include("market.urls")),
     path("api/v1/", include("streaming.urls")),
     path("api/v1/", include("orders.urls")),
+    path("orders/", include("orders.legacy_urls")),
     path("", include("accounts.urls")),
     path("", include("dashboard.urls")),
 ]

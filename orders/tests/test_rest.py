@@ -453,6 +453,23 @@ def test_f94_a_path_in_place_of_an_order_id_reaches_no_other_route(trader: Trade
     assert broker.asked == []
 
 
+# --- the first generation's paths ---
+
+
+def test_the_old_action_paths_do_the_same_and_say_what_replaces_them(trader: Trader, broker: ScriptedBroker) -> None:
+    placed = trader.send("post", "/orders/place", {"account": str(trader.account.public_id)} | BODY, key="old")
+    assert placed.status_code == 202
+    assert placed["Deprecation"] == "true"
+    assert placed["Link"] == '</api/v1/orders>; rel="successor-version"'
+    assert trader.place(key="old").json()["id"] == placed.json()["id"]
+    changed = trader.send("post", "/orders/modify", {"order": placed.json()["id"], "price": "121"})
+    assert changed.json()["operation"] == "modify"
+    cancelled = trader.send("post", "/orders/cancel", {"order": placed.json()["id"]})
+    assert cancelled.json()["words"] == "Cancelled"
+    assert trader.send("post", "/orders/modify", {"order": placed.json()["id"]}).status_code == 400
+    assert posts(broker) == 0
+
+
 # --- batches ---------------------------------------------------------------------------------------------------------
 
 
