@@ -3,6 +3,7 @@
 Nothing here talks to the broker. Who calls has been authorised for the account.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -83,7 +84,8 @@ def submit(
     KeyReused
         The key came with another order before. Nothing was changed.
     """
-    (submitted,) = submit_all(principal, account, [(request, key)], valid_for=valid_for)
+    print_ = fingerprint(request.operation, str(account.public_id), request.params())
+    (submitted,) = _submit(principal, account, [_Item(request, key, print_)], valid_for)
     return submitted
 
 
@@ -94,27 +96,21 @@ def submit_all(
     *,
     valid_for: timedelta | None = None,
 ) -> list[Submitted]:
-    """Take several orders on, all or none, purchases first; the answers stand as the items do. Raises as `submit`."""
+    """Take several orders on, all or none, purchases first; the answers stand as the items do. Raises as `submit`.
+
+    They are one command: with another item among them, or one less, it is another one.
+    """
     prints = [fingerprint(request.operation, str(account.public_id), request.params()) for request, _ in items]
-    keys = [key for _, key in items]
-    before = _taken_before(account, keys, prints)
-    if before is not None:
-        return before
-    try:
-        news = [
-            _new_order(principal, account, request, key, print_, valid_for, place if len(items) > 1 else None, place)
+    whole = "".join(prints)
+    return _submit(
+        principal,
+        account,
+        [
+            _Item(request, key, hashlib.sha256(f"{print_}{whole}".encode()).hexdigest(), place)
             for place, ((request, key), print_) in enumerate(zip(items, prints, strict=True))
-        ]
-    except OrderRefused:
-        # The same request may have come in between, by another connection: then it is no refusal but a replay.
-        before = _taken_before(account, keys, prints)
-        if before is None:
-            raise
-        return before
-    # What is bought first lowers the margin of what is sold after it.
-    order = sorted(range(len(news)), key=lambda place: news[place].params["transaction_type"] != "BUY")
-    accepted = dict(zip(order, _accepted(account, [news[place] for place in order]), strict=True))
-    return [accepted[place] for place in range(len(news))]
+        ],
+        valid_for,
+    )
 
 
 def modify(principal: str, target: Target, changes: OrderChanges, *, key: str) -> Submitted:
@@ -172,11 +168,41 @@ def facts_of(account: TradingAccount, request: OrderRequest) -> Facts:
 # --- below -----------------------------------------------------------------------------------------------------------
 
 
-def _taken_before(account: TradingAccount, keys: Sequence[str], prints: Sequence[str]) -> list[Submitted] | None:
-    """The tasks of an earlier call with these keys; None unless all are there."""
-    found = [ledger.taken_before(account, key, print_) for key, print_ in zip(keys, prints, strict=True)]
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """An order of a call; `place` is where it stands among several."""
+
+    request: OrderRequest
+    key: str
+    fingerprint: str
+    place: int | None = None
+
+
+def _submit(
+    principal: str, account: TradingAccount, items: Sequence[_Item], valid_for: timedelta | None
+) -> list[Submitted]:
+    before = _taken_before(account, items)
+    if before is not None:
+        return before
+    try:
+        news = [_new_order(principal, account, item, valid_for) for item in items]
+    except OrderRefused:
+        # The same request may have come in between, by another connection: then it is no refusal but a replay.
+        before = _taken_before(account, items)
+        if before is None:
+            raise
+        return before
+    # What is bought first lowers the margin of what is sold after it.
+    order = sorted(range(len(news)), key=lambda place: news[place].params["transaction_type"] != "BUY")
+    accepted = dict(zip(order, _accepted(account, [news[place] for place in order]), strict=True))
+    return [accepted[place] for place in range(len(news))]
+
+
+def _taken_before(account: TradingAccount, items: Sequence[_Item]) -> list[Submitted] | None:
+    """The tasks of an earlier call with these keys; None if there was none."""
+    found = [ledger.taken_before(account, item.key, item.fingerprint) for item in items]
     tasks = [task for task in found if task is not None]
-    return [Submitted(task, is_new=False) for task in tasks] if len(tasks) == len(keys) else None
+    return [Submitted(task, is_new=False) for task in tasks] if len(tasks) == len(items) else None
 
 
 def _print_of(operation: Operation, target: Target, changes: Mapping[str, Any]) -> str:
@@ -184,26 +210,18 @@ def _print_of(operation: Operation, target: Target, changes: Mapping[str, Any]) 
     return fingerprint(operation, str(target.account.public_id), {"order": target.serial_key, **changes})
 
 
-def _new_order(
-    principal: str,
-    account: TradingAccount,
-    request: OrderRequest,
-    key: str,
-    print_: str,
-    valid_for: timedelta | None,
-    item: int | None,
-    ahead: int,
-) -> NewTask:
-    examined = examine(account, request, ahead=ahead)
-    refuse_failed(examined.checks, item=item)
+def _new_order(principal: str, account: TradingAccount, item: _Item, valid_for: timedelta | None) -> NewTask:
+    request = item.request
+    examined = examine(account, request, ahead=item.place or 0)
+    refuse_failed(examined.checks, item=item.place)
     public_id = uuid4()
     return NewTask(
         account=account,
         principal=principal,
         operation=request.operation,
         params=request.params(),
-        idempotency_key=key,
-        fingerprint=print_,
+        idempotency_key=item.key,
+        fingerprint=item.fingerprint,
         valid_until=_valid_until(request, valid_for),
         trading_date=clock.today(),
         serial_key=str(public_id),

@@ -486,6 +486,16 @@ def test_a_batch_is_taken_on_whole_with_purchases_first(trader: Trader) -> None:
     assert [item["id"] for item in again.json()["items"]] == [item["id"] for item in response.json()["items"]]
 
 
+@pytest.mark.parametrize("other", [[BODY], [BODY, BODY | {"quantity": 150}, BODY | {"quantity": 225}]])
+def test_a_batchs_key_with_an_item_more_or_less_is_another_command(trader: Trader, other: list[Any]) -> None:
+    account = str(trader.account.public_id)
+    items = [BODY, BODY | {"quantity": 150}]
+    trader.send("post", "/api/v1/batch/orders", {"account": account, "items": items}, key="basket")
+    response = trader.send("post", "/api/v1/batch/orders", {"account": account, "items": other}, key="basket")
+    assert (response.status_code, error_of(response)["code"]) == (422, "idempotency_key_reused")
+    assert OrderTask.objects.count() == 2
+
+
 def test_one_bad_item_refuses_the_whole_batch_and_is_named(trader: Trader) -> None:
     items = [BODY, BODY | {"quantity": 80}]
     response = trader.send("post", "/api/v1/batch/orders", {"account": str(trader.account.public_id), "items": items})
