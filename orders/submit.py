@@ -6,36 +6,24 @@ Nothing here talks to the broker. Who calls has been authorised for the account.
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
-from django.conf import settings
 from django.db import transaction
 
 from accounts import clock
-from accounts.broker.words import Validity, Variety
-from accounts.clock import IST
-from accounts.models import BrokerSession, TradingAccount
-from market import calendar
-from market.exceptions import CalendarMissing, PricesUnavailable
-from market.freeze_quantities import freeze_quantity
-from market.models import Instrument
-from market.prices import MarketPrice, price_of
+from accounts.models import TradingAccount
 from orders import budget_check, compliance, ledger, risk, validation
 from orders.checks import Check, OrderRefused, refuse_failed
+from orders.facts import facts_of, valid_until
 from orders.ledger import NewTask
 from orders.models import OrderTask
-from orders.requests import AT_MARKET, OrderChanges, OrderRequest, fingerprint
+from orders.requests import OrderChanges, OrderRequest, fingerprint
 from orders.states import RUNNABLE, Operation, Status
 from orders.targets import Target
 from orders.tasks import ring
-from orders.validation import MOST_MODIFICATIONS, Facts, Hours
-
-LONGEST_VALIDITY = timedelta(days=1)
-# What no session ends: an order for the next one, or on a day that nobody has entered.
-VALID_WITHOUT_SESSION = timedelta(minutes=15)
-_SENT_ONCE = frozenset({Operation.PLACE, Operation.AUTOSLICE, Operation.EXIT})
+from orders.validation import MOST_MODIFICATIONS, Facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,24 +135,6 @@ def cancel(principal: str, target: Target, *, key: str) -> Submitted:
     return _accept_one(_new(principal, account, Operation.CANCEL, params, key, print_, target, None))
 
 
-def facts_of(account: TradingAccount, request: OrderRequest) -> Facts:
-    """What is known of account, instrument and market now."""
-    instrument = (
-        Instrument.objects.active().filter(exchange=request.exchange, tradingsymbol=request.tradingsymbol).first()
-    )
-    session = BrokerSession.objects.filter(account=account).first()
-    return Facts(
-        is_enabled=account.state == TradingAccount.State.ENABLED,
-        is_trading=account.is_trading,
-        is_logged_in=session is not None and session.is_live(clock.now()),
-        kite_user_id=account.kite_user_id,
-        instrument=instrument,
-        freeze_quantity=freeze_quantity(instrument, clock.today()) if instrument else None,
-        hours=_hours(request.exchange),
-        price=_price(instrument),
-    )
-
-
 # --- below -----------------------------------------------------------------------------------------------------------
 
 
@@ -222,7 +192,7 @@ def _new_order(principal: str, account: TradingAccount, item: _Item, valid_for: 
         params=request.params(),
         idempotency_key=item.key,
         fingerprint=item.fingerprint,
-        valid_until=_valid_until(request, valid_for),
+        valid_until=valid_until(request, valid_for),
         trading_date=clock.today(),
         serial_key=str(public_id),
         decision=examined.facts.price.as_json() if examined.facts.price else {},
@@ -248,7 +218,7 @@ def _new(
         params=params,
         idempotency_key=key,
         fingerprint=print_,
-        valid_until=_valid_until(target.request(), None, operation),
+        valid_until=valid_until(target.request(), None, operation),
         trading_date=clock.today(),
         serial_key=target.serial_key,
         decision=price.as_json() if price else {},
@@ -303,49 +273,3 @@ def _changeable(target: Target) -> list[Check]:
         words = "was refused or never sent" if target.task.status == Status.FAILED else "waits for a person"
         checks.append(Check("order_over", False, f"The order {words}: there is nothing to change."))
     return checks
-
-
-def _hours(exchange: str) -> Hours:
-    now = clock.now()
-    try:
-        session = calendar.session_of(exchange, calendar.SEGMENTS.get(exchange, ""), now.astimezone(IST).date())
-    except CalendarMissing as exc:
-        return Hours(None, f"{str(exc)[:1].upper()}{str(exc)[1:]}.")
-    if session is None:
-        return Hours(is_open=False, words=" today")
-    if now < session.opens_at:
-        return Hours(is_open=False, words=f" and opens at {session.opens_at.astimezone(IST):%H:%M}")
-    if now >= session.closes_at:
-        return Hours(is_open=False, words=f" since {session.closes_at.astimezone(IST):%H:%M}")
-    return Hours(is_open=True)
-
-
-def _price(instrument: Instrument | None) -> MarketPrice | None:
-    if instrument is None:
-        return None
-    try:
-        return price_of(instrument)
-    except PricesUnavailable:
-        return None
-
-
-def _valid_until(
-    request: OrderRequest, valid_for: timedelta | None, operation: Operation = Operation.PLACE
-) -> datetime:
-    """When an order may not be sent any more, in system time, by which workers go."""
-    now = datetime.now(UTC)
-    if valid_for is not None:
-        return now + min(valid_for, LONGEST_VALIDITY)
-    is_short = request.order_type in AT_MARKET or request.validity is Validity.IOC
-    if is_short and operation in _SENT_ONCE:
-        return now + timedelta(seconds=settings.ORDER_MARKET_VALID_SECONDS)
-    market_now = clock.now()
-    try:
-        segment = calendar.SEGMENTS.get(request.exchange, "")
-        session = calendar.session_of(request.exchange, segment, market_now.astimezone(IST).date())
-    except CalendarMissing:
-        session = None
-    if session is None or request.variety is Variety.AMO or market_now not in session:
-        return now + VALID_WITHOUT_SESSION
-    left: timedelta = (session.closes_at - market_now) / settings.MARKET_CLOCK_SPEED
-    return now + min(left, LONGEST_VALIDITY)
