@@ -40,6 +40,7 @@ from accounts.exceptions import (
 from accounts.models import TradingAccount
 from orders import ledger
 from orders.book import has_book_of_today, read_book
+from orders.durability import keeps_what_it_commits
 from orders.exceptions import LeaseLost, NotToBeSent
 from orders.failpoints import failpoint
 from orders.ledger import Claim
@@ -70,8 +71,11 @@ def worker_name() -> str:
 def may_send(account: TradingAccount) -> bool:
     """Whether the account's order book was read today, and read now if not: before that nothing is sent.
 
-    A book shows orders of a day before a restart, or of another process; without it a second sending goes unseen.
+    A book shows orders of a day before a restart, or of another process; without it a second sending goes unseen. Nor
+    is anything sent where the database may lose what it has committed.
     """
+    if not keeps_what_it_commits():
+        return False
     if has_book_of_today(account):
         return True
     try:
