@@ -46,6 +46,7 @@ class Kind(models.TextChoices):
     ORDER_SENT = "order.sent", "order marked for sending"
     ORDER_KEY_REUSED = "order.key_reused", "Idempotency-Key sent with another order"
     ORDER_RESOLVED = "order.resolved", "order settled by a person"
+    ORDER_LIMITS = "order.limits", "limits on orders changed"
     TRADING_STATE = "trading.state", "trading stopped or resumed"
     ADMIN_CHANGED = "admin.changed", "added or changed in the admin"
     ADMIN_DELETED = "admin.deleted", "deleted in the admin"

@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from accounts.models import TradingAccount
+from orders.limits import OrderLimits as OrderLimits
 from orders.states import OPEN, PLACING, RUNNABLE, TERMINAL, Operation, Status
 
 MOST_ATTEMPTS = 5

@@ -9,6 +9,8 @@ from rest_framework import serializers
 
 from accounts.broker.words import Exchange, OrderType, Product, TransactionType, Validity, Variety
 from accounts.serializers import StrictSerializer
+from orders.fields import DecimalTextField as _Decimal
+from orders.fields import WholeField as _Whole
 from orders.models import BrokerOrder, OrderEvent, OrderTask
 from orders.requests import OrderChanges, OrderRequest
 from orders.states import Operation, Status
@@ -18,32 +20,7 @@ LARGEST_QUANTITY = 10_000_000
 MOST_ITEMS = 50
 SYMBOL = re.compile(r"\A[A-Z0-9&\-_ .]{1,64}\Z")
 STRATEGY = re.compile(r"\A[A-Za-z0-9._:-]{1,50}\Z")
-_DECIMAL = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,6})?")
 ALGO_ID = re.compile(r"\A[A-Za-z0-9]{1,30}\Z")
-
-
-class _Whole(serializers.IntegerField):
-    """A whole number as JSON has it: no text, no fraction, no true."""
-
-    def to_internal_value(self, data: Any) -> int:
-        if not isinstance(data, int) or isinstance(data, bool):
-            self.fail("invalid")
-        return super().to_internal_value(data)
-
-
-class _Decimal(serializers.DecimalField):
-    """A number or decimal text, finite, in ASCII digits; no empty text, no true."""
-
-    def validate_empty_values(self, data: Any) -> tuple[bool, Any]:
-        if data == "":
-            self.fail("invalid")  # the framework would take it for null
-        empty: tuple[bool, Any] = super().validate_empty_values(data)
-        return empty
-
-    def to_internal_value(self, data: Any) -> Decimal:
-        if isinstance(data, bool) or not _DECIMAL.fullmatch(str(data)):
-            self.fail("invalid")
-        return super().to_internal_value(data)
 
 
 class _Rupees(_Decimal):

@@ -1,7 +1,7 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
-from orders import batch_views, broker_order_views, views
+from orders import batch_views, broker_order_views, limit_views, views
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("orders", views.OrderViewSet, basename="order")
@@ -17,4 +17,5 @@ urlpatterns = [
         broker_order_views.BrokerOrderView.as_view(),
         name="broker-order",
     ),
+    path("trading-accounts/<uuid:public_id>/order-limits", limit_views.OrderLimitsView.as_view(), name="order-limits"),
 ]

@@ -64,6 +64,7 @@ RIGHTS: Mapping[str, Mapping[str, Action | str]] = {
     "legacy-modify": {"post": TRADE},
     "legacy-cancel": {"post": TRADE},
     "orders:broker-order": {"patch": TRADE, "delete": TRADE},
+    "orders:order-limits": {"get": READ, "put": ADMIN},
     "dashboard:home": {"get": STREAM},
     "dashboard:chain": {"get": STREAM},
     "dashboard:session": {"get": STREAM},
