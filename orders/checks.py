@@ -14,6 +14,11 @@ _STATUS = {
     "account_logged_out": HTTPStatus.CONFLICT,
     "duplicate": HTTPStatus.CONFLICT,
     "order_over": HTTPStatus.CONFLICT,
+    "market_price": HTTPStatus.CONFLICT,
+    "exit_of_position": HTTPStatus.CONFLICT,
+    "max_open_notional": HTTPStatus.CONFLICT,
+    "max_day_loss": HTTPStatus.CONFLICT,
+    "max_net_delta": HTTPStatus.CONFLICT,
     "over_budget": HTTPStatus.TOO_MANY_REQUESTS,
     "orders_per_minute": HTTPStatus.TOO_MANY_REQUESTS,
 }

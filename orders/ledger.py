@@ -213,9 +213,9 @@ def mark(claim: Claim) -> None:
             account = TradingAccount.objects.filter(pk=task.account_id).enabled().filter(is_trading=True)
             if not account.exists():
                 raise NotToBeSent("account_disabled", "the account may not send orders")
-            broken = risk.recheck(task)
-            if broken is not None:
-                raise NotToBeSent(broken.code, broken.message)
+        broken = risk.recheck(task)
+        if broken is not None:
+            raise NotToBeSent(broken.code, broken.message)
         marked = (
             OrderTask.objects.filter(pk=task.pk, status=Status.RUNNING, lease_token=claim.token, lease_until__gt=Now())
             .filter(Q(valid_until__gt=Now()))

@@ -43,18 +43,21 @@ class Examined:
     checks: Sequence[Check]
 
 
-def examine(account: TradingAccount, request: OrderRequest, *, ahead: int = 0) -> Examined:
+def examine(
+    account: TradingAccount, request: OrderRequest, *, ahead: int = 0, replaces: Target | None = None
+) -> Examined:
     """Hold an order against every rule. Nothing is stored.
 
     Parameters
     ----------
     ahead : how many orders of the same batch go before it
+    replaces : the order that it is a change of
     """
     facts = facts_of(account, request)
     checks = [
         *validation.check(request, facts),
         *compliance.compliance_checks(account, request),
-        *risk.check_order(account, request, facts.price),
+        *risk.check_order(account, request, facts.price, replaces=replaces),
         budget_check.check(account, request.operation, ahead=ahead),
     ]
     return Examined(request, facts, checks)
@@ -112,7 +115,7 @@ def modify(principal: str, target: Target, changes: OrderChanges, *, key: str) -
     before = ledger.taken_before(account, key, print_)
     if before is not None:
         return Submitted(before, is_new=False)
-    examined = examine(account, target.request().changed(changes))
+    examined = examine(account, target.request().changed(changes), replaces=target)
     refuse_failed([*_changeable(target), *examined.checks])
     return _accept_one(_new(principal, account, Operation.MODIFY, params, key, print_, target, examined))
 

@@ -86,3 +86,14 @@ def order_id_of(task: OrderTask) -> str:
         return str(order_id)
     found = OrderTask.objects.filter(account=task.account_id, public_id=task.params["target"]).first()
     return found.broker_order_id if found else ""
+
+
+def target_of_change(task: OrderTask) -> Target | None:
+    """The order that a change or a cancel is about; None if nothing is known of it."""
+    if public_id := task.params.get("target"):
+        placing = OrderTask.objects.select_related("account").filter(account=task.account_id, public_id=public_id)
+        found = placing.first()
+        return target_of_task(found) if found else None
+    shown = BrokerOrder.objects.select_related("account").filter(account=task.account_id)
+    order = shown.filter(order_id=str(task.params["order_id"])).first()
+    return target_of_broker_order(order) if order else None

@@ -19,7 +19,7 @@ from orders.execute import drain
 from orders.models import BrokerOrder, OrderBook, OrderTask
 from orders.sweep import sweep
 from orders.tests.conftest import ORDER_ID, posts
-from orders.tests.trading import BODY, TODAY, Trader
+from orders.tests.trading import BODY, TODAY, Trader, quote
 
 pytestmark = pytest.mark.django_db
 
@@ -56,6 +56,7 @@ def test_an_order_is_written_down_and_told_as_a_task(trader: Trader) -> None:
 
 
 def test_a_limit_order_may_be_sent_until_the_market_closes_and_a_market_order_for_a_minute(trader: Trader) -> None:
+    quote(120.5)
     trader.place()
     trader.place(order_type="MARKET", price=None, market_protection="-1", quantity=150)
     market_order, limit_order = OrderTask.objects.all()

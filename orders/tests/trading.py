@@ -4,14 +4,19 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from itertools import count
+from time import time as time_now
 from typing import Any
 
+import redis
+from django.conf import settings
 from django.test import Client
 
 from accounts.actions import Action
 from accounts.api_keys import create_api_key
 from accounts.models import TradingAccount
+from market.lines import encode
 from market.models import Instrument, TradingSession
+from market.names import RedisNames
 
 NOON = datetime(2026, 11, 25, 6, 30, tzinfo=UTC)  # a Wednesday, 12:00 in India
 TODAY = date(2026, 11, 25)
@@ -70,6 +75,20 @@ def list_contracts() -> None:
             closes_at=time(15, 30),
             source="test",
         )
+
+
+def quote(last_price: float | None, *, token: int = 1001, part: str = "nifty:2026-12-29", **columns: Any) -> None:
+    """Let the stream's latest news of an instrument be this price, of this moment unless `sent_at` says otherwise."""
+    now = time_now()
+    sent_at = columns.pop("sent_at", now)
+    feed_state = columns.pop("feed_state", "live")
+    names = RedisNames(settings.REDIS_PREFIX)
+    rows = {"instrument_token": [token], "last_price": [last_price], "age_ms": [0]}
+    head = {"kind": "snapshot", "source": "simulated", "feed_state": feed_state, "sent_at": sent_at, "market_time": now}
+    line = encode(head | {"columns": rows | {name: [value] for name, value in columns.items()}})
+    with redis.Redis.from_url(settings.REDIS_URL) as store:
+        store.set(names.blob(part), line)
+        store.hset(names.parts, str(token), part)
 
 
 class Trader:

@@ -1,0 +1,219 @@
+"""What an account has under way, in few queries: open orders and their worth, orders of a minute, exits, positions.
+
+What the broker shows counts as it shows it; a task counts as long as the broker shows nothing of it, and whatever may
+have been sent counts as sent.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.db import connection
+from django.db.models import F
+from django.db.models.functions import Now
+
+from accounts import clock
+from accounts.clock import IST
+from accounts.models import TradingAccount
+from orders.models import OrderTask, TradingState
+from orders.requests import OrderRequest
+from orders.risk_rules import OpenPosition, Stopped, Usage, is_twin
+from orders.states import OPEN, PLACING, TERMINAL, Operation, Status
+from orders.targets import Target
+from orders.validation import IN_LOTS
+
+TWIN_SECONDS = 2.0
+_ENTRIES = sorted(PLACING - {Operation.EXIT})
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in the line a task stands: what was taken on after it does not count against it."""
+
+    task_id: int
+    created_at: datetime
+
+
+_USAGE = """
+with entry as (
+  select id, status, send_started_at, trading_date, created_at, broker_order_id, account_id,
+         coalesce(params ->> 'strategy', '') as strategy,
+         (params ->> 'quantity')::numeric
+           * coalesce(params ->> 'price', params ->> 'trigger_price', decision ->> 'last_price')::numeric
+           * (params ->> 'exchange' <> all(%(in_lots)s))::int as worth
+    from orders_ordertask
+   where account_id = %(account)s and operation = any(%(entries)s) and id < %(before)s and id <> %(but)s
+     and created_at > statement_timestamp() - interval '1 day'),
+counted as (
+  select strategy, 0 as worth, 1 as is_recent
+    from entry
+   where created_at > coalesce(%(at)s, statement_timestamp()) - interval '1 minute'
+     and not (status = 'failed' and send_started_at is null)
+  union all
+  select strategy, worth, 0
+    from entry
+   where trading_date = %(today)s and (status = any(%(open)s) or status = 'completed')
+     and not exists (select 1 from orders_brokerorder as shown where shown.task_id = entry.id)
+     and not exists (select 1 from orders_brokerorder as shown
+                      where shown.account_id = entry.account_id and shown.order_id = entry.broker_order_id)
+  union all
+  select coalesce(task.params ->> 'strategy', ''),
+         greatest(shown.quantity - shown.filled_quantity - shown.cancelled_quantity, 0)
+           * coalesce(nullif(shown.price, 0), nullif(shown.trigger_price, 0),
+                      (task.decision ->> 'last_price')::numeric)
+           * (shown.exchange <> all(%(in_lots)s))::int, 0
+    from orders_brokerorder as shown left join orders_ordertask as task on task.id = shown.task_id
+   where shown.account_id = %(account)s and shown.status <> all(%(terminal)s) and shown.order_id <> %(but_order)s
+     and coalesce(task.operation, '') <> 'exit'
+     and coalesce(shown.order_timestamp >= %(since)s, true))
+select strategy, coalesce(sum(worth), 0), sum(is_recent) from counted group by strategy
+"""
+
+
+def usage_of(
+    account: TradingAccount, *, place: Place | None = None, replaces: Target | None = None
+) -> Mapping[str, Usage]:
+    """By strategy what entries are under way; the whole account's under the empty name. One query.
+
+    Parameters
+    ----------
+    place : count only what was taken on before this task, and the minute before it
+    replaces : an order that is about to be changed, and does not count twice
+    """
+    day = clock.today()
+    values: dict[str, Any] = {
+        "account": account.pk,
+        "entries": _ENTRIES,
+        "before": place.task_id if place else 2**62,
+        "at": place.created_at if place else None,
+        "but": replaces.task.pk if replaces and replaces.task else 0,
+        "but_order": replaces.broker_order.order_id if replaces and replaces.broker_order else "",
+        "today": day,
+        "since": datetime.combine(day, time.min, IST),
+        "open": sorted(OPEN),
+        "terminal": sorted(TERMINAL),
+        "in_lots": sorted(IN_LOTS),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_USAGE, values)
+        rows = cursor.fetchall()
+    found = {strategy: Usage(Decimal(worth), int(recent)) for strategy, worth, recent in rows}
+    everything = Usage(
+        sum((one.open_notional for one in found.values()), Decimal(0)),
+        sum(one.orders_in_last_minute for one in found.values()),
+    )
+    return found | {"": everything}
+
+
+def stopped_for(account: TradingAccount, strategy: str) -> Stopped | None:
+    """The widest trading state in force that bears on the strategy, and is not active. One query."""
+    rows = TradingState.objects.filter(account=None) | TradingState.objects.filter(
+        account=account, strategy__in={"", strategy}
+    )
+    stopped = rows.exclude(state=TradingState.State.ACTIVE).order_by(F("account").asc(nulls_first=True), "strategy")
+    found = stopped.first()
+    if found is None:
+        return None
+    scope = "everything" if found.account_id is None else account.kite_user_id
+    scope += f", strategy {found.strategy}" if found.strategy else ""
+    state = "halted" if found.state == TradingState.State.HALTED else "reduced to exits"
+    return Stopped(scope, state, found.reason)
+
+
+def twin_of(account: TradingAccount, request: OrderRequest) -> str:
+    """An order like it that was taken on within `TWIN_SECONDS`; empty without one. One query."""
+    params = request.params()
+    lately = OrderTask.objects.filter(
+        account=account, operation__in=sorted(PLACING), created_at__gt=Now() - timedelta(seconds=TWIN_SECONDS)
+    ).exclude(status=Status.FAILED)
+    return next((str(one) for one, other in lately.values_list("public_id", "params") if is_twin(params, other)), "")
+
+
+_EXITS = """
+select coalesce(sum(case
+         when shown.id is null then (task.params ->> 'quantity')::bigint
+         when shown.status = any(%(terminal)s) then
+           case when shown.updated_at > %(read_at)s then shown.filled_quantity else 0 end
+         when shown.updated_at > %(read_at)s then shown.quantity
+         else shown.quantity - shown.filled_quantity end), 0)
+  from orders_ordertask as task
+  left join orders_brokerorder as shown
+    on shown.account_id = task.account_id and task.broker_order_id <> '' and shown.order_id = task.broker_order_id
+ where task.account_id = %(account)s and task.operation = 'exit' and task.id < %(before)s and task.id <> %(but)s
+   and task.trading_date = %(today)s
+   and (task.status = any(%(open)s) or task.status = 'completed')
+   and task.params @> %(like)s::jsonb
+"""
+
+
+def exits_under_way(
+    account: TradingAccount, request: OrderRequest, read_at: datetime, *, before: int = 2**62, but: int = 0
+) -> int:
+    """How much of the position read at `read_at` earlier exits will take off, as far as it does not lack it already.
+
+    An exit that has ended counts with what was filled after the positions were read; one that is open with all that
+    it may still take. One query.
+    """
+    like = {
+        "exchange": str(request.exchange),
+        "tradingsymbol": request.tradingsymbol,
+        "product": str(request.product),
+        "transaction_type": str(request.transaction_type),
+    }
+    values: dict[str, Any] = {
+        "account": account.pk,
+        "before": before,
+        "but": but,
+        "today": clock.today(),
+        "read_at": read_at,
+        "open": sorted(OPEN),
+        "terminal": sorted(TERMINAL),
+        "like": _json(like),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_EXITS, values)
+        (found,) = cursor.fetchone()
+    return int(found)
+
+
+def position_of(account: TradingAccount, request: OrderRequest, **which: int) -> OpenPosition | None:
+    """What of the position an exit may take off; None if the account's positions are not known. `which`: as above."""
+    held = held_of(account, str(request.exchange), request.tradingsymbol, str(request.product))
+    if held is None:
+        return None
+    return OpenPosition(held.quantity, exits_under_way(account, request, held.read_at, **which))
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A position as it was read: the signed quantity, 0 where there is none."""
+
+    quantity: int
+    read_at: datetime
+
+
+def held_of(account: TradingAccount, exchange: str, tradingsymbol: str, product: str) -> Held | None:
+    """The position as last read; None if the account's positions were not read today."""
+    return None
+
+
+def day_pnl(account: TradingAccount) -> Decimal | None:
+    """What all positions have gained today, booked and open, in rupees; None if that is not known."""
+    return None
+
+
+def net_delta(account: TradingAccount) -> float | None:
+    """The delta of all positions together, in units of their underlyings; None if one is not known."""
+    return None
+
+
+def order_delta(request: OrderRequest) -> float | None:
+    """What the order would add to that; None if it is not known."""
+    return None
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value)
