@@ -38,7 +38,7 @@ from accounts.exceptions import (
     SessionExpired,
 )
 from accounts.models import TradingAccount
-from orders import ledger
+from orders import ledger, trips
 from orders.book import has_book_of_today, read_book
 from orders.durability import keeps_what_it_commits
 from orders.exceptions import LeaseLost, NotToBeSent
@@ -127,12 +127,13 @@ def carry_out(claim: Claim) -> None:
     except LeaseLost as exc:
         logger.warning("%s", exc)
         return
-    except DatabaseError:
+    except DatabaseError as exc:
         # Neither marked nor in the audit: it is not sent. Its transaction was undone, and the connection may be dead.
         logger.critical("task %s: the mark cannot be written", task.public_id, exc_info=True)
         _write_verdict(
             claim, Verdict(Decision.RETRY, "not_written_down", "The mark or its audit could not be written.")
         )
+        _tell(trips.not_written_down, task.account, exc)
         return
     failpoint("order.after_mark")
     _send(claim, client, permit)
@@ -201,6 +202,8 @@ def _send(claim: Claim, client: OrdersClient, permit: Permit) -> None:
         if type(exc) is RateLimited:  # the broker's own word; what derives from it is about our own limits
             _freeze(task.account, exc.retry_after_seconds)
         _write_verdict(claim, verdict_on(exc))
+        if type(exc) is RateLimited:
+            _tell(trips.rate_limited, task.account)
         return
     failpoint("order.after_response")
     breaker.report(permit, Outcome.OK)
@@ -235,6 +238,14 @@ def _end_quietly(write: Callable[..., None], claim: Claim, *args: Any, **kwargs:
         write(claim, *args, **kwargs)
     except LeaseLost as exc:
         logger.warning("%s", exc)
+
+
+def _tell(rule: Callable[..., bool], *args: Any) -> None:
+    """What may stop trading must not stop the worker: the task's end is written down by now."""
+    try:
+        rule(*args)
+    except DatabaseError:
+        logger.critical("whether to stop trading cannot be said", exc_info=True)
 
 
 def _must_wait(account: TradingAccount, kind: OrderKind) -> bool:

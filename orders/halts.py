@@ -4,10 +4,11 @@ It is in force once `set_state` has committed: whoever marks an order for sendin
 that are under way at that moment still reach the broker. Exits and cancels always go out.
 """
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from django.db import transaction
+from django.db import DatabaseError, OperationalError, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
@@ -16,6 +17,13 @@ from accounts.models import TradingAccount
 from orders import ledger
 from orders.models import OrderTask, TradingState
 from orders.states import REDUCING, RUNNABLE, Status
+
+logger = logging.getLogger(__name__)
+
+_STRICTNESS: dict[str, int] = {
+    state: place
+    for place, state in enumerate((TradingState.State.ACTIVE, TradingState.State.REDUCING, TradingState.State.HALTED))
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,36 +54,68 @@ class Change:
 def set_state(scope: Scope, state: TradingState.State, *, actor: str, reason: str) -> Change:
     """Stop or resume, with its row in the audit.
 
-    HALTED drops the entries that wait, so that none of them goes out at the resumption; REDUCING lets them wait.
+    HALTED drops the entries that wait, so that none of them goes out at the resumption; REDUCING lets them wait. An
+    audit that cannot be written stops nobody from stopping: resuming it does.
     """
-    with transaction.atomic():
-        TradingState.objects.bulk_create(
-            [TradingState(account=scope.account, strategy=scope.strategy)], ignore_conflicts=True
-        )
-        row = TradingState.objects.select_for_update().get(account=scope.account, strategy=scope.strategy)
-        was = row.state
-        row.state, row.reason, row.set_by = state, reason[:300], actor[:100]
-        row.set_at, row.epoch = Now(), F("epoch") + 1
-        row.save()
-        audit.record(
-            audit.Kind.TRADING_STATE,
-            account=scope.account.kite_user_id if scope.account else "",
-            scope=str(scope),
-            was=was,
-            state=str(state),
-            reason=reason,
-            by=actor,
-        )
-    row.refresh_from_db()
-    # After the commit: a drop that fails must not undo the halt, under which nothing goes out anyway.
-    dropped = _drop(scope, actor) if state == TradingState.State.HALTED else 0
-    return Change(row, was, dropped)
+    change = _set(scope, state, actor, reason, only_tighten=False)
+    assert change is not None  # noqa: S101 - only tightening leaves a state as it is
+    return change
+
+
+def tighten(scope: Scope, state: TradingState.State, *, actor: str, reason: str) -> Change | None:
+    """`set_state`, but for a state that is as strict already: None then, and nothing is written."""
+    return _set(scope, state, actor, reason, only_tighten=True)
 
 
 def states_in_force() -> Iterable[TradingState]:
     """Everything that is not simply active, the widest first."""
     stopped = TradingState.objects.exclude(state=TradingState.State.ACTIVE).select_related("account")
     return stopped.order_by(F("account").asc(nulls_first=True), "strategy")
+
+
+def _set(scope: Scope, state: TradingState.State, actor: str, reason: str, *, only_tighten: bool) -> Change | None:
+    try:
+        was = _write(scope, state, actor, reason, only_tighten=only_tighten, with_audit=True)
+    except OperationalError:
+        raise  # the database is away: it can be told nothing
+    except DatabaseError:
+        if state == TradingState.State.ACTIVE:
+            raise
+        logger.critical("%s is %s by %s without a row in the audit", scope, state, actor, exc_info=True)
+        was = _write(scope, state, actor, reason, only_tighten=only_tighten, with_audit=False)
+    if was is None:
+        return None
+    # After the commit: a drop that fails must not undo the halt, under which nothing goes out anyway.
+    dropped = _drop(scope, actor) if state == TradingState.State.HALTED else 0
+    return Change(TradingState.objects.get(account=scope.account, strategy=scope.strategy), was, dropped)
+
+
+def _write(
+    scope: Scope, state: TradingState.State, actor: str, reason: str, *, only_tighten: bool, with_audit: bool
+) -> str | None:
+    """What the state was before; None if it was left as it is."""
+    with transaction.atomic():
+        TradingState.objects.bulk_create(
+            [TradingState(account=scope.account, strategy=scope.strategy)], ignore_conflicts=True
+        )
+        row = TradingState.objects.select_for_update().get(account=scope.account, strategy=scope.strategy)
+        was = row.state
+        if only_tighten and _STRICTNESS[was] >= _STRICTNESS[state]:
+            return None
+        row.state, row.reason, row.set_by = state, reason[:300], actor[:100]
+        row.set_at, row.epoch = Now(), F("epoch") + 1
+        row.save()
+        if with_audit:
+            audit.record(
+                audit.Kind.TRADING_STATE,
+                account=scope.account.kite_user_id if scope.account else "",
+                scope=str(scope),
+                was=was,
+                state=str(state),
+                reason=reason,
+                by=actor,
+            )
+    return was
 
 
 def _drop(scope: Scope, actor: str) -> int:

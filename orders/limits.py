@@ -154,6 +154,11 @@ def all_limits_of(account: TradingAccount) -> list[ScopedLimits]:
     return _scoped(account, _rows_for(account))
 
 
+def somebody_limits(name: str) -> bool:
+    """Whether the figure is limited for anybody."""
+    return getattr(DEFAULTS, name) is not None or OrderLimits.objects.exclude(**{name: None}).exists()
+
+
 def set_limits(account: TradingAccount | None, strategy: str, figures: Mapping[str, Any], *, actor: str) -> OrderLimits:
     """Write all figures of one scope, with its row in the audit.
 

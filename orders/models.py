@@ -115,6 +115,9 @@ class OrderTask(models.Model):
             models.Index(fields=["recon_after"], condition=Q(status=Status.UNKNOWN), name="orders_task_unknown"),
             models.Index(fields=["serial_key"], condition=~Q(serial_key=""), name="orders_task_serial"),
             models.Index(fields=["account", "created_at"], name="orders_task_created"),
+            models.Index(
+                fields=["unknown_since"], condition=Q(unknown_since__isnull=False), name="orders_task_was_unknown"
+            ),
         ]
 
     def __str__(self) -> str:

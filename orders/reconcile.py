@@ -15,12 +15,11 @@ from django.db.models.functions import Now
 from accounts import clock
 from accounts.exceptions import BrokerError, CredentialError
 from accounts.models import TradingAccount
-from orders import ledger
+from orders import ledger, trips
 from orders.book import ACTOR, Book, Row, complete, read_book
 from orders.broker_orders import is_part, our_tag
 from orders.comparison import differences
-from orders.halts import Scope, set_state
-from orders.models import OrderTask, TradingState
+from orders.models import OrderTask
 from orders.states import PLACING, TERMINAL, Operation, Status
 from orders.targets import order_id_of
 
@@ -69,7 +68,7 @@ def settle_by(book: Book, task: OrderTask) -> bool:
 def _found(task: OrderTask, roots: Sequence[Row]) -> bool:
     first, *others = sorted(roots, key=lambda row: str(row["order_id"]))
     if others:
-        _trip(task.account, f"{len(roots)} orders carry the tag of task {task.public_id}")
+        trips.duplicate_detected(task.account, f"{len(roots)} orders carry the tag of task {task.public_id}")
     evidence = {
         "orders": [str(row["order_id"]) for row in roots],
         "status": str(first.get("status")),
@@ -178,14 +177,6 @@ def _look_again(task: OrderTask) -> bool:
         recon_after=Now() + timedelta(seconds=wait)
     )
     return False
-
-
-def _trip(account: TradingAccount, why: str) -> None:
-    """Let the account send nothing but exits until a person says otherwise."""
-    logger.critical("%s: %s; only exits go out from now on", account.kite_user_id, why)
-    if TradingState.objects.filter(account=account, strategy="").exclude(state=TradingState.State.ACTIVE).exists():
-        return
-    set_state(Scope(account), TradingState.State.REDUCING, actor=ACTOR, reason=why)
 
 
 def _later_order(book: Book, task: OrderTask) -> str | None:

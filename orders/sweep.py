@@ -12,7 +12,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from accounts.models import TradingAccount
-from orders import ledger
+from orders import ledger, trips
 from orders.models import OrderTask
 from orders.reconcile import reconcile
 from orders.states import Status
@@ -28,6 +28,7 @@ def sweep() -> None:
     _end_leases()
     _end_expired()
     _end_tried_too_often()
+    trips.look()
 
 
 def accounts_with_unknown() -> list[TradingAccount]:

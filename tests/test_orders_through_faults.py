@@ -86,6 +86,7 @@ def account(simulator: RunningSimulator, settings: Settings, monkeypatch: pytest
     settings.ORDER_BUDGET_PER_SECOND, settings.ORDER_BUDGET_RESERVE_PER_SECOND = 10, 1
     settings.ORDER_BUDGET_WINDOW_SECONDS = 1.0
     settings.BREAKER_FAILURES, settings.BREAKER_OPEN_SECONDS = 1000, 0.2
+    settings.ORDER_TRIP_UNKNOWN = 0  # so many of them are the point here
     today = datetime(2026, 11, 25, tzinfo=UTC).date()
     monkeypatch.setattr(clock, "today", lambda: today)
     owner = User.objects.create_user("asha")

@@ -350,6 +350,16 @@ ORDER_UNRESOLVED_SECONDS = env.float("ORDER_UNRESOLVED_SECONDS", default=900.0)
 ORDER_MARKET_VALID_SECONDS = env.float("ORDER_MARKET_VALID_SECONDS", default=60.0)
 # How many requests of one process may wait for their order's outcome (`?wait=`).
 ORDER_WAITERS = env.int("ORDER_WAITERS", default=20)
+# What stops an account's new orders by itself until a person resumes it (docs/risk.md); false or 0: nothing does.
+ORDER_TRIP_DUPLICATE = env.bool("ORDER_TRIP_DUPLICATE", default=True)
+ORDER_TRIP_ORPHAN = env.bool("ORDER_TRIP_ORPHAN", default=True)
+ORDER_TRIP_AUDIT = env.bool("ORDER_TRIP_AUDIT", default=True)
+ORDER_TRIP_DAY_LOSS = env.bool("ORDER_TRIP_DAY_LOSS", default=True)
+# So many unknown outcomes, or answers "too many requests", of an account within a minute.
+ORDER_TRIP_UNKNOWN = env.int("ORDER_TRIP_UNKNOWN", default=10)
+ORDER_TRIP_RATE_LIMITED = env.int("ORDER_TRIP_RATE_LIMITED", default=50)
+# So far apart may a machine's clock and the database's be; beyond it everything is halted.
+ORDER_TRIP_CLOCK_SKEW_SECONDS = env.float("ORDER_TRIP_CLOCK_SKEW_SECONDS", default=5.0)
 # For tests: where to end or stop a process. Production refuses it.
 FAILPOINTS = env.str("FAILPOINTS", default="")
 
