@@ -1,7 +1,7 @@
 """Reading an account's order book: whole or not at all, taken over as it is, and looked through for late arrivals."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +12,13 @@ from accounts.breaker import BreakerState, Group, breaker_name, states
 from accounts.broker import orders_client
 from accounts.models import TradingAccount
 from orders import ledger
-from orders.broker_orders import is_part, our_tag, record_book
+from orders.arrivals import ACTOR as ACTOR
+from orders.arrivals import look_through
+from orders.broker_orders import record_book
 from orders.models import OrderBook, OrderTask
-from orders.states import PLACING, Operation, Status
+from orders.states import PLACING, Status
 
 logger = logging.getLogger(__name__)
-
-ACTOR = "reconcile"
 
 Row = Mapping[str, Any]
 
@@ -61,9 +61,10 @@ def read_book(account: TradingAccount) -> Book:
             "read_at": Now(),
             "orders": len(readable),
             "is_stale": bool(book.lacks),
+            "lacks": sorted(book.lacks),
         },
     )
-    _adopt_late_arrivals(account, readable)
+    look_through(account, readable)
     return book
 
 
@@ -84,24 +85,6 @@ def complete(task: OrderTask, order_id: str, reason: str, evidence: Mapping[str,
         error_message="",
         **fields,
     )
-
-
-def _adopt_late_arrivals(account: TradingAccount, rows: Iterable[Row]) -> None:
-    """Orders of tasks that were given up, and orders with a tag of ours that no task has."""
-    by_tag: dict[str, list[Row]] = {}
-    for row in rows:
-        if (tag := our_tag(row)) and not is_part(row):
-            by_tag.setdefault(tag, []).append(row)
-    tasks = {task.tag: task for task in OrderTask.objects.filter(account=account, tag__in=by_tag)}
-    for tag, roots in by_tag.items():
-        task = tasks.get(tag)
-        if task is None:
-            logger.critical("%s: order %s has a tag of ours and no task", account.kite_user_id, roots[0]["order_id"])
-            continue
-        if task.status in (Status.FAILED, Status.DEAD_LETTER) and Operation(task.operation) in PLACING:
-            order_id = min(str(row["order_id"]) for row in roots)
-            if complete(task, order_id, "late_arrival", {"was": task.status}, is_late_arrival=True):
-                logger.critical("task %s had been given up, and the broker has it: %s", task.public_id, order_id)
 
 
 def _known_ids(account: TradingAccount) -> frozenset[str]:

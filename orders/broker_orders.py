@@ -3,35 +3,41 @@
 import logging
 import re
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import InvalidOperation
 from typing import Any
 
 from django.db import transaction
 from django.db.models.functions import Now
 
-from accounts.clock import IST
 from accounts.models import TradingAccount
+from orders.broker_rows import PortfolioReading
+from orders.broker_values import Unreadable as Unreadable
+from orders.broker_values import moment, price, text, whole
 from orders.ledger import TAG_PREFIX
+from orders.metrics import NEWS_REFUSED
 from orders.models import BrokerOrder, OrderTask
 from orders.states import TERMINAL
 
 logger = logging.getLogger(__name__)
 
+UPDATE = "UPDATE"
+"""The status of news that say "a part has traded" or "it was modified". No order is ever in it."""
+_AS_NEW = "OPEN"  # what an order is of which the first news is such an update: only what rests can be updated
+
 _OUR_TAG = re.compile(rf"{TAG_PREFIX}[A-Z0-9]{{19}}")
-
-
-class Unreadable(ValueError):
-    """A row lacks what every order has; it says nothing."""
 
 
 def our_tag(row: Mapping[str, Any]) -> str:
     """The tag of ours that an order carries; empty if it is somebody else's order."""
     tags = row.get("tags")
     for tag in (row.get("tag"), *(tags if isinstance(tags, list) else ())):
-        if isinstance(tag, str) and _OUR_TAG.fullmatch(tag):
-            return tag
+        if is_our_tag(tag):
+            return str(tag)
     return ""
+
+
+def is_our_tag(tag: object) -> bool:
+    return isinstance(tag, str) and _OUR_TAG.fullmatch(tag) is not None
 
 
 def is_part(row: Mapping[str, Any]) -> bool:
@@ -56,7 +62,7 @@ def record_book(account: TradingAccount, rows: Iterable[Mapping[str, Any]]) -> l
     for row in rows:
         try:
             order = known.get(str(row.get("order_id")))
-            if order is None or order.task_id is None or _differs(order, _told(row)):
+            if order is None or (order.task_id is None and our_tag(row)) or _differs(order, _told(row)):
                 record_broker_update(account, row, source="book")
         except Unreadable as exc:
             logger.error("%s: the order book has a row that cannot be read: %s", account.kite_user_id, exc)
@@ -65,10 +71,18 @@ def record_book(account: TradingAccount, rows: Iterable[Mapping[str, Any]]) -> l
     return readable
 
 
-def record_broker_update(account: TradingAccount, row: Mapping[str, Any], *, source: str) -> BrokerOrder:
+def record_broker_update(
+    account: TradingAccount, row: Mapping[str, Any], *, source: str, modifications: int | None = None
+) -> BrokerOrder:
     """Take over one order as the broker shows it, and give back what is known of it now.
 
-    An order never goes back: not from a terminal status to another, not to fewer filled. Such news are logged.
+    An order never goes back: not from a terminal status to another, not to fewer filled; such news are logged. Nor is
+    it changed by news that are older than what is known, which is ordinary: they come by several ways.
+
+    Parameters
+    ----------
+    source : "book", "history", "socket"
+    modifications : how often the order was modified, where its history was read
 
     Raises
     ------
@@ -79,38 +93,65 @@ def record_broker_update(account: TradingAccount, row: Mapping[str, Any], *, sou
         known, is_new = BrokerOrder.objects.select_for_update().get_or_create(
             account=account,
             order_id=told["order_id"],
-            defaults=told | {"source": source, "task": _task_of(account, row)},
+            defaults=told
+            | {
+                "status": _AS_NEW if told["status"] == UPDATE else told["status"],
+                "source": source,
+                "task": _task_of(account, row),
+                "modifications": modifications,
+            },
         )
         if is_new:
+            if known.filled_quantity:
+                PortfolioReading.want(account)
             return known
-        if _goes_back(known, told):
-            logger.warning(
-                "%s: %s of order %s goes back from %s, %s filled to %s, %s: kept as it is",
-                account.kite_user_id,
-                source,
-                known.order_id,
-                known.status,
-                known.filled_quantity,
-                told["status"],
-                told["filled_quantity"],
-            )
-            return known
-        changed = _differs(known, told)
+        known.account = account
+        changes = _changes(known, told, source)
         if known.task_id is None and (task := _task_of(account, row)) is not None:
-            known.task = task
-            changed.append("task")
-        if changed:
-            for name in changed:
-                if name != "task":
-                    setattr(known, name, told[name])
-            known.source, known.updated_at = source, Now()
-            known.save(update_fields=[*changed, "source", "updated_at"])
+            changes["task"] = task
+        if modifications is not None and modifications > (known.modifications or -1):
+            changes["modifications"] = modifications
+        if not changes:
+            return known
+        if changes.get("filled_quantity", known.filled_quantity) != known.filled_quantity:
+            PortfolioReading.want(account)  # what was held a moment ago is not what is held now
+        for name, value in changes.items():
+            setattr(known, name, value)
+        known.source, known.updated_at = source, Now()
+        known.save(update_fields=[*changes, "source", "updated_at"])
     return known
 
 
+def _changes(known: BrokerOrder, told: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """What the news change; nothing if they are old."""
+    if told["status"] == UPDATE:
+        told = {**told, "status": known.status}
+    if _goes_back(known, told):
+        NEWS_REFUSED.labels("backwards").inc()
+        logger.warning(
+            "%s: %s of order %s goes back from %s, %s filled to %s, %s: kept as it is",
+            known.account.kite_user_id,
+            source,
+            known.order_id,
+            known.status,
+            known.filled_quantity,
+            told["status"],
+            told["filled_quantity"],
+        )
+        return {}
+    if _is_old(known, told):
+        NEWS_REFUSED.labels("old").inc()
+        return {}
+    return {name: told[name] for name in _differs(known, told)}
+
+
 def _differs(known: BrokerOrder, told: Mapping[str, Any]) -> list[str]:
-    """The fields in which the news differ from what is known."""
-    return [name for name, value in told.items() if getattr(known, name) != value]
+    """The fields in which the news differ from what is known. A moment that the news lack is no difference."""
+    return [
+        name
+        for name, value in told.items()
+        if getattr(known, name) != value and not (value is None or (value == "" and name in _MAY_BE_LACKING))
+    ]
 
 
 def _goes_back(known: BrokerOrder, told: Mapping[str, Any]) -> bool:
@@ -119,65 +160,51 @@ def _goes_back(known: BrokerOrder, told: Mapping[str, Any]) -> bool:
     return known.status in TERMINAL and told["status"] != known.status
 
 
+def _is_old(known: BrokerOrder, told: Mapping[str, Any]) -> bool:
+    """Whether the exchange or the broker said this before what is known. An end, or more filled, is never old."""
+    if told["filled_quantity"] > known.filled_quantity or told["status"] in TERMINAL:
+        return False
+    pairs = ((getattr(known, name), told[name]) for name in ("exchange_update_timestamp", "order_timestamp"))
+    before, now = next(((a, b) for a, b in pairs if a is not None and b is not None and a != b), (None, None))
+    return before is not None and now is not None and now < before
+
+
 def _task_of(account: TradingAccount, row: Mapping[str, Any]) -> OrderTask | None:
     tag = our_tag(row)
     return OrderTask.objects.filter(account=account, tag=tag).first() if tag else None
 
 
+# Some ways tell less of an order than others do, which takes nothing away.
+_MAY_BE_LACKING = frozenset({"tag", "parent_order_id", "exchange_order_id", "placed_by"})
+
+
 def _told(row: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return {
-            "order_id": _text(row["order_id"], 20),
-            "parent_order_id": _text(row.get("parent_order_id"), 20),
-            "exchange_order_id": _text(row.get("exchange_order_id"), 40),
-            "tag": our_tag(row) or _text(row.get("tag"), 50),
-            "status": _text(row["status"], 40),
-            "status_message": _text(row.get("status_message"), 500),
-            "variety": _text(row.get("variety"), 20),
-            "exchange": _text(row["exchange"], 10),
-            "tradingsymbol": _text(row["tradingsymbol"], 64),
-            "transaction_type": _text(row["transaction_type"], 4),
-            "order_type": _text(row.get("order_type"), 10),
-            "product": _text(row.get("product"), 10),
-            "validity": _text(row.get("validity"), 10),
-            "quantity": _whole(row["quantity"]),
-            "filled_quantity": _whole(row.get("filled_quantity")),
-            "cancelled_quantity": _whole(row.get("cancelled_quantity")),
-            "price": _price(row.get("price")),
-            "trigger_price": _price(row.get("trigger_price")),
-            "average_price": _price(row.get("average_price")),
-            "order_timestamp": _moment(row.get("order_timestamp")),
+            "order_id": text(row["order_id"], 20),
+            "parent_order_id": text(row.get("parent_order_id"), 20),
+            "exchange_order_id": text(row.get("exchange_order_id"), 40),
+            "placed_by": text(row.get("placed_by"), 20),
+            "tag": our_tag(row) or text(row.get("tag"), 50),
+            "status": text(row["status"], 40),
+            "status_message": text(row.get("status_message"), 500),
+            "variety": text(row.get("variety"), 20),
+            "exchange": text(row["exchange"], 10),
+            "tradingsymbol": text(row["tradingsymbol"], 64),
+            "transaction_type": text(row["transaction_type"], 4),
+            "order_type": text(row.get("order_type"), 10),
+            "product": text(row.get("product"), 10),
+            "validity": text(row.get("validity"), 10),
+            "quantity": whole(row["quantity"]),
+            "disclosed_quantity": whole(row.get("disclosed_quantity")),
+            "filled_quantity": whole(row.get("filled_quantity")),
+            "cancelled_quantity": whole(row.get("cancelled_quantity")),
+            "price": price(row.get("price")),
+            "trigger_price": price(row.get("trigger_price")),
+            "average_price": price(row.get("average_price")),
+            "order_timestamp": moment(row.get("order_timestamp")),
+            "exchange_timestamp": moment(row.get("exchange_timestamp")),
+            "exchange_update_timestamp": moment(row.get("exchange_update_timestamp")),
         }
     except (KeyError, TypeError, ValueError, InvalidOperation) as exc:
         raise Unreadable(f"no order: {type(exc).__name__} {exc}") from exc
-
-
-def _text(value: Any, longest: int) -> str:
-    return "" if value is None else str(value)[:longest]
-
-
-def _whole(value: Any) -> int:
-    number = int(value or 0)
-    if number < 0:
-        raise ValueError(f"{number} is negative")
-    return number
-
-
-def _price(value: Any) -> Decimal:
-    # By way of its text: the broker writes 120.05, and that is what was meant.
-    price = Decimal(str(value or 0))
-    if not price.is_finite():
-        raise ValueError(f"{price} is no price")
-    return price.quantize(Decimal("0.0001"))
-
-
-def _moment(value: Any) -> datetime | None:
-    """The broker's times are Indian, without a zone; the official client parses most of them."""
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            return None
-    if not isinstance(value, datetime):
-        return None
-    return (value if value.tzinfo else value.replace(tzinfo=IST)).astimezone(UTC)

@@ -3,6 +3,7 @@
 import uuid
 from typing import Self
 
+from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.functions import TransactionNow
 from django.core.validators import RegexValidator
 from django.db import models
@@ -10,6 +11,12 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from accounts.models import TradingAccount
+
+# Models with a module of their own; Django looks for them here.
+from orders.broker_rows import PortfolioReading as PortfolioReading
+from orders.broker_rows import Position as Position
+from orders.broker_rows import Postback as Postback
+from orders.broker_rows import Trade as Trade
 from orders.limits import OrderLimits as OrderLimits
 from orders.states import OPEN, PLACING, RUNNABLE, TERMINAL, Operation, Status
 
@@ -160,6 +167,7 @@ class BrokerOrder(models.Model):
     )
     parent_order_id = models.CharField(max_length=20, blank=True)
     exchange_order_id = models.CharField(max_length=40, blank=True)
+    placed_by = models.CharField(max_length=20, blank=True)
     tag = models.CharField(max_length=50, blank=True)
     status = models.CharField(max_length=40)
     status_message = models.CharField(max_length=500, blank=True)
@@ -171,20 +179,34 @@ class BrokerOrder(models.Model):
     product = models.CharField(max_length=10, blank=True)
     validity = models.CharField(max_length=10, blank=True)
     quantity = models.PositiveBigIntegerField()
+    disclosed_quantity = models.PositiveBigIntegerField(default=0)
     filled_quantity = models.PositiveBigIntegerField(default=0)
     cancelled_quantity = models.PositiveBigIntegerField(default=0)
     price = models.DecimalField(max_digits=14, decimal_places=4, default=0)
     trigger_price = models.DecimalField(max_digits=14, decimal_places=4, default=0)
     average_price = models.DecimalField(max_digits=14, decimal_places=4, default=0)
-    order_timestamp = models.DateTimeField(null=True, blank=True)
+    order_timestamp = models.DateTimeField(
+        null=True, blank=True, help_text="When the broker took the latest request about it."
+    )
+    exchange_timestamp = models.DateTimeField(null=True, blank=True)
+    exchange_update_timestamp = models.DateTimeField(null=True, blank=True)
+    modifications = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="As its history showed them; empty: not read."
+    )
+    orphan_since = models.DateTimeField(
+        null=True, blank=True, help_text="When it was found to have a tag of ours that no task has."
+    )
     first_seen_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(db_default=Now())
-    source = models.CharField(max_length=10, help_text="Where the latest news came from: book, socket, postback.")
+    source = models.CharField(max_length=10, help_text="Where the latest news came from: book, history, socket.")
 
     class Meta:
         ordering = ["-pk"]
         constraints = [models.UniqueConstraint(fields=["account", "order_id"], name="orders_brokerorder_id")]
-        indexes = [models.Index(fields=["account", "tag"], name="orders_brokerorder_tag")]
+        indexes = [
+            models.Index(fields=["account", "tag"], name="orders_brokerorder_tag"),
+            models.Index(fields=["account", "order_timestamp"], name="orders_brokerorder_day"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.order_id} {self.status}"
@@ -202,6 +224,7 @@ class OrderBook(models.Model):
     read_at = models.DateTimeField()
     orders = models.PositiveIntegerField()
     is_stale = models.BooleanField(default=False, help_text="The last reading lacked orders that are known.")
+    lacks = ArrayField(models.CharField(max_length=20), default=list, help_text="Those orders.")
 
     def __str__(self) -> str:
         return f"book of {self.account}, {self.trading_date}"

@@ -1,0 +1,66 @@
+"""Orders that come as a surprise: of tasks that were given up, and with a tag of ours that no task has."""
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django.db.models.functions import Now
+
+from accounts.models import TradingAccount
+from orders import ledger
+from orders.broker_orders import is_part, our_tag
+from orders.metrics import ORPHANS
+from orders.models import BrokerOrder, OrderTask
+from orders.states import PLACING, Operation, Status
+
+logger = logging.getLogger(__name__)
+
+ACTOR = "reconcile"
+
+
+def look_through(account: TradingAccount, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Adopt late arrivals, tell of orphans, and have a task looked up at once that nobody knew the outcome of.
+
+    `rows` are the broker's, and have been taken over before.
+    """
+    by_tag: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if (tag := our_tag(row)) and not is_part(row):
+            by_tag.setdefault(tag, []).append(row)
+    tasks = {task.tag: task for task in OrderTask.objects.filter(account=account, tag__in=by_tag)}
+    for tag, roots in by_tag.items():
+        task = tasks.get(tag)
+        if task is None:
+            for row in roots:
+                _tell_orphan(account, str(row["order_id"]))
+        elif Operation(task.operation) not in PLACING:
+            continue
+        elif task.status in (Status.FAILED, Status.DEAD_LETTER):
+            _adopt(task, min(str(row["order_id"]) for row in roots))
+        elif task.status == Status.UNKNOWN:
+            due = OrderTask.objects.filter(pk=task.pk, status=Status.UNKNOWN, recon_after__gt=Now())
+            due.update(recon_after=Now())
+
+
+def _adopt(task: OrderTask, order_id: str) -> None:
+    adopted = ledger.settle(
+        task,
+        Status.COMPLETED,
+        actor=ACTOR,
+        reason="late_arrival",
+        evidence={"was": task.status},
+        broker_order_id=order_id,
+        error_code="",
+        error_message="",
+        is_late_arrival=True,
+    )
+    if adopted:
+        logger.critical("task %s had been given up, and the broker has it: %s", task.public_id, order_id)
+
+
+def _tell_orphan(account: TradingAccount, order_id: str) -> None:
+    """Once for each: the row remembers."""
+    unseen = BrokerOrder.objects.filter(account=account, order_id=order_id, task=None, orphan_since=None)
+    if unseen.update(orphan_since=Now()):
+        ORPHANS.inc()
+        logger.critical("%s: order %s has a tag of ours and no task", account.kite_user_id, order_id)
