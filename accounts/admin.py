@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
@@ -138,7 +139,13 @@ class HoldsSecrets(ModelAdmin):  # type: ignore[misc]
 class KiteAppAdmin(HoldsSecrets):
     form = KiteAppForm
     list_display = ["label", "shown_api_key", "accounts_of"]
+    readonly_fields = ["hook_address"]
     search_fields = ["label"]
+
+    @admin.display(description="address for postbacks")
+    def hook_address(self, app: KiteApp) -> str:
+        """What to register in the broker's developer console."""
+        return f"{settings.WEB_ADDRESS}{app.hook_path}" if app.pk else "shown once the app is saved"
 
     @admin.display(description="API key")
     def shown_api_key(self, app: KiteApp) -> str:

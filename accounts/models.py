@@ -26,6 +26,10 @@ from accounts.tickets import SocketTicket as SocketTicket
 web_address = URLValidator(["http", "https"])
 
 
+def new_hook_slug() -> str:
+    return secrets.token_urlsafe(32)
+
+
 class KiteApp(models.Model):
     """An app registered with the broker's developer console. Sockets, data budget and postbacks belong to it."""
 
@@ -43,6 +47,8 @@ class KiteApp(models.Model):
         validators=[web_address],
         help_text="Where the broker reports order updates, as registered there.",
     )
+    # Not a secret: what is posted is verified. But nobody finds it by trying.
+    hook_slug = models.CharField(max_length=43, unique=True, editable=False, default=new_hook_slug)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -51,6 +57,11 @@ class KiteApp(models.Model):
 
     def __str__(self) -> str:
         return self.label
+
+    @property
+    def hook_path(self) -> str:
+        """Where this service takes the app's postbacks; below `WEB_ADDRESS` it is what to register at the broker."""
+        return f"/hooks/kite/{self.hook_slug}"
 
 
 class TradingAccountQuerySet(models.QuerySet["TradingAccount"]):

@@ -1,12 +1,14 @@
 """The doorbells of orders. They carry ids only, may be lost or rung twice, and change nothing by themselves."""
 
 import logging
+from typing import Any
 
 from celery import shared_task
+from django.conf import settings
 from kombu.exceptions import OperationalError
 
 from accounts.models import TradingAccount
-from orders import sweep
+from orders import postbacks, sweep, trade_sync
 from orders.execute import DRAIN_SECONDS, drain, may_send
 
 logger = logging.getLogger(__name__)
@@ -43,3 +45,46 @@ def ring(account_id: int, *, after_seconds: float = 0.0) -> None:
         wake.apply_async((account_id,), countdown=after_seconds, expires=DRAIN_SECONDS, retry=False, ignore_result=True)
     except OperationalError as exc:
         logger.warning("no doorbell for account %d: %s; the sweep will find its orders", account_id, exc)
+
+
+@shared_task(name="orders.sync", ignore_result=True)
+def sync_all() -> None:
+    """Every two seconds: ring for accounts whose portfolio is due, and for postbacks that wait. Safe to overlap."""
+    for account in trade_sync.accounts_due():
+        _ring(sync_account, account.pk)
+    for account in postbacks.accounts_waiting():
+        _ring(sync_news, account.pk)
+
+
+@shared_task(name="orders.sync_account", ignore_result=True)
+def sync_account(account_id: int) -> None:
+    """Read one account's portfolio if it is still due."""
+    account = TradingAccount.objects.select_related("app").filter(pk=account_id).first()
+    if account is not None:
+        trade_sync.sync_if_due(account)
+
+
+@shared_task(name="orders.sync_news", ignore_result=True)
+def sync_news(account_id: int) -> None:
+    """Look into the account's postbacks, once a second at most, and ring again while some wait."""
+    account = TradingAccount.objects.select_related("app").filter(pk=account_id).first()
+    if account is not None and postbacks.read_waiting(account):
+        ring_for_news(account_id, after_seconds=postbacks.LEAST_SECONDS)
+
+
+@shared_task(name="orders.forget_postbacks", ignore_result=True)
+def forget_postbacks() -> None:
+    """Delete what the settings say is too old. Once a day; safe to run twice."""
+    postbacks.forget_older_than(settings.POSTBACK_DAYS)
+
+
+def ring_for_news(account_id: int, *, after_seconds: float = 0.0) -> None:
+    """Ask for the account's postbacks to be looked into. Nothing depends on it being heard."""
+    _ring(sync_news, account_id, after_seconds)
+
+
+def _ring(task: Any, account_id: int, after_seconds: float = 0.0) -> None:
+    try:
+        task.apply_async((account_id,), countdown=after_seconds, expires=10, retry=False, ignore_result=True)
+    except OperationalError as exc:
+        logger.warning("no doorbell for account %d: %s; its rows wait", account_id, exc)

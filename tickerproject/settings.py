@@ -159,6 +159,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_ROUTES = {
     "orders.reconcile": {"queue": "sync"},
+    "orders.sync*": {"queue": "sync"},
     "orders.*": {"queue": "orders"},
     "market.*": {"queue": "market"},
 }
@@ -168,6 +169,15 @@ CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_BEAT_SCHEDULE = {
     "Sweep orders": {"task": "orders.sweep", "schedule": 2.0, "options": {"expires": 2}},
     "Look up orders of unknown outcome": {"task": "orders.reconcile", "schedule": 2.0, "options": {"expires": 2}},
+    "Read portfolios and what postbacks tell of": {
+        "task": "orders.sync",
+        "schedule": 2.0,
+        "options": {"expires": 2},
+    },
+    "Forget old postbacks": {
+        "task": "orders.forget_postbacks",
+        "schedule": crontab(hour=4, minute=20),
+    },
     "Log in accounts by themselves": {
         "task": "accounts.refresh_tokens",
         "schedule": 60.0,
@@ -360,6 +370,13 @@ ORDER_TRIP_UNKNOWN = env.int("ORDER_TRIP_UNKNOWN", default=10)
 ORDER_TRIP_RATE_LIMITED = env.int("ORDER_TRIP_RATE_LIMITED", default=50)
 # So far apart may a machine's clock and the database's be; beyond it everything is halted.
 ORDER_TRIP_CLOCK_SKEW_SECONDS = env.float("ORDER_TRIP_CLOCK_SKEW_SECONDS", default=5.0)
+# How often orders, trades and positions of an account are read in market hours, whatever news come in between; and how
+# long the broker must insist on an answer that lacks what is known before it is believed.
+ORDER_SYNC_SECONDS = env.float("ORDER_SYNC_SECONDS", default=30.0)
+ORDER_DOUBT_SECONDS = env.float("ORDER_DOUBT_SECONDS", default=60.0)
+# Postbacks taken of one app in a minute, and how long they are kept.
+POSTBACKS_PER_MINUTE = env.int("POSTBACKS_PER_MINUTE", default=1200)
+POSTBACK_DAYS = env.int("POSTBACK_DAYS", default=30)
 # For tests: where to end or stop a process. Production refuses it.
 FAILPOINTS = env.str("FAILPOINTS", default="")
 

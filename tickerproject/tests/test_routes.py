@@ -28,6 +28,7 @@ RIGHTS: Mapping[str, Mapping[str, Action | str]] = {
     "health": {"get": OPEN},
     "health-live": {"get": OPEN},
     "metrics": {"get": READ},
+    "kite-postback": {"post": OPEN},  # to whoever knows the app's secret, that is: others leave nothing behind
     "schema": {"get": READ},
     "docs": {"get": READ},
     "accounts:login": {"get": OPEN, "post": OPEN},
@@ -85,6 +86,7 @@ PARAMETERS: Mapping[str, object] = {
     "token": "x",
     "kite_user_id": "AB1234",
     "key_id": "nosuchid",
+    "slug": "x" * 43,
     "task_id": UUID("00000000-0000-4000-8000-000000000000"),
     "order_id": "1",
 }

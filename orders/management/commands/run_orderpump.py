@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import Error as DatabaseError
 from django.db import close_old_connections
 
-from orders import sweep
+from orders import postbacks, sweep, trade_sync
 from orders.execute import drain, may_send
 from orders.metrics import DOORBELL_MISSED
 
@@ -15,6 +15,7 @@ logger = logging.getLogger(__name__)
 
 PASS_SECONDS = 1.0
 LEFT_TO_WORKERS_SECONDS = 3.0
+READINGS_LEFT_TO_WORKERS_SECONDS = 15.0
 
 
 class Command(BaseCommand):
@@ -47,3 +48,5 @@ class Command(BaseCommand):
             if may_send(account) and (done := drain(account, seconds=5)):
                 DOORBELL_MISSED.inc(done)
         sweep.reconcile_all()
+        postbacks.read_all_waiting(waiting_seconds=LEFT_TO_WORKERS_SECONDS)
+        trade_sync.sync_due(waiting_seconds=READINGS_LEFT_TO_WORKERS_SECONDS)

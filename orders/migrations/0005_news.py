@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("accounts", "0007_socket_ticket"),
-        ("orders", "0003_decision"),
+        ("orders", "0004_limits"),
     ]
 
     operations = [
