@@ -29,6 +29,7 @@ class MarketPrice:
     age_seconds: float | None
     is_fresh: bool
     source: str
+    delta: float | None = None  # of one unit; options only
 
     @property
     def middle(self) -> Decimal | None:
@@ -91,4 +92,5 @@ def _price_in(snapshot: Snapshot, place: int, now: float) -> MarketPrice:
         age_seconds=None if own is None else (own + snapshot.passed_ms(now)) / 1000,
         is_fresh=snapshot.feed_state == LIVE and comes and not value("flags"),
         source=snapshot.source,
+        delta=value("delta"),
     )

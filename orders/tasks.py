@@ -83,6 +83,11 @@ def ring_for_news(account_id: int, *, after_seconds: float = 0.0) -> None:
     _ring(sync_news, account_id, after_seconds)
 
 
+def ring_for_sync(account_id: int) -> None:
+    """Ask for the account's portfolio to be read, if it is due. Nothing depends on it being heard."""
+    _ring(sync_account, account_id)
+
+
 def _ring(task: Any, account_id: int, after_seconds: float = 0.0) -> None:
     try:
         task.apply_async((account_id,), countdown=after_seconds, expires=10, retry=False, ignore_result=True)

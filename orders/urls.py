@@ -1,7 +1,7 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
-from orders import batch_views, broker_order_views, limit_views, views
+from orders import batch_views, broker_order_views, limit_views, portfolio_urls, views
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("orders", views.OrderViewSet, basename="order")
@@ -10,6 +10,7 @@ app_name = "orders"
 
 urlpatterns = [
     *router.urls,
+    *portfolio_urls.urlpatterns,
     path("batch/orders", batch_views.BatchOrdersView.as_view(), name="batch-orders"),
     path("batch/cancel", batch_views.BatchCancelView.as_view(), name="batch-cancel"),
     path(
