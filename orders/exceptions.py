@@ -21,6 +21,10 @@ class NotToBeSent(OrdersError):
         self.code = code
 
 
+class Postponed(OrdersError):
+    """Between claim and mark it turned out that the task has to wait."""
+
+
 class KeyReused(Refused):
     """The idempotency key came with another order before. Nothing was changed."""
 

@@ -41,7 +41,7 @@ from accounts.models import TradingAccount
 from orders import ledger, trips
 from orders.book import has_book_of_today, read_book
 from orders.durability import keeps_what_it_commits
-from orders.exceptions import LeaseLost, NotToBeSent
+from orders.exceptions import LeaseLost, NotToBeSent, Postponed
 from orders.failpoints import failpoint
 from orders.ledger import Claim
 from orders.models import BrokerOrder, OrderTask
@@ -117,6 +117,9 @@ def carry_out(claim: Claim) -> None:
         ledger.mark(claim)
     except NotToBeSent as exc:
         _end_quietly(ledger.fail, claim, exc.code, str(exc))
+        return
+    except Postponed as exc:
+        _put_back(claim, "only_exits", str(exc), HELD_SECONDS)
         return
     except SessionExpired as exc:
         _write_verdict(claim, verdict_on(exc))

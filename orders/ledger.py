@@ -21,7 +21,7 @@ from django.db.models.functions import Now
 from accounts import audit
 from accounts.models import TradingAccount
 from orders import risk
-from orders.exceptions import KeyReused, LeaseLost, NotToBeSent
+from orders.exceptions import KeyReused, LeaseLost, NotToBeSent, Postponed
 from orders.models import OrderEvent, OrderTask, TradingState
 from orders.states import REDUCING, Operation, Status
 
@@ -148,7 +148,11 @@ with candidate as (
   select id from orders_ordertask as task
    where account_id = %(account)s and status in ('pending', 'retrying')
      and run_after <= statement_timestamp() and valid_until > statement_timestamp()
-     and (%(everything)s or operation in ('cancel', 'exit'))
+     and (operation in ('cancel', 'exit') or (%(everything)s and not exists (
+           select 1 from orders_tradingstate as state
+            where state.state = 'reducing'
+              and (state.account_id is null or (state.account_id = task.account_id
+                   and state.strategy in ('', coalesce(task.params ->> 'strategy', '')))))))
      and (serial_key = '' or not exists (
            select 1 from orders_ordertask as earlier
             where earlier.serial_key = task.serial_key and earlier.account_id = task.account_id and earlier.id < task.id
@@ -165,6 +169,8 @@ returning task.*, (select status from orders_ordertask as before where before.id
 
 def claim(account: TradingAccount, owner: str, *, only_reducing: bool = False) -> Claim | None:
     """Take the next task of the account that is due; cancels and exits first. None if there is none.
+
+    While only exits go out, entries are left where they are.
 
     Parameters
     ----------
@@ -200,6 +206,8 @@ def mark(claim: Claim) -> None:
     ------
     NotToBeSent
         Trading is halted, the account was disabled, a limit is passed by now, or the task's time is over.
+    Postponed
+        Only exits go out: it waits for the resumption.
     LeaseLost
     """
     task = claim.task
@@ -208,6 +216,8 @@ def mark(claim: Claim) -> None:
             with connection.cursor() as cursor:
                 cursor.execute(_STATES, [task.account_id, task.params.get("strategy", "")])
                 states = {state for (state,) in cursor.fetchall()}
+            if TradingState.State.HALTED not in states and TradingState.State.REDUCING in states:
+                raise Postponed("only exits go out for now")
             if states != {TradingState.State.ACTIVE}:
                 raise NotToBeSent("trading_halted", "trading was halted before it was sent")
             account = TradingAccount.objects.filter(pk=task.account_id).enabled().filter(is_trading=True)

@@ -11,7 +11,7 @@ from accounts.models import TradingAccount
 from accounts.tests.fakes import ScriptedBroker
 from orders import ledger
 from orders.exceptions import NotToBeSent
-from orders.execute import drain
+from orders.execute import carry_out, drain
 from orders.halts import Scope, set_state
 from orders.models import OrderTask, TradingState
 from orders.states import Operation, Status
@@ -125,3 +125,31 @@ def test_the_command_does_nothing_for_what_it_does_not_know(account: TradingAcco
     with pytest.raises(CommandError):
         call_command("killswitch", *arguments)
     assert not TradingState.objects.exclude(state=State.ACTIVE).exists()
+
+
+@pytest.mark.parametrize("scope", ["everything", "account", "strategy"])
+def test_while_only_exits_go_out_entries_wait_and_go_out_at_the_resumption(
+    submit: Submit, account: TradingAccount, broker: ScriptedBroker, valkey: object, scope: str
+) -> None:
+    stopped = {"everything": Scope(), "account": Scope(account), "strategy": Scope(account, "straddle")}[scope]
+    entry = submit("entry", strategy="straddle")
+    submit("exit", operation=Operation.EXIT, strategy="straddle")
+    set_state(stopped, TradingState.State.REDUCING, actor="user:1", reason="a look first")
+    assert drain(account) == 1
+    entry.refresh_from_db()
+    assert (entry.status, entry.version) == ("pending", 1)  # not even claimed
+    set_state(stopped, TradingState.State.ACTIVE, actor="user:1", reason="fine")
+    assert drain(account) == 1
+
+
+def test_an_entry_that_was_claimed_before_only_exits_go_out_is_put_back(
+    submit: Submit, account: TradingAccount, broker: ScriptedBroker, valkey: object
+) -> None:
+    task = submit()
+    claim = ledger.claim(account, "w")
+    assert claim is not None
+    set_state(Scope(account), TradingState.State.REDUCING, actor="user:1", reason="a look first")
+    carry_out(claim)
+    task.refresh_from_db()
+    assert (task.status, task.error_code, task.attempts, task.send_started_at) == ("retrying", "only_exits", 0, None)
+    assert posts(broker) == 0

@@ -14,9 +14,9 @@ from accounts.audit_events import AuditEvent
 from accounts.models import TradingAccount
 from accounts.sessions import store_session
 from accounts.tests.fakes import Answer, ScriptedBroker
-from orders import ledger
+from orders import halts, ledger
 from orders.execute import drain
-from orders.models import BrokerOrder, OrderBook, OrderTask
+from orders.models import BrokerOrder, OrderBook, OrderTask, TradingState
 from orders.sweep import sweep
 from orders.tests.conftest import ORDER_ID, posts
 from orders.tests.trading import BODY, TODAY, Trader, quote
@@ -548,6 +548,8 @@ def test_f91_an_order_whose_mark_cannot_be_written_into_the_audit_is_not_sent(
     assert posts(broker) == 0
     monkeypatch.setattr(audit, "record", real)
     OrderTask.objects.update(run_after=task.created_at)
+    assert drain(trader.account) == 0  # what could not be written down has stopped new orders: it waits for a person
+    halts.set_state(halts.Scope(trader.account), TradingState.State.ACTIVE, actor="user:1", reason="disk is larger now")
     drain(trader.account)
     assert (OrderTask.objects.get().status, posts(broker)) == ("completed", 1)
 
