@@ -6,6 +6,7 @@ types appear undocumented.
 
 import logging
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -16,11 +17,15 @@ _LONGEST_LOGGED = 300
 
 
 class Reader:
-    """Takes one account's text frames. Never raises: a frame that cannot be read is counted."""
+    """Takes one account's text frames. Never raises: a frame that cannot be read is counted.
 
-    def __init__(self, account: str, counters: "Counter[str]") -> None:
+    `on_order` is handed what an order message says; it must return at once.
+    """
+
+    def __init__(self, account: str, counters: "Counter[str]", on_order: Callable[[Any], None]) -> None:
         self._account = account
         self._counters = counters
+        self._on_order = on_order
 
     def __call__(self, text: str) -> None:
         try:
@@ -35,8 +40,8 @@ class Reader:
     def _take(self, message_type: str, data: Any) -> None:
         match message_type:
             case "order":
-                # Nobody places orders through this service yet; the count shows that they arrive.
                 self._counters["order_updates"] += 1
+                self._on_order(data)
             case "error":
                 self._counters["broker_errors"] += 1
                 logger.warning("%s: the broker says: %s", self._account, str(data)[:_LONGEST_LOGGED])

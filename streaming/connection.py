@@ -172,6 +172,7 @@ class TickerConnection:
         inbox: Inbox,
         on_text: Callable[[str], None],
         guard: DialGuard,
+        on_open: Callable[[], None] = lambda: None,
         expects_data: Callable[[], bool] = lambda: False,
         timing: Timing = Timing(),
         clock: Callable[[], float] = time.monotonic,
@@ -187,6 +188,7 @@ class TickerConnection:
         self._inbox = inbox
         self._on_text = on_text
         self._guard = guard
+        self._on_open = on_open
         self._expects_data = expects_data
         self._timing = timing
         self._clock = clock
@@ -268,6 +270,7 @@ class TickerConnection:
                     patience.reschedule(loop.time() + silence)
                     if self.state is not ConnectionState.OPEN:
                         self._set_state(ConnectionState.OPEN)
+                        self._on_open()
                     if isinstance(frame, str):
                         self._on_text(frame)
                         continue

@@ -38,6 +38,7 @@ from streaming.desired import Desired
 from streaming.feed_account import FeedAccount, StoredTokens
 from streaming.guard import SingleProcess
 from streaming.inbox import Inbox
+from streaming.order_updates import OrderUpdates
 from streaming.pipeline import LIVE, STALE, TickPipeline
 from streaming.pool import CONNECTIONS_PER_KEY, TOKENS_PER_CONNECTION, ConnectionPool
 from streaming.publisher import Batch, ChannelLayer, Publisher, hot_path_client
@@ -95,6 +96,8 @@ class StreamProcess:
         self._assignment: Assignment | None = None
         self._tokens: StoredTokens | None = None
         self._feeding: asyncio.Task[None] | None = None
+        self._updates: OrderUpdates | None = None
+        self._updating: asyncio.Task[None] | None = None
         self._reload = asyncio.Event()
         self._parts_written = False
         self._failures_seen = 0
@@ -235,6 +238,7 @@ class StreamProcess:
     def _start_feeding(self, account: FeedAccount, group: asyncio.TaskGroup) -> None:
         tokens = StoredTokens(account, look_seconds=self.options.look)
         dials = DialGuard()
+        updates = OrderUpdates(account.pk, account.name, self.counters)
 
         def make(number: int) -> TickerConnection:
             return TickerConnection(
@@ -242,8 +246,9 @@ class StreamProcess:
                 dial=self._dial,
                 tokens=tokens,
                 inbox=self.inbox,
-                on_text=broker_messages.Reader(account.name, self.counters),
+                on_text=broker_messages.Reader(account.name, self.counters, updates.put),
                 guard=dials,
+                on_open=updates.opened,
                 expects_data=self._in_session,
                 timing=self.options.timing,
             )
@@ -251,11 +256,17 @@ class StreamProcess:
         self._tokens = tokens
         self.pool = ConnectionPool(account.name, make, size=TOKENS_PER_CONNECTION, most=CONNECTIONS_PER_KEY)
         self._feeding = group.create_task(self.pool.run(), name=f"{account.name} sockets")
+        self._updates = updates
+        self._updating = group.create_task(updates.run(), name=f"{account.name} order updates")
 
     async def _stop_feeding(self) -> None:
         feeding, self._feeding, self.pool, self._tokens = self._feeding, None, None, None
+        updates, updating, self._updates, self._updating = self._updates, self._updating, None, None
         if feeding is not None:
             await _end(feeding)
+        if updates is not None and updating is not None:
+            await updates.drained()
+            await _end(updating)
 
     async def _write_parts(self, gone: frozenset[str]) -> None:
         """Replace the hash token → part, drop the blobs of parts that are gone, and tell the hubs."""

@@ -361,7 +361,8 @@ async def test_a_part_that_fails_for_good_ends_the_process(broker: FakeBroker, d
 def test_the_brokers_texts_are_counted_and_none_raises(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     process_counters: Counter[str] = Counter()
-    read = Reader("AB1234", process_counters)
+    orders: list[Any] = []
+    read = Reader("AB1234", process_counters, orders.append)
     for text in ('{"type":"order","data":{}}', '{"type":"error","data":"no"}', '{"type":"message","data":"hi"}',
                  '{"type":"app_code"}', "[]", "{"):  # fmt: skip
         read(text)
@@ -369,6 +370,7 @@ def test_the_brokers_texts_are_counted_and_none_raises(caplog: pytest.LogCapture
         "order_updates": 1, "broker_errors": 1, "broker_notices": 1, "texts_other": 1, "texts_unreadable": 2
     }  # fmt: skip
     assert "the broker says: no" in caplog.text
+    assert orders == [{}], "it is for whoever keeps orders to say whether that is one"
 
 
 async def has_listener(client: "redis.Redis") -> bool:
