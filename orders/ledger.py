@@ -233,6 +233,8 @@ def mark(claim: Claim) -> None:
         )
         if not marked:
             _raise_why_not_marked(claim)
+        # For the event that ends this attempt: a next one writes its own mark over this one.
+        task.refresh_from_db(fields=["send_started_at"])
         audit.record(
             audit.Kind.ORDER_SENT,
             account=task.account.kite_user_id,
@@ -318,6 +320,8 @@ def _write(
     moved = rows.filter(pk=task.pk, status=task.status, version=task.version).update(**values)
     if not moved:
         return False
+    if task.status == Status.RUNNING and task.send_started_at is not None:
+        evidence = {"marked_at": task.send_started_at.isoformat()} | dict(evidence)
     _event(task, task.version + 1, task.status, to, actor, task.lease_token, reason, evidence)
     return True
 

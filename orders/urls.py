@@ -1,7 +1,14 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
-from orders import batch_views, broker_order_views, limit_views, portfolio_urls, views
+from orders import (
+    batch_views,
+    broker_order_views,
+    limit_views,
+    portfolio_urls,
+    timeline_views,
+    views,
+)
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("orders", views.OrderViewSet, basename="order")
@@ -11,6 +18,7 @@ app_name = "orders"
 urlpatterns = [
     *router.urls,
     *portfolio_urls.urlpatterns,
+    path("orders/<uuid:task_id>/timeline", timeline_views.TimelineView.as_view(), name="order-timeline"),
     path("batch/orders", batch_views.BatchOrdersView.as_view(), name="batch-orders"),
     path("batch/cancel", batch_views.BatchCancelView.as_view(), name="batch-cancel"),
     path(

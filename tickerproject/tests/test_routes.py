@@ -57,6 +57,7 @@ RIGHTS: Mapping[str, Mapping[str, Action | str]] = {
     "orders:order-list": {"get": READ, "post": TRADE},
     "orders:order-detail": {"get": READ, "patch": TRADE, "delete": TRADE},
     "orders:order-preview": {"post": TRADE},
+    "orders:order-timeline": {"get": READ},
     "orders:order-requeue": {"post": TRADE},
     "orders:order-resolve": {"post": TRADE},
     "orders:batch-orders": {"post": TRADE},
