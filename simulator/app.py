@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -15,8 +15,10 @@ from simulator.faults.calls import disturb
 from simulator.options import InvalidOptions, SimulatorOptions
 from simulator.rest import history, instruments, login, margins, orders, portfolio, quotes, session, user
 from simulator.rest.envelope import envelope
+from simulator.trading.memory import Memory
 
 _SHUTDOWN_SECONDS = 2.0
+_KEEP_SECONDS = 1.0  # what a killed simulator forgets
 
 
 def build_app(
@@ -31,7 +33,28 @@ def build_app(
     for part in (feed, announcements, session, login, user, quotes, history, instruments, orders, portfolio, margins):
         part.setup(app)
     control.setup(app, system_clock)
+    if options.state_file is not None:
+        app.cleanup_ctx.append(_remembering)
     return app
+
+
+async def _remembering(app: web.Application) -> AsyncIterator[None]:
+    """Go on with the trading of before, and keep it while the simulator runs."""
+    broker = app[BROKER]
+    assert broker.options.state_file is not None  # noqa: S101 - else it is not appended
+    memory = Memory(broker.options.state_file, broker.desk)
+    memory.recall()
+
+    async def keep() -> None:
+        while True:
+            await asyncio.sleep(_KEEP_SECONDS)
+            memory.keep()
+
+    task = asyncio.create_task(keep(), name="keep trading")
+    yield
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    memory.keep()
 
 
 @dataclass(frozen=True, slots=True)

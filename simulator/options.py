@@ -75,7 +75,7 @@ class SimulatorOptions:
     `rows` is the least size of the instrument dump (30,000 to 115,000); `activity` multiplies how often
     instruments trade; the `market_clock…` values mean what they mean to the service (`simulator.clock`);
     `order_ms` pass between an order's states, 0 for none; `control_token` opens the control API (`simulator.faults`),
-    which is off without it.
+    which is off without it. With a `state_file` the day's trading outlives a restart.
     """
 
     sessions_folder: Path
@@ -93,6 +93,7 @@ class SimulatorOptions:
     apps: tuple[DemoApp, ...] = (DEMO_APP,)
     rules: Rules = field(default_factory=Rules)
     control_token: str = field(default="", repr=False)
+    state_file: Path | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:

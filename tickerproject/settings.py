@@ -407,6 +407,8 @@ SIMULATOR_FRAME_MS = env.int("SIMULATOR_FRAME_MS", default=100)
 SIMULATOR_ORDER_MS = env.int("SIMULATOR_ORDER_MS", default=20)
 SIMULATOR_POSTBACK_URL = env.str("SIMULATOR_POSTBACK_URL", default="")
 SIMULATOR_ACCOUNTS_FILE = env.str("SIMULATOR_ACCOUNTS_FILE", default="")
+# Where the day's trading is kept over a restart; "": it begins anew.
+SIMULATOR_STATE_FILE = env.str("SIMULATOR_STATE_FILE", default="")
 SIMULATOR_CONTROL_TOKEN = env.str("SIMULATOR_CONTROL_TOKEN", default="")  # "": no control API
 # The broker's rules, each a switch.
 SIMULATOR_TOKEN_FLUSH = env.bool("SIMULATOR_TOKEN_FLUSH", default=True)

@@ -78,6 +78,15 @@ class Desk:
         self.lifecycle.forget()
         self._open_accounts()
 
+    def state(self) -> dict[str, Any]:
+        """All that a restart must not lose (`simulator.trading.memory`)."""
+        return {"accounts": dict(self.accounts), "lifecycle": self.lifecycle.state()}
+
+    def go_on(self, state: dict[str, Any]) -> None:
+        """From what `state` gave; users that are new since then keep the account they were opened with."""
+        self.accounts.update(state["accounts"])
+        self.lifecycle.go_on(state["lifecycle"])
+
     def account_of(self, access: Access) -> Account:
         return self.accounts[access.user.user_id]
 

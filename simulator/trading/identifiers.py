@@ -22,6 +22,15 @@ class Identifiers:
         self._exchange_orders: defaultdict[str, int] = defaultdict(int)
         self._trades: defaultdict[str, int] = defaultdict(int)
 
+    def state(self) -> tuple[dict[str, int], dict[str, int]]:
+        """The counters; order ids need none, since each start gives others."""
+        return dict(self._exchange_orders), dict(self._trades)
+
+    def go_on(self, state: tuple[dict[str, int], dict[str, int]]) -> None:
+        exchange_orders, trades = state
+        self._exchange_orders.update(exchange_orders)
+        self._trades.update(trades)
+
     def order(self, now: float) -> str:
         """`now` is market time."""
         first = (int(now * 1000) - _EPOCH_MS << _MACHINE_BITS + _SEQUENCE_BITS) + self._machine

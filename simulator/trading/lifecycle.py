@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +86,37 @@ class Lifecycle:
         self._order_seconds = order_seconds
         self._later = later
         self._with_ttl: dict[str, Order] = {}
+        self.changes = 0  # grows with whatever happens to an order
+
+    def state(self) -> dict[str, Any]:
+        """What was taken, and where the ids have got to; the orders themselves are the accounts'."""
+        return {"accepted": list(self.accepted), "ids": self._ids.state()}
+
+    def go_on(self, state: dict[str, Any]) -> None:
+        """Take up every live order where it was: what was on its way goes on, what rested rests."""
+        self.accepted[:] = state["accepted"]
+        self._ids.go_on(state["ids"])
+        for order in [order for account in self._accounts.values() for order in account.live.values()]:
+            if order.terms.validity is Validity.TTL:
+                self._with_ttl[order.order_id] = order
+            self._take_up(order)
+
+    def _take_up(self, order: Order) -> None:
+        match order.status:
+            case Status.OPEN | Status.TRIGGER_PENDING:
+                self.floor.add(order)
+            case Status.RECEIVED:
+                self._after_step(order, self.validate)
+            case Status.VALIDATION_PENDING:
+                self._after_step(order, self._check_means)
+            case Status.OPEN_PENDING:
+                self._after_step(order, self._reach_exchange)
+            case Status.CANCEL_PENDING:
+                self._after_step(order, self._carry_out_cancel)
+            case Status.MODIFY_VALIDATION_PENDING | Status.MODIFY_PENDING | Status.MODIFIED:
+                self._after_step(order, self._wait_or_trade)  # on its old terms: the new ones were on their way
+            case _:
+                pass  # stored for the next session
 
     def forget(self) -> None:
         """All orders, also those on their way."""
@@ -123,6 +155,7 @@ class Lifecycle:
     # --- from state to state ----------------------------------------------------------------------------------------
 
     def enter(self, order: Order, status: Status) -> None:
+        self.changes += 1
         order.entered(status, self._system_clock())
 
     def _after_step(self, order: Order, then: Callable[[Order], None], seconds: float | None = None) -> None:

@@ -218,6 +218,7 @@ class LocalRun:
                 "SIMULATOR_ROWS": str(self._options.rows),
                 # Sessions do not renew themselves yet, so the simulated broker keeps its tokens over the morning.
                 "SIMULATOR_TOKEN_FLUSH": "false",
+                "SIMULATOR_STATE_FILE": str(self._folder.path / "simulator.pickle"),
                 "SIMULATOR_REDIRECT_URL": f"http://{LOOPBACK}:{web_port}/accounts/kite/callback/",
                 "MARKET_CLOCK": self._options.clock or self._default_clock(),
                 "MARKET_CLOCK_SPEED": str(self._options.speed),

@@ -78,11 +78,13 @@ def options_from_settings() -> SimulatorOptions:
         users, apps = (*users, *more_users), (*apps, *more_apps)
     names = ("host", "port", "seed", "rows", "activity", "frame_ms", "order_ms", "control_token")
     own = {name: _setting(name, None) for name in names}
+    state_file = _setting("state_file", "")
     return SimulatorOptions(
         sessions_folder=Path(settings.MARKET_DATA_DIR),
         users=users,
         apps=apps,
         rules=rules,
+        state_file=Path(state_file) if state_file else None,
         market_clock=settings.MARKET_CLOCK,
         market_clock_speed=settings.MARKET_CLOCK_SPEED,
         market_clock_anchor=settings.MARKET_CLOCK_ANCHOR,
