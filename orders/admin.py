@@ -24,7 +24,8 @@ from accounts.principals import principal_of
 from orders import submit
 from orders.models import BrokerOrder, OrderEvent, OrderTask
 from orders.resolution import requeue, resolve
-from orders.risk_admin import OrderLimitsAdmin as OrderLimitsAdmin  # the admin looks for it here
+from orders.risk_admin import OrderLimitsAdmin as OrderLimitsAdmin  # the admin looks for them here
+from orders.risk_admin import TradingStateAdmin as TradingStateAdmin
 from orders.states import OPEN, PLACING, Operation, Status
 from orders.targets import target_of_task
 from orders.words import words_of

@@ -4,7 +4,7 @@ from rest_framework.routers import SimpleRouter
 from orders import (
     batch_views,
     broker_order_views,
-    limit_views,
+    halt_views, limit_views,
     portfolio_urls,
     timeline_views,
     views,
@@ -26,5 +26,6 @@ urlpatterns = [
         broker_order_views.BrokerOrderView.as_view(),
         name="broker-order",
     ),
+    path("trading-states", halt_views.TradingStatesView.as_view(), name="trading-states"),
     path("trading-accounts/<uuid:public_id>/order-limits", limit_views.OrderLimitsView.as_view(), name="order-limits"),
 ]

@@ -5,6 +5,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts.audit import acting_as
 from accounts.models import TradingAccount
+from orders import open_orders
 from orders.halts import Scope, set_state, states_in_force
 from orders.models import TradingState
 
@@ -26,13 +27,25 @@ class Command(BaseCommand):
         parser.add_argument("--account", metavar="KITE_USER_ID")
         parser.add_argument("--strategy", default="", help="only this strategy of the account")
         parser.add_argument("--reason", default="")
+        parser.add_argument("--cancel-open", action="store_true", help="of a halt: cancel our open entries too")
 
-    def handle(self, *args: Any, action: str, account: str | None, strategy: str, reason: str, **options: Any) -> None:
+    def handle(
+        self,
+        *args: Any,
+        action: str,
+        account: str | None,
+        strategy: str,
+        reason: str,
+        cancel_open: bool,
+        **options: Any,
+    ) -> None:
         if action == "status":
             self._show()
             return
         if action == "resume" and not reason:
             raise CommandError("say with --reason why it is safe to trade again")
+        if cancel_open and action != "halt":
+            raise CommandError("--cancel-open is an option of halt")
         found = None
         if account is not None:
             found = TradingAccount.objects.filter(kite_user_id=account).first()
@@ -42,7 +55,12 @@ class Command(BaseCommand):
         elif strategy:
             raise CommandError("a strategy belongs to an account: name it with --account")
         with acting_as("command:killswitch"):
-            change = set_state(Scope(found, strategy), STATES[action], actor=f"command:{_who()}", reason=reason)
+            actor = f"command:{_who()}"
+            change = set_state(Scope(found, strategy), STATES[action], actor=actor, reason=reason)
+            if cancel_open:
+                key = f"halt-{change.state.pk}-{change.state.epoch}"
+                cancelled = len(open_orders.cancel_open(Scope(found, strategy), actor, key=key))
+                self.stdout.write(f"{cancelled} open orders are being cancelled")
         self.stdout.write(self.style.SUCCESS(f"{Scope(found, strategy)}: {change.was} → {change.state.state}"))
         if change.dropped:
             self.stdout.write(f"{change.dropped} orders that waited will not be sent")
