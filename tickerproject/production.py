@@ -14,6 +14,7 @@ from accounts.budget_limits import limit_problems
 from accounts.credentials import ring_problems
 from accounts.jwks import jwt_problems
 from accounts.user_service import user_service_problems
+from orders.egress import egress_problems
 
 KITE_HOSTS = {
     "KITE_API_ROOT": ("https", "api.kite.trade"),
@@ -60,6 +61,7 @@ def problems_of(settings: Any) -> Iterator[str]:
     yield from jwt_problems(settings)
     yield from user_service_problems(settings)
     yield from _broker(settings)
+    yield from egress_problems(settings)
     yield from _servers(settings)
 
 

@@ -360,6 +360,8 @@ ORDER_UNRESOLVED_SECONDS = env.float("ORDER_UNRESOLVED_SECONDS", default=900.0)
 ORDER_MARKET_VALID_SECONDS = env.float("ORDER_MARKET_VALID_SECONDS", default=60.0)
 # How many requests of one process may wait for their order's outcome (`?wait=`).
 ORDER_WAITERS = env.int("ORDER_WAITERS", default=20)
+# The public addresses that orders leave from, as registered with the broker (two at most); none: no orders are sent.
+ORDER_EGRESS_IP = env.list("ORDER_EGRESS_IP", default=[])
 # What stops an account's new orders by itself until a person resumes it (docs/risk.md); false or 0: nothing does.
 ORDER_TRIP_DUPLICATE = env.bool("ORDER_TRIP_DUPLICATE", default=True)
 ORDER_TRIP_ORPHAN = env.bool("ORDER_TRIP_ORPHAN", default=True)
