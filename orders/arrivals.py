@@ -7,7 +7,7 @@ from typing import Any
 from django.db.models.functions import Now
 
 from accounts.models import TradingAccount
-from orders import ledger
+from orders import ledger, trips
 from orders.broker_orders import is_part, our_tag
 from orders.metrics import ORPHANS
 from orders.models import BrokerOrder, OrderTask
@@ -64,3 +64,4 @@ def _tell_orphan(account: TradingAccount, order_id: str) -> None:
     if unseen.update(orphan_since=Now()):
         ORPHANS.inc()
         logger.critical("%s: order %s has a tag of ours and no task", account.kite_user_id, order_id)
+        trips.orphan_order(account, order_id)

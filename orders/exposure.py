@@ -16,8 +16,12 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from accounts import clock
+from accounts.broker.words import TransactionType
 from accounts.clock import IST
 from accounts.models import TradingAccount
+from market.models import Instrument
+from market.prices import MarketPrice
+from orders import portfolio
 from orders.models import OrderTask, TradingState
 from orders.requests import OrderRequest
 from orders.risk_rules import OpenPosition, Stopped, Usage, is_twin
@@ -133,45 +137,56 @@ def twin_of(account: TradingAccount, request: OrderRequest) -> str:
 
 
 _EXITS = """
-select coalesce(sum(case
-         when shown.id is null then (task.params ->> 'quantity')::bigint
-         when shown.status = any(%(terminal)s) then
-           case when shown.updated_at > %(read_at)s then shown.filled_quantity else 0 end
-         when shown.updated_at > %(read_at)s then shown.quantity
-         else shown.quantity - shown.filled_quantity end), 0)
+select coalesce(sum(case when shown.id is null then (task.params ->> 'quantity')::bigint
+                         when shown.status = any(%(terminal)s) then 0
+                         else shown.quantity - shown.filled_quantity end), 0)
   from orders_ordertask as task
   left join orders_brokerorder as shown
     on shown.account_id = task.account_id and task.broker_order_id <> '' and shown.order_id = task.broker_order_id
  where task.account_id = %(account)s and task.operation = 'exit' and task.id < %(before)s and task.id <> %(but)s
-   and task.trading_date = %(today)s
+   and task.trading_date = %(today)s and task.created_at > statement_timestamp() - interval '1 day'
    and (task.status = any(%(open)s) or task.status = 'completed')
    and task.params @> %(like)s::jsonb
 """
 
 
-def exits_under_way(
-    account: TradingAccount, request: OrderRequest, read_at: datetime, *, before: int = 2**62, but: int = 0
-) -> int:
-    """How much of the position read at `read_at` earlier exits will take off, as far as it does not lack it already.
+def exits_under_way(account: TradingAccount, request: OrderRequest, *, before: int = 2**62, but: int = 0) -> int:
+    """How much earlier exits of the same position may still take off it. One query.
 
-    An exit that has ended counts with what was filled after the positions were read; one that is open with all that
-    it may still take. One query.
+    Parameters
+    ----------
+    before : count only tasks that were taken on before the one with this key
+    but : the key of a task that does not count: the one that is about to be changed
     """
+    position = (str(request.exchange), request.tradingsymbol, str(request.product))
+    return exits_of(account, *position, request.transaction_type, before=before, but=but)
+
+
+def exits_of(
+    account: TradingAccount,
+    exchange: str,
+    tradingsymbol: str,
+    product: str,
+    side: TransactionType,
+    *,
+    before: int = 2**62,
+    but: int = 0,
+) -> int:
+    """The same of a position by name."""
     like = {
-        "exchange": str(request.exchange),
-        "tradingsymbol": request.tradingsymbol,
-        "product": str(request.product),
-        "transaction_type": str(request.transaction_type),
+        "exchange": exchange,
+        "tradingsymbol": tradingsymbol,
+        "product": product,
+        "transaction_type": str(side),
     }
     values: dict[str, Any] = {
         "account": account.pk,
         "before": before,
         "but": but,
         "today": clock.today(),
-        "read_at": read_at,
         "open": sorted(OPEN),
         "terminal": sorted(TERMINAL),
-        "like": _json(like),
+        "like": json.dumps(like),
     }
     with connection.cursor() as cursor:
         cursor.execute(_EXITS, values)
@@ -180,40 +195,17 @@ def exits_under_way(
 
 
 def position_of(account: TradingAccount, request: OrderRequest, **which: int) -> OpenPosition | None:
-    """What of the position an exit may take off; None if the account's positions are not known. `which`: as above."""
-    held = held_of(account, str(request.exchange), request.tradingsymbol, str(request.product))
-    if held is None:
+    """What of the position an exit may take off; None if it is not known. `which`: as for `exits_under_way`."""
+    # The exits first: one that is filled in between then counts twice, and not not at all.
+    exits = exits_under_way(account, request, **which)
+    held = portfolio.held(account, str(request.exchange), request.tradingsymbol, str(request.product))
+    return None if held is None else OpenPosition(held.quantity, exits)
+
+
+def order_delta(request: OrderRequest, price: MarketPrice | None) -> float | None:
+    """What the order would add to the account's net delta, in units of its underlying; None if it is not known."""
+    listed = Instrument.objects.active().filter(exchange=request.exchange, tradingsymbol=request.tradingsymbol)
+    each = portfolio.unit_delta(listed.first(), price)
+    if each is None or request.exchange in IN_LOTS:
         return None
-    return OpenPosition(held.quantity, exits_under_way(account, request, held.read_at, **which))
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A position as it was read: the signed quantity, 0 where there is none."""
-
-    quantity: int
-    read_at: datetime
-
-
-def held_of(account: TradingAccount, exchange: str, tradingsymbol: str, product: str) -> Held | None:
-    """The position as last read; None if the account's positions were not read today."""
-    return None
-
-
-def day_pnl(account: TradingAccount) -> Decimal | None:
-    """What all positions have gained today, booked and open, in rupees; None if that is not known."""
-    return None
-
-
-def net_delta(account: TradingAccount) -> float | None:
-    """The delta of all positions together, in units of their underlyings; None if one is not known."""
-    return None
-
-
-def order_delta(request: OrderRequest) -> float | None:
-    """What the order would add to that; None if it is not known."""
-    return None
-
-
-def _json(value: Mapping[str, Any]) -> str:
-    return json.dumps(value)
+    return each * (request.quantity if request.is_buy else -request.quantity)

@@ -15,7 +15,7 @@ from market.exceptions import PricesUnavailable
 from market.models import Instrument
 from market.prices import MarketPrice, prices_of
 from orders.models import PortfolioReading, Position
-from orders.trade_sync import database_now, is_wanted
+from orders.reading_times import database_now, is_wanted
 
 READINGS_MISSED = 10
 """So many intervals of `ORDER_SYNC_SECONDS` may pass before a reading says nothing about this moment any more."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from accounts.models import TradingAccount
 from market.prices import MarketPrice
-from orders import exposure
+from orders import exposure, portfolio
 from orders.checks import Check
 from orders.exposure import Place
 from orders.limits import ScopedLimits, limits_for
@@ -50,9 +50,9 @@ def facts_of(
         usage=exposure.usage_of(account, replaces=replaces),
         price=price,
         stopped=stopped,
-        day_pnl=exposure.day_pnl(account) if _has(limits, "max_day_loss") else None,
-        net_delta=exposure.net_delta(account) if has_delta else None,
-        order_delta=exposure.order_delta(request) if has_delta else None,
+        day_pnl=portfolio.day_pnl(account) if _has(limits, "max_day_loss") else None,
+        net_delta=portfolio.net_delta(account) if has_delta else None,
+        order_delta=exposure.order_delta(request, price) if has_delta else None,
         twin=twin,
     )
 
@@ -61,7 +61,8 @@ def recheck(task: OrderTask) -> Check | None:
     """The limit that a task breaks by now, inside of the transaction of its mark; None if it may go out.
 
     From PostgreSQL alone, in a few queries. What was taken on later does not count against it: of several that came at
-    once, each seeing none of the others, the first ones go out. Prices are those of its acceptance.
+    once, each seeing none of the others, the first ones go out. Prices are those of its acceptance. What depends on
+    prices of this moment is not asked again: a day's loss stops the account by itself (`orders.trips`).
     """
     account, operation = task.account, Operation(task.operation)
     if operation is Operation.CANCEL:
@@ -81,7 +82,6 @@ def recheck(task: OrderTask) -> Check | None:
         limits=limits,
         usage=exposure.usage_of(account, place=Place(task.pk, task.created_at), replaces=replaces),
         price=_price_in(task.decision),
-        day_pnl=exposure.day_pnl(account) if _has(limits, "max_day_loss") else None,
     )
     broken = (one for one in figures(request, facts, is_change=replaces is not None) if one.passed is False)
     return next(broken, None)

@@ -5,7 +5,6 @@ Exits are held against fewer of them: a limit must never keep somebody in a posi
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from decimal import Decimal
 
 from market.prices import MarketPrice
@@ -32,7 +31,6 @@ class OpenPosition:
 
     quantity: int
     exits_under_way: int = 0
-    read_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from accounts.broker import portfolio_client
 from accounts.exceptions import BrokerError, CredentialError
 from accounts.models import TradingAccount
 from orders.models import PortfolioReading
-from orders.trade_sync import database_now
+from orders.reading_times import database_now
 
 KEPT_SECONDS = 10.0
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
@@ -24,6 +24,7 @@ from orders.book import read_book
 from orders.broker_values import Unreadable
 from orders.metrics import READINGS
 from orders.models import PortfolioReading, Position, Trade
+from orders.reading_times import database_now, is_wanted
 from orders.readings import Known, doubts, key_of, positions_of, trades_of
 
 logger = logging.getLogger(__name__)
@@ -64,11 +65,6 @@ def is_due(reading: PortfolioReading | None, now: datetime, *, in_session: bool)
     if reading.doubts:
         return since >= min(AFTER_FAILURE_SECONDS, float(settings.ORDER_DOUBT_SECONDS))
     return in_session and since >= float(settings.ORDER_SYNC_SECONDS)
-
-
-def is_wanted(reading: PortfolioReading) -> bool:
-    """Whether something has happened that the last good reading cannot have seen."""
-    return reading.wanted_at is not None and (reading.read_at is None or reading.read_at < reading.wanted_at)
 
 
 def is_session() -> bool:
@@ -134,14 +130,6 @@ def sync_due(*, waiting_seconds: float) -> None:
     """Every account that has been due for so long, one after the other: for where no workers are."""
     for account in accounts_due(waiting_seconds=waiting_seconds):
         sync_if_due(account)
-
-
-def database_now() -> datetime:
-    with connection.cursor() as cursor:
-        cursor.execute("select statement_timestamp()")
-        (now,) = cursor.fetchone()
-    moment: datetime = now
-    return moment
 
 
 def _reading_of(account: TradingAccount) -> PortfolioReading | None:

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import DatabaseError, OperationalError, connection
 
 from accounts.models import TradingAccount
-from orders import exposure
+from orders import portfolio
 from orders.halts import Scope, tighten
 from orders.limits import limits_for, somebody_limits
 from orders.metrics import CLOCK_SKEW, TRIPS
@@ -133,7 +133,7 @@ def day_losses() -> int:
 def _day_loss(account: TradingAccount) -> bool:
     bounds = [one.limits.max_day_loss for one in limits_for(account)]
     most = min((bound for bound in bounds if bound is not None), default=None)
-    pnl = exposure.day_pnl(account) if most is not None else None
+    pnl = portfolio.day_pnl(account) if most is not None else None
     if most is None or pnl is None or pnl > -most:
         return False
     return trip(account, "day_loss", f"it has lost ₹{_rupees(-pnl)} today; the limit is ₹{_rupees(most)}")

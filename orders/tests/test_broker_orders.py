@@ -12,7 +12,7 @@ from accounts.models import TradingAccount
 from orders import ledger
 from orders.arrivals import look_through
 from orders.broker_orders import record_broker_update
-from orders.models import BrokerOrder, OrderTask, PortfolioReading
+from orders.models import BrokerOrder, OrderTask, PortfolioReading, TradingState
 from orders.states import Status
 from orders.tests.conftest import Submit
 
@@ -107,9 +107,10 @@ def test_an_orphan_is_told_once(account: TradingAccount, caplog: pytest.LogCaptu
         record_broker_update(account, orphan, source="book")
         look_through(account, [orphan])
     assert BrokerOrder.objects.get().orphan_since is not None
-    told = [one for one in caplog.records if one.levelno == logging.CRITICAL]
+    told = [one for one in caplog.records if one.levelno == logging.CRITICAL and one.name == "orders.arrivals"]
     assert len(told) == 1
     assert "2511000000000009" in told[0].getMessage()
+    assert TradingState.objects.get(account=account).state == TradingState.State.REDUCING
 
 
 def test_slices_of_our_order_and_orders_of_others_are_no_orphans(account: TradingAccount) -> None:

@@ -15,7 +15,7 @@ from accounts import audit
 from accounts.audit_events import AuditEvent
 from accounts.models import TradingAccount
 from accounts.tests.fakes import Answer, ScriptedBroker
-from orders import execute, exposure, ledger, trips
+from orders import execute, ledger, portfolio, trips
 from orders.execute import drain
 from orders.halts import Scope, set_state
 from orders.limits import FIGURES, set_limits
@@ -214,7 +214,7 @@ def test_an_audit_that_cannot_be_written_stops_nobody_from_stopping_but_from_res
 def test_a_day_that_has_lost_the_limit_trips_its_account(
     account: TradingAccount, monkeypatch: pytest.MonkeyPatch, pnl: Decimal | None, expected: str
 ) -> None:
-    monkeypatch.setattr(exposure, "day_pnl", lambda _: pnl)
+    monkeypatch.setattr(portfolio, "day_pnl", lambda _: pnl)
     set_limits(account, "", dict.fromkeys(FIGURES) | {"max_day_loss": Decimal(5000)}, actor="user:1")
     sweep()
     assert state_of(account) == expected
@@ -224,7 +224,7 @@ def test_nobody_reckons_losses_where_nobody_limits_them(
     account: TradingAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[TradingAccount] = []
-    monkeypatch.setattr(exposure, "day_pnl", asked.append)
+    monkeypatch.setattr(portfolio, "day_pnl", asked.append)
     sweep()
     set_limits(None, "", dict.fromkeys(FIGURES) | {"max_day_loss": Decimal(5000)}, actor="user:1")
     assert asked == []
