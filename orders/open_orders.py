@@ -1,6 +1,6 @@
 """Taking back what of ours is still open at the broker: the option of a halt."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime, time
 from typing import Any
 
@@ -10,24 +10,33 @@ from accounts import clock
 from accounts.clock import IST
 from orders.halts import Scope
 from orders.models import BrokerOrder, OrderTask
-from orders.states import PLACING, REDUCING, TERMINAL, Status
+from orders.states import OPEN, PLACING, REDUCING, TERMINAL, Status
 from orders.submit import Submitted, cancel
 from orders.targets import Target, target_of_broker_order, target_of_task
 
 _ENTRIES = sorted(PLACING - REDUCING)
-_MAY_BE_THERE = sorted({Status.RUNNING, Status.UNKNOWN, Status.COMPLETED})
+_MAY_BE_THERE = sorted(OPEN | {Status.COMPLETED})
 
 
-def cancel_open(scope: Scope, principal: str, *, key: str) -> list[Submitted]:
-    """Take on a cancel for each entry of today that is open at the broker, or may be. The same key cancels none twice.
+def cancel_open(
+    scope: Scope, principal: str, *, key: str, of: Collection[tuple[str, str]] | None = None
+) -> list[Submitted]:
+    """Take on a cancel for each entry of today that is open at the broker, or may be, or waits here.
+
+    The same key cancels none twice.
 
     Exits stay: they take risk away. What was placed by hand stays too: it is not ours to judge.
 
     Parameters
     ----------
-    key : a part of each cancel's idempotency key, of 60 characters at most
+    key : a part of each cancel's idempotency key, of 80 characters at most
+    of : exchange and tradingsymbol of those that are meant; None: all
     """
-    return [cancel(principal, target, key=f"{key}:{target.serial_key}") for target in _open_in(scope)]
+    return [
+        cancel(principal, target, key=f"{key}:{target.serial_key}")
+        for target in _open_in(scope)
+        if of is None or (target.request().exchange, target.request().tradingsymbol) in of
+    ]
 
 
 def _open_in(scope: Scope) -> Iterator[Target]:

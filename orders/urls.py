@@ -4,7 +4,9 @@ from rest_framework.routers import SimpleRouter
 from orders import (
     batch_views,
     broker_order_views,
-    halt_views, limit_views,
+    flatten_views,
+    halt_views,
+    limit_views,
     portfolio_urls,
     timeline_views,
     views,
@@ -26,6 +28,7 @@ urlpatterns = [
         broker_order_views.BrokerOrderView.as_view(),
         name="broker-order",
     ),
+    path("trading-accounts/<uuid:public_id>/flatten", flatten_views.FlattenView.as_view(), name="flatten"),
     path("trading-states", halt_views.TradingStatesView.as_view(), name="trading-states"),
     path("trading-accounts/<uuid:public_id>/order-limits", limit_views.OrderLimitsView.as_view(), name="order-limits"),
 ]

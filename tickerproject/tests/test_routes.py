@@ -75,6 +75,7 @@ RIGHTS: Mapping[str, Mapping[str, Action | str]] = {
     "orders:account-sync": {"post": READ},
     "orders:order-limits": {"get": READ, "put": ADMIN},
     "orders:trading-states": {"get": READ, "put": TRADE},
+    "orders:flatten": {"post": TRADE},
     "dashboard:home": {"get": STREAM},
     "dashboard:chain": {"get": STREAM},
     "dashboard:session": {"get": STREAM},
