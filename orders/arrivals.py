@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from django.db import transaction
 from django.db.models.functions import Now
 
 from accounts.models import TradingAccount
@@ -59,9 +60,13 @@ def _adopt(task: OrderTask, order_id: str) -> None:
 
 
 def _tell_orphan(account: TradingAccount, order_id: str) -> None:
-    """Once for each: the row remembers."""
+    """Once for each: the row remembers. What it stops is stopped with it, or neither."""
     unseen = BrokerOrder.objects.filter(account=account, order_id=order_id, task=None, orphan_since=None)
-    if unseen.update(orphan_since=Now()):
-        ORPHANS.inc()
+    with transaction.atomic():
+        if not unseen.update(orphan_since=Now()):
+            return
+        has_tripped = trips.orphan_order(account, order_id)
+    ORPHANS.inc()
+    if not has_tripped:
         logger.critical("%s: order %s has a tag of ours and no task", account.kite_user_id, order_id)
         trips.orphan_order(account, order_id)
