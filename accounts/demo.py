@@ -19,6 +19,8 @@ KEY_LABEL = "Demo: read, stream and trade"
 DEMO_API_KEY, DEMO_API_SECRET = "simkey1", "simsecret1"
 DEMO_USER_ID, DEMO_PASSWORD = "AB1234", "simulator"
 DEMO_TOTP_SEED = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
+# Known beforehand, so that the simulator can be started with the address before there is a database.
+DEMO_HOOK_SLUG = "simulated-broker"
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ def seed_demo() -> Demo:
         api_key=DEMO_API_KEY,
         defaults={"label": "Simulator", "redirect_url": getattr(settings, "SIMULATOR_REDIRECT_URL", "")},
     )
+    KiteApp.objects.filter(pk=app.pk).update(hook_slug=DEMO_HOOK_SLUG)
     account, created = TradingAccount.objects.get_or_create(
         kite_user_id=DEMO_USER_ID,
         defaults={

@@ -69,4 +69,3 @@ def _tell_orphan(account: TradingAccount, order_id: str) -> None:
     ORPHANS.inc()
     if not has_tripped:
         logger.critical("%s: order %s has a tag of ours and no task", account.kite_user_id, order_id)
-        trips.orphan_order(account, order_id)

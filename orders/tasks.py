@@ -68,8 +68,12 @@ def sync_account(account_id: int) -> None:
 def sync_news(account_id: int) -> None:
     """Look into the account's postbacks, once a second at most, and ring again while some wait."""
     account = TradingAccount.objects.select_related("app").filter(pk=account_id).first()
-    if account is not None and postbacks.read_waiting(account):
+    if account is None:
+        return
+    if postbacks.read_waiting(account):
         ring_for_news(account_id, after_seconds=postbacks.LEAST_SECONDS)
+    if trade_sync.is_outdated(account):
+        ring_for_sync(account_id)
 
 
 @shared_task(name="orders.forget_postbacks", ignore_result=True)

@@ -67,6 +67,12 @@ def is_due(reading: PortfolioReading | None, now: datetime, *, in_session: bool)
     return in_session and since >= float(settings.ORDER_SYNC_SECONDS)
 
 
+def is_outdated(account: TradingAccount) -> bool:
+    """Whether the account's portfolio is known to have changed since it was read."""
+    reading = PortfolioReading.objects.filter(account=account).first()
+    return reading is not None and is_wanted(reading)
+
+
 def is_session() -> bool:
     """Whether any market trades, or did a moment ago; what the calendar does not know counts as open."""
     now, days = clock.now(), calendar.current()

@@ -12,7 +12,7 @@ urlpatterns = [
     path("health", health.health, name="health"),
     path("health/live", health.live, name="health-live"),
     # open: the broker has no key of ours; what its app's secret has not signed is not kept
-    re_path(r"^hooks/kite/(?P<slug>[A-Za-z0-9_-]{43})$", take_postback, name="kite-postback"),
+    re_path(r"^hooks/kite/(?P<slug>[A-Za-z0-9_-]{16,43})$", take_postback, name="kite-postback"),
     path("admin/", admin.site.urls),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),

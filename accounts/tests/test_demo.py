@@ -10,7 +10,9 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.api_keys import check_api_key
-from accounts.models import ApiKey, TradingAccount
+from accounts.demo import DEMO_HOOK_SLUG
+from accounts.models import ApiKey, KiteApp, TradingAccount
+from tickerproject.local import __main__ as local
 
 
 def seeded(capsys: pytest.CaptureFixture[str]) -> dict[str, str | None]:
@@ -22,10 +24,17 @@ def seeded(capsys: pytest.CaptureFixture[str]) -> dict[str, str | None]:
 def test_what_is_shown_once_is_shown_on_the_first_run_only(db: None, capsys: pytest.CaptureFixture[str]) -> None:
     first, second = seeded(capsys), seeded(capsys)
     assert first["api_key"] is not None
-    assert check_api_key(first["api_key"], address="127.0.0.1").scopes == ["read", "stream"]
+    assert check_api_key(first["api_key"], address="127.0.0.1").scopes == ["read", "stream", "trade"]
     assert User.objects.get(username="admin").check_password(first["admin_password"] or "")
     assert second == first | {"admin_password": None, "api_key": None}
     assert (TradingAccount.objects.count(), ApiKey.objects.count()) == (1, 1)
+
+
+def test_the_simulated_broker_knows_where_its_postbacks_go(db: None, capsys: pytest.CaptureFixture[str]) -> None:
+    seeded(capsys)
+    app = KiteApp.objects.get()
+    assert app.hook_path == f"/hooks/kite/{DEMO_HOOK_SLUG}" == f"/hooks/kite/{local.DEMO_HOOK_SLUG}"
+    assert reverse("kite-postback", args=[app.hook_slug]) == app.hook_path
 
 
 @pytest.mark.parametrize(("name", "value"), [("FEED_SOURCE", "live"), ("PRODUCTION", True)])

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.cache import cache
+from django.core.management import call_command
 from django.db.models.functions import Now
 from django.test import Client
 from django.urls import reverse
@@ -196,6 +197,27 @@ def test_without_redis_postbacks_are_kept_all_the_same_and_looked_into_later(
     Postback.objects.update(received_at=Now() - timedelta(seconds=4))
     postbacks.read_all_waiting(waiting_seconds=3)
     assert BrokerOrder.objects.get().status == "COMPLETE"
+
+
+@pytest.mark.django_db(transaction=True)  # it gives its connections back
+def test_the_pump_does_what_no_worker_does(
+    client: Client, app: KiteApp, account: TradingAccount, broker: ScriptedBroker
+) -> None:
+    post(client, app, signed())
+    broker.answer("GET /orders", Answer([row()]))
+    broker.answer(f"GET /orders/{ORDER_ID}", Answer([row()]))
+    broker.answer("GET /trades", Answer([]))
+    broker.answer("GET /portfolio/positions", Answer({"net": [], "day": []}))
+    PortfolioReading.objects.create(account=account, tried_at=Now())
+    call_command("run_orderpump", once=True)
+    assert not BrokerOrder.objects.exists(), "it is left to the workers for a while"
+    Postback.objects.update(received_at=Now() - timedelta(seconds=4))
+    call_command("run_orderpump", once=True)
+    assert BrokerOrder.objects.get().source == "history"
+    assert PortfolioReading.objects.get().read_at is None
+    PortfolioReading.objects.update(tried_at=Now() - timedelta(seconds=60))
+    call_command("run_orderpump", once=True)
+    assert PortfolioReading.objects.get().read_at is not None
 
 
 def _no_redis(*_: Any, **__: Any) -> None:

@@ -29,6 +29,7 @@ ROWS = 30_000, 115_000
 READY_SECONDS = 90
 FIRST_PRICE_SECONDS = 30
 DEMO_KEY = "demo-api-key.env"
+DEMO_HOOK_SLUG = "simulated-broker"  # of `accounts.demo`, which this cannot import
 # A simulated run that skips closed hours looks some days ahead.
 CALENDAR_MARGIN = timedelta(days=10)
 KNOWN_DAY = "2026-11-25T09:15:00+05:30"
@@ -220,6 +221,7 @@ class LocalRun:
                 "SIMULATOR_TOKEN_FLUSH": "false",
                 "SIMULATOR_STATE_FILE": str(self._folder.path / "simulator.pickle"),
                 "SIMULATOR_REDIRECT_URL": f"http://{LOOPBACK}:{web_port}/accounts/kite/callback/",
+                "SIMULATOR_POSTBACK_URL": f"http://{LOOPBACK}:{web_port}/hooks/kite/{DEMO_HOOK_SLUG}",
                 "MARKET_CLOCK": self._options.clock or self._default_clock(),
                 "MARKET_CLOCK_SPEED": str(self._options.speed),
                 "MARKET_CLOCK_ANCHOR": f"{time.time():.3f}",
