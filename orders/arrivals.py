@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 
 from accounts.models import TradingAccount
 from orders import ledger, trips
-from orders.broker_orders import is_part, our_tag
+from orders.broker_orders import roots_with_our_tags
 from orders.metrics import ORPHANS
 from orders.models import BrokerOrder, OrderTask
 from orders.states import PLACING, Operation, Status
@@ -24,20 +24,17 @@ def look_through(account: TradingAccount, rows: Iterable[Mapping[str, Any]]) -> 
 
     `rows` are the broker's, and have been taken over before.
     """
-    by_tag: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        if (tag := our_tag(row)) and not is_part(row):
-            by_tag.setdefault(tag, []).append(row)
+    by_tag = roots_with_our_tags(rows)
     tasks = {task.tag: task for task in OrderTask.objects.filter(account=account, tag__in=by_tag)}
     for tag, roots in by_tag.items():
         task = tasks.get(tag)
         if task is None:
-            for row in roots:
+            for row in roots.values():
                 _tell_orphan(account, str(row["order_id"]))
         elif Operation(task.operation) not in PLACING:
             continue
         elif task.status in (Status.FAILED, Status.DEAD_LETTER):
-            _adopt(task, min(str(row["order_id"]) for row in roots))
+            _adopt(task, min(roots))
         elif task.status == Status.UNKNOWN:
             due = OrderTask.objects.filter(pk=task.pk, status=Status.UNKNOWN, recon_after__gt=Now())
             due.update(recon_after=Now())

@@ -14,7 +14,7 @@ from accounts.models import TradingAccount
 from orders import ledger
 from orders.arrivals import ACTOR as ACTOR
 from orders.arrivals import look_through
-from orders.broker_orders import record_book
+from orders.broker_orders import record_book, root_of
 from orders.models import OrderBook, OrderTask
 from orders.states import PLACING, Status
 
@@ -33,7 +33,8 @@ class Book:
 
     @property
     def ids(self) -> frozenset[str]:
-        return frozenset(str(row["order_id"]) for row in self.rows)
+        """Of the orders in it, and of those that its slices are slices of."""
+        return frozenset(str(row["order_id"]) for row in self.rows) | frozenset(map(root_of, self.rows))
 
     @property
     def proves_absence(self) -> bool:
@@ -88,13 +89,16 @@ def complete(task: OrderTask, order_id: str, reason: str, evidence: Mapping[str,
 
 
 def _known_ids(account: TradingAccount) -> frozenset[str]:
-    """The orders of today that the broker has told us it took."""
+    """The orders of today that the broker has told us it took, but for sliced ones: the book may not have their own id.
+
+    Of those only slices show, and none where all were refused.
+    """
     return frozenset(
         OrderTask.objects.filter(
             account=account,
             trading_date=clock.today(),
             status=Status.COMPLETED,
-            operation__in=sorted(PLACING),
+            operation__in=sorted(PLACING - {Operation.AUTOSLICE}),
         )
         .exclude(broker_order_id="")
         .values_list("broker_order_id", flat=True)

@@ -40,16 +40,41 @@ def is_our_tag(tag: object) -> bool:
     return isinstance(tag, str) and _OUR_TAG.fullmatch(tag) is not None
 
 
-def is_part(row: Mapping[str, Any]) -> bool:
-    """Whether the order came of another one: a leg of a cover order, or a slice of one that was too large.
+def root_of(row: Mapping[str, Any]) -> str:
+    """The id of the order that one request has made, of which this row may be a part only.
 
-    A slice names the first of them in a tag of the broker's, and nowhere else.
+    A leg of a cover order names it as its parent. A slice of an order that was too large names it in a tag of the
+    broker's, and nowhere else; it may be in no book itself. Whatever is alone is its own root.
     """
-    if row.get("parent_order_id"):
-        return True
+    if parent := row.get("parent_order_id"):
+        return str(parent)
     tags = row.get("tags")
-    of = [tag.removeprefix("autoslice:") for tag in tags or () if isinstance(tag, str) and tag.startswith("autoslice:")]
-    return bool(of) and str(row.get("order_id")) not in of
+    for tag in tags if isinstance(tags, list) else ():
+        if isinstance(tag, str) and tag.startswith("autoslice:"):
+            return tag.removeprefix("autoslice:")
+    return str(row.get("order_id"))
+
+
+def roots_with_our_tags(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Mapping[str, Any]]]:
+    """Orders with a tag of ours, by tag and by root: the root's own row, or its first part where it has none.
+
+    More than one root with a tag means that something was sent twice.
+    """
+    found: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for row in rows:
+        if (tag := our_tag(row)) and not _is_later_leg(row):
+            roots, root = found.setdefault(tag, {}), root_of(row)
+            if root not in roots or str(row.get("order_id")) == root:
+                roots[root] = row
+    return found
+
+
+def _is_later_leg(row: Mapping[str, Any]) -> bool:
+    """Whether it is a leg of an iceberg that followed the first one by itself, under the same tag."""
+    meta = row.get("meta")
+    iceberg = meta.get("iceberg") if isinstance(meta, dict) else None
+    leg = iceberg.get("leg") if isinstance(iceberg, dict) else None
+    return isinstance(leg, int) and leg > 1
 
 
 def record_book(account: TradingAccount, rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -13,12 +13,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from django.db import DatabaseError, IntegrityError
+from django.db import DatabaseError, IntegrityError, OperationalError, connection
 
 from accounts import breaker
 from accounts.breaker import Group, Outcome, Permit, breaker_name
 from accounts.broker import OrdersClient, orders_client
 from accounts.broker.guard import outcome_of
+from accounts.broker.transport import nothing_sent_after
 from accounts.broker.words import Variety
 from accounts.budget import (
     Go,
@@ -52,6 +53,7 @@ from orders.verdicts import Decision, Verdict, verdict_on
 logger = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 10.0
+WRITE_AGAIN_SECONDS = (0.1, 0.4, 1.0)  # what is known of an order is worth more than one try
 HELD_SECONDS = 1.0  # while Redis is away new risk waits
 BACKOFF_BASE_SECONDS, BACKOFF_MOST_SECONDS = 0.5, 20.0
 KINDS = {
@@ -138,6 +140,10 @@ def carry_out(claim: Claim) -> None:
         )
         _tell(trips.not_written_down, task.account, exc)
         return
+    except Exception:  # a mistake of ours, before the mark: nothing was sent, and other orders must not suffer from it
+        logger.exception("task %s: unexpected error before sending", task.public_id)
+        _write_verdict(claim, Verdict(Decision.RETRY, "unexpected_error", "An error of this service before sending."))
+        return
     failpoint("order.after_mark")
     _send(claim, client, permit)
 
@@ -197,7 +203,8 @@ def _send(claim: Claim, client: OrdersClient, permit: Permit) -> None:
         _put_back(claim, "fenced_off", "the worker was held up for so long that its lease may end while it sends", 0.0)
         return
     try:
-        order_id = CALLS[Operation(task.operation)](client, task)
+        with nothing_sent_after(claim.fence_at):
+            order_id = CALLS[Operation(task.operation)](client, task)
     except Exception as exc:  # whatever it is, it came after the mark: the task must not stay as it is
         if not isinstance(exc, BrokerError):
             logger.exception("task %s: unexpected error while sending", task.public_id)
@@ -237,10 +244,20 @@ def _put_back(claim: Claim, code: str, message: str, seconds: float) -> None:
 
 def _end_quietly(write: Callable[..., None], claim: Claim, *args: Any, **kwargs: Any) -> None:
     """Another worker may have taken the task over: then it is that one's to end."""
-    try:
-        write(claim, *args, **kwargs)
-    except LeaseLost as exc:
-        logger.warning("%s", exc)
+    for pause in (*WRITE_AGAIN_SECONDS, None):
+        try:
+            write(claim, *args, **kwargs)
+        except LeaseLost as exc:
+            logger.warning("%s", exc)
+        except OperationalError as exc:
+            # A deadlock, a lock that was not let go, a server that restarts: nothing was written, or the token says so.
+            if pause is None or connection.in_atomic_block:
+                raise
+            logger.warning("task %s: its end cannot be written, trying again: %s", claim.task.public_id, exc)
+            connection.close()
+            time.sleep(pause)
+            continue
+        return
 
 
 def _tell(rule: Callable[..., bool], *args: Any) -> None:

@@ -30,6 +30,7 @@ def failpoint(name: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         case "sigstop":
             os.kill(os.getpid(), signal.SIGSTOP)
+            time.sleep(0.5)  # another thread may be the one that takes the signal, and all stop a moment later
         case "sleep":
             time.sleep(1)
         case _:

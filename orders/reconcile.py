@@ -3,7 +3,7 @@ evidence; absence is proven only by several whole books over a while, one of whi
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,7 +17,7 @@ from accounts.exceptions import BrokerError, CredentialError
 from accounts.models import TradingAccount
 from orders import ledger, trips
 from orders.book import ACTOR, Book, Row, complete, read_book
-from orders.broker_orders import is_part, our_tag
+from orders.broker_orders import roots_with_our_tags
 from orders.comparison import differences
 from orders.models import OrderTask
 from orders.states import PLACING, TERMINAL, Operation, Status
@@ -59,24 +59,25 @@ def settle_by(book: Book, task: OrderTask) -> bool:
             return _settle_modify(book, task)
         case Operation.CANCEL:
             return _settle_cancel(book, task)
-    roots = _roots(book.rows, task.tag)
+    roots = roots_with_our_tags(book.rows).get(task.tag)
     if roots:
         return _found(task, roots)
     return _absent(book, task)
 
 
-def _found(task: OrderTask, roots: Sequence[Row]) -> bool:
-    first, *others = sorted(roots, key=lambda row: str(row["order_id"]))
-    if others:
+def _found(task: OrderTask, roots: Mapping[str, Row]) -> bool:
+    order_id = min(roots)
+    first = roots[order_id]
+    if len(roots) > 1:
         trips.duplicate_detected(task.account, f"{len(roots)} orders carry the tag of task {task.public_id}")
     evidence = {
-        "orders": [str(row["order_id"]) for row in roots],
+        "orders": sorted(roots),
         "status": str(first.get("status")),
         "differs": differences(task, first),
     }
     if evidence["differs"]:
         logger.critical("task %s: the broker's order differs in %s", task.public_id, evidence["differs"])
-    return complete(task, str(first["order_id"]), "found_in_book", evidence)
+    return complete(task, order_id, "found_in_book", evidence)
 
 
 def _absent(book: Book, task: OrderTask) -> bool:
@@ -192,11 +193,6 @@ def _later_order(book: Book, task: OrderTask) -> str | None:
         .values_list("broker_order_id", flat=True)
         .first()
     )
-
-
-def _roots(rows: Iterable[Row], tag: str) -> list[Row]:
-    """Orders with the tag; those that another one is the parent of are its parts."""
-    return [row for row in rows if our_tag(row) == tag and not is_part(row)]
 
 
 def _row_of(book: Book, order_id: str) -> Row | None:

@@ -17,6 +17,7 @@ from accounts.models import TradingAccount
 from orders import budget_check, compliance, ledger, risk, validation
 from orders.checks import Check, OrderRefused, refuse_failed
 from orders.facts import facts_of, valid_until
+from orders.failpoints import failpoint
 from orders.ledger import NewTask
 from orders.models import OrderTask
 from orders.requests import OrderChanges, OrderRequest, fingerprint
@@ -236,6 +237,7 @@ def _accept_one(new: NewTask) -> Submitted:
 def _accepted(account: TradingAccount, news: Sequence[NewTask]) -> list[Submitted]:
     with transaction.atomic(durable=True):
         found = ledger.accept_all(news)
+        transaction.on_commit(lambda: failpoint("http.after_commit"))
         # Robust: a bell that cannot be rung must not make an error of an order that was taken on.
         transaction.on_commit(lambda: ring(account.pk), robust=True)
     return [Submitted(task, is_new) for task, is_new in found]

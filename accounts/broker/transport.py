@@ -6,6 +6,7 @@ request had left. Both matter for orders, so the connection itself keeps the tim
 
 import http.client
 import io
+import math
 import socket
 import time
 from collections.abc import Iterator
@@ -53,6 +54,20 @@ class Exchange:
 
 
 _exchange: ContextVar[Exchange] = ContextVar("exchange")
+_nothing_after: ContextVar[float] = ContextVar("nothing_after", default=math.inf)
+
+
+@contextmanager
+def nothing_sent_after(moment: float) -> Iterator[None]:
+    """Let no request of the block begin to leave after `moment` (`time.monotonic`): it is NotSent instead.
+
+    For whoever may send for a while only, and may be held up anywhere: waiting for a place, connecting, or frozen.
+    """
+    token = _nothing_after.set(moment)
+    try:
+        yield
+    finally:
+        _nothing_after.reset(token)
 
 
 def broker_session() -> requests.Session:
@@ -177,6 +192,8 @@ class _Timed:
         if self.sock is None:
             self.connect()
         timed.patience()
+        if not timed.is_sent and time.monotonic() >= _nothing_after.get():
+            raise TimeoutError("the time in which it might be sent was over")
         timed.is_sent = True
         super().send(data)  # type: ignore[misc]
 

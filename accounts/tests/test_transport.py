@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from accounts.broker import transport
-from accounts.broker.transport import body_of, broker_session, exchange
+from accounts.broker.transport import body_of, broker_session, exchange, nothing_sent_after
 from accounts.exceptions import BrokerError, NotSent, OutcomeUnknown
 
 Conversation = Callable[[socket.socket], None]
@@ -218,3 +218,12 @@ def test_no_address_stands_in_an_error() -> None:
         get("http://127.0.0.1:1/?access_token=canary")
     assert "canary" not in repr(caught.value)
     assert caught.value.__suppress_context__
+
+
+def test_nothing_leaves_after_its_time_however_long_connecting_took() -> None:
+    with server(answering(b"ok")) as url:
+        with nothing_sent_after(time.monotonic() + 5):
+            assert get(url) == b"ok"
+        with nothing_sent_after(time.monotonic() - 0.001), pytest.raises(NotSent):
+            get(url)
+        assert get(url) == b"ok"

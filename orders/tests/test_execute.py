@@ -1,10 +1,13 @@
 """From claim to answer: what is sent, what is not, and what the row says afterwards."""
 
+import threading
 import time
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
+from django.db import OperationalError, connection
 from django.db.models.functions import Now
 from pytest_django import Settings
 
@@ -21,6 +24,7 @@ from orders import execute, ledger
 from orders.execute import drain
 from orders.models import OrderTask, TradingState
 from orders.states import Operation, Status
+from orders.sweep import sweep
 from orders.tests.conftest import ORDER_ID, Submit, posts
 
 
@@ -274,6 +278,21 @@ def test_f13_a_worker_that_was_held_up_too_long_does_not_send(
     assert posts(broker) == 0
 
 
+def test_f13_a_worker_that_waited_too_long_for_its_turn_at_the_broker_does_not_send(
+    submit: Submit, account: TradingAccount, broker: ScriptedBroker, settings: Settings
+) -> None:
+    submit()
+    settings.ORDER_LEASE_SECONDS, settings.ORDER_FENCE_SHARE, settings.KITE_PATIENCE_SECONDS = 20.0, 0.03, 5.0
+    held = [take_place("AB1234") for _ in range(settings.KITE_PLACES)]
+    let_go = threading.Timer(1.0, lambda: [place.release() for place in held])
+    let_go.start()
+    drain(account)
+    let_go.join()
+    task = only_task()
+    assert (task.status, task.error_code, task.send_started_at) == ("retrying", "not_sent", None)
+    assert posts(broker) == 0
+
+
 def test_f13_the_late_answer_of_a_worker_whose_lease_was_taken_is_not_written(
     submit: Submit, account: TradingAccount, broker: ScriptedBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -299,6 +318,96 @@ def test_f30_an_error_of_our_own_after_the_mark_leaves_it_unknown_and_others_alo
     assert (bad.status, bad.error_code) == (Status.UNKNOWN, "unexpected_error")
     assert good.status == Status.COMPLETED
     assert posts(broker) == 1
+
+
+def test_f30_an_order_that_always_fails_before_the_mark_ends_with_a_person_and_others_do_not_wait(
+    submit: Submit,
+    account: TradingAccount,
+    broker: ScriptedBroker,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    good = execute._pass_the_gates
+
+    def poisoned(claim: ledger.Claim) -> Any:
+        if claim.task.idempotency_key == "bad":
+            raise ZeroDivisionError
+        return good(claim)
+
+    monkeypatch.setattr(execute, "_pass_the_gates", poisoned)
+    bad = submit("bad")
+    submit("good")
+    drain(account)
+    assert OrderTask.objects.get(idempotency_key="good").status == Status.COMPLETED
+    for _ in range(bad.max_attempts):
+        make_due()
+        drain(account)
+        sweep()
+    bad.refresh_from_db()
+    assert (bad.status, bad.attempts, bad.error_code) == (Status.DEAD_LETTER, bad.max_attempts, "unexpected_error")
+    assert caplog.text.count("needs a person") == 1
+    assert posts(broker) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("write", ["mark", "complete"])
+def test_f47_a_write_that_the_database_refuses_for_the_moment_is_made_again_and_nothing_is_sent_twice(
+    submit: Submit, account: TradingAccount, broker: ScriptedBroker, monkeypatch: pytest.MonkeyPatch, write: str
+) -> None:
+    good, refusals = getattr(ledger, write), iter([True, True])
+
+    def refused(*args: Any, **kwargs: Any) -> None:
+        if next(refusals, False):
+            raise OperationalError("deadlock detected")
+        good(*args, **kwargs)
+
+    monkeypatch.setattr(ledger, write, refused)
+    submit()
+    for _ in range(3):
+        drain(account)
+        make_due()
+    assert only_task().status == Status.COMPLETED
+    assert posts(broker) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_f46_an_order_whose_row_is_held_by_somebody_waits_and_the_others_go_out(
+    submit: Submit, account: TradingAccount, broker: ScriptedBroker
+) -> None:
+    held = submit("held")
+    submit("free")
+    with psycopg.connect(**connection.get_connection_params() | {"options": ""}) as holder:
+        holder.execute("set idle_in_transaction_session_timeout = '1s'")
+        holder.commit()
+        holder.execute("select 1 from orders_ordertask where id = %s for update", [held.pk])
+        drain(account)
+        assert dict(OrderTask.objects.values_list("idempotency_key", "status")) == {
+            "held": "pending",
+            "free": "completed",
+        }
+        time.sleep(1.2)
+        drain(account)
+        assert set(OrderTask.objects.values_list("status", flat=True)) == {"completed"}
+        with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):
+            holder.execute("select 1")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_f46_a_halt_that_somebody_has_begun_and_not_ended_sends_nothing_and_holds_a_worker_for_seconds_only(
+    submit: Submit, account: TradingAccount, broker: ScriptedBroker
+) -> None:
+    submit()
+    with psycopg.connect(**connection.get_connection_params() | {"options": ""}) as holder:
+        holder.execute("select 1 from orders_tradingstate for update")
+        begun = time.monotonic()
+        drain(account)
+        assert time.monotonic() - begun < 5
+        task = only_task()
+        assert (task.status, task.error_code, task.send_started_at) == ("retrying", "not_written_down", None)
+        assert posts(broker) == 0
+    make_due()
+    drain(account)
+    assert only_task().status == Status.COMPLETED
 
 
 def test_an_order_id_that_another_task_has_already_is_unknown_and_not_believed(

@@ -258,14 +258,35 @@ def test_parts_of_an_order_are_not_taken_for_a_second_one(
     assert TradingState.objects.get(account=account).state == "active"
 
 
+@pytest.mark.parametrize("parent", ["2511000000000009", "2511000000000001"], ids=["the first slice", "in no book"])
 def test_f27_slices_of_an_order_that_was_too_large_are_one_order(
+    unknown: OrderTask, account: TradingAccount, broker: ScriptedBroker, parent: str
+) -> None:
+    tags = [unknown.tag, "autoslice", f"autoslice:{parent}"]
+    books(broker, *(row(unknown, order_id=f"25110000000000{number}", tags=tags) for number in ("09", "10", "11")))
+    assert look(account).broker_order_id == parent
+    assert TradingState.objects.get(account=account).state == "active"
+
+
+def test_legs_of_an_iceberg_that_follow_by_themselves_are_no_second_order(
     unknown: OrderTask, account: TradingAccount, broker: ScriptedBroker
 ) -> None:
-    first = "2511000000000009"
-    tags = [unknown.tag, "autoslice", f"autoslice:{first}"]
-    books(broker, *(row(unknown, order_id=f"25110000000000{number}", tags=tags) for number in ("09", "10", "11")))
-    assert look(account).broker_order_id == first
+    legs = [row(unknown, order_id=f"251{leg}", meta={"iceberg": {"leg": leg, "legs": 3}}) for leg in (1, 2, 3)]
+    books(broker, *reversed(legs))
+    assert look(account).broker_order_id == "2511"
     assert TradingState.objects.get(account=account).state == "active"
+
+
+def test_a_sliced_order_whose_own_id_is_in_no_book_makes_no_book_old(
+    submit: Submit, account: TradingAccount, broker: ScriptedBroker
+) -> None:
+    task = submit(operation=Operation.AUTOSLICE, autoslice=True)
+    broker.answer("POST /orders/regular", Answer({"order_id": "2511000000000001", "children": []}))
+    drain(account)
+    tags = [task.tag, "autoslice", "autoslice:2511000000000001"]
+    books(broker, row(task, order_id="2511000000000002", quantity=50, tags=tags))
+    assert read_book(account).proves_absence
+    assert "2511000000000001" in read_book(account).ids
 
 
 def change(

@@ -18,7 +18,7 @@ from simulator.app import Simulator, start, stop
 from simulator.clock import Clock
 from simulator.control import SimulatorControl
 from simulator.feed import Connection
-from simulator.options import DEMO_APP, DEMO_USER, SimulatorOptions
+from simulator.options import DEMO_APP, DEMO_USER, DemoApp, DemoUser, SimulatorOptions
 from simulator.rules import Rules
 
 OPEN = datetime.fromisoformat("2026-11-25T10:42:00+05:30").timestamp()
@@ -64,14 +64,14 @@ class RunningSimulator:
         self.websocket_root = simulator.websocket_root
         self._feed = simulator.feed
 
-    def request_token(self) -> str:
+    def request_token(self, user: DemoUser = DEMO_USER, app: DemoApp = DEMO_APP) -> str:
         """A fresh request token, the way a browser gets one."""
         with requests.Session() as browser:
-            login_url = f"{self.http_root}/connect/login?v=3&api_key={DEMO_APP.api_key}"
-            form: dict[str, Any] = {"user_id": DEMO_USER.user_id, "password": DEMO_USER.password}
+            login_url = f"{self.http_root}/connect/login?v=3&api_key={app.api_key}"
+            form: dict[str, Any] = {"user_id": user.user_id, "password": user.password}
             request_id = browser.post(f"{self.http_root}/api/login", form, timeout=5).json()["data"]["request_id"]
-            code = pyotp.TOTP(DEMO_USER.totp_secret).now()
-            second = {"user_id": DEMO_USER.user_id, "request_id": request_id, "twofa_value": code, "twofa_type": "totp"}
+            code = pyotp.TOTP(user.totp_secret).now()
+            second = {"user_id": user.user_id, "request_id": request_id, "twofa_value": code, "twofa_type": "totp"}
             browser.post(f"{self.http_root}/api/twofa", second, timeout=5).raise_for_status()
             way_back = browser.get(login_url, allow_redirects=False, timeout=5).headers["Location"]
         return parse_qs(urlsplit(way_back).query)["request_token"][0]
@@ -79,9 +79,9 @@ class RunningSimulator:
     def client(self) -> KiteConnect:
         return KiteConnect(DEMO_APP.api_key, root=self.http_root)
 
-    def logged_in(self) -> KiteConnect:
-        kite = self.client()
-        kite.generate_session(self.request_token(), DEMO_APP.api_secret)
+    def logged_in(self, user: DemoUser = DEMO_USER, app: DemoApp = DEMO_APP) -> KiteConnect:
+        kite = KiteConnect(app.api_key, root=self.http_root)
+        kite.generate_session(self.request_token(user, app), app.api_secret)
         return kite
 
     def control(self) -> SimulatorControl:

@@ -32,6 +32,7 @@ class Command(BaseCommand):
         if not once:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: stopping.set())
+        logger.info("the order pump works")
         while not stopping.is_set():
             try:
                 self._pass()
