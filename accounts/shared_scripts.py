@@ -60,6 +60,17 @@ class SharedScript:
         return cast(list[Any], answer)
 
 
+def publish(channel: str, message: str) -> None:
+    """Tell whoever listens to a channel; nobody may. Raises RedisAway as `SharedScript.run` does."""
+    server = _server(settings.REDIS_URL)
+    server.raise_if_left_alone()
+    try:
+        server.client.publish(channel, message)
+    except redis.RedisError as exc:
+        raise RedisAway(f"Redis does not answer: {type(exc).__name__}", since=server.is_away(exc)) from exc
+    server.answered()
+
+
 class _Server:
     """The client of one Redis, and when it was last found away."""
 

@@ -18,6 +18,8 @@ from orders.broker_rows import Position as Position
 from orders.broker_rows import Postback as Postback
 from orders.broker_rows import Trade as Trade
 from orders.limits import OrderLimits as OrderLimits
+from orders.news import OrderNews as OrderNews
+from orders.news import OrderNewsHead as OrderNewsHead
 from orders.states import OPEN, PLACING, RUNNABLE, TERMINAL, Operation, Status
 
 MOST_ATTEMPTS = 5

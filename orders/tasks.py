@@ -2,13 +2,14 @@
 
 import logging
 from typing import Any
+from datetime import timedelta
 
 from celery import shared_task
 from django.conf import settings
 from kombu.exceptions import OperationalError
 
 from accounts.models import TradingAccount
-from orders import postbacks, sweep, trade_sync
+from orders import news, postbacks, sweep, trade_sync
 from orders.execute import DRAIN_SECONDS, drain, may_send
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,13 @@ def sweep_orders() -> None:
 def reconcile_orders() -> None:
     """Look up outcomes in the brokers' books. Safe to overlap."""
     sweep.reconcile_all()
+
+
+@shared_task(name="orders.tidy_news", ignore_result=True)
+def tidy_news() -> None:
+    """Number news that nobody reads, and clear away the old ones. Safe to overlap."""
+    news.give_numbers()
+    news.clear_old(timedelta(days=settings.ORDER_NEWS_DAYS))
 
 
 def ring(account_id: int, *, after_seconds: float = 0.0) -> None:

@@ -178,6 +178,10 @@ CELERY_BEAT_SCHEDULE = {
     "Forget old postbacks": {
         "task": "orders.forget_postbacks",
         "schedule": crontab(hour=4, minute=20),
+    "Number and clear away news of orders": {
+        "task": "orders.tidy_news",
+        "schedule": 60.0,
+        "options": {"expires": 50},
     },
     "Log in accounts by themselves": {
         "task": "accounts.refresh_tokens",
@@ -380,6 +384,8 @@ ORDER_DOUBT_SECONDS = env.float("ORDER_DOUBT_SECONDS", default=60.0)
 # Postbacks taken of one app in a minute, and how long they are kept.
 POSTBACKS_PER_MINUTE = env.int("POSTBACKS_PER_MINUTE", default=1200)
 POSTBACK_DAYS = env.int("POSTBACK_DAYS", default=30)
+# How many days a WebSocket client may have been away and still be sent all that it missed.
+ORDER_NEWS_DAYS = env.int("ORDER_NEWS_DAYS", default=7)
 # For tests: where to end or stop a process. Production refuses it.
 FAILPOINTS = env.str("FAILPOINTS", default="")
 

@@ -1,0 +1,41 @@
+"""The bell of news: it tells readers in other processes that there is something to read, once it has committed.
+
+It may be lost, or ring for nothing: readers look every second anyway.
+"""
+
+import contextlib
+from functools import partial
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models.signals import post_save
+
+from accounts.shared_scripts import RedisAway, publish
+from orders.models import BrokerOrder, OrderEvent, TradingState
+
+EVERYTHING = "*"
+
+
+def channel() -> str:
+    return f"{settings.REDIS_PREFIX}:order-news"
+
+
+def connect() -> None:
+    """Ring whenever a row is saved that a trigger makes news of."""
+    for model, name in ((OrderEvent, "event"), (BrokerOrder, "broker order"), (TradingState, "trading state")):
+        post_save.connect(_ring_after_commit, sender=model, dispatch_uid=f"orders.news_bell {name}")
+
+
+def _ring_after_commit(instance: Any, **_: Any) -> None:
+    # Robust: a bell that cannot be rung must not make an error of what has happened.
+    transaction.on_commit(partial(_ring, _account_of(instance)), robust=True)
+
+
+def _account_of(instance: OrderEvent | BrokerOrder | TradingState) -> int | None:
+    return instance.task.account_id if isinstance(instance, OrderEvent) else instance.account_id
+
+
+def _ring(account_id: int | None) -> None:
+    with contextlib.suppress(RedisAway):  # told by whoever depends on it
+        publish(channel(), EVERYTHING if account_id is None else str(account_id))
