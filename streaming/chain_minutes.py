@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from channels.db import database_sync_to_async
 from django.db import Error as DatabaseError
 
+from accounts.cancellation import raise_if_cancelled
 from market.chain_history import chain_minute
 from market.models import ChainMinute
 from streaming.analytics import ChainAnalyser
-from streaming.cancellation import raise_if_cancelled
 
 logger = logging.getLogger(__name__)
 

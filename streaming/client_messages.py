@@ -8,29 +8,13 @@ from urllib.parse import parse_qs
 
 import orjson
 
+from accounts.socket_consumer import BadMessage, read_object
 from market.names import analytics_part, part_of, underlying_part
 from market.underlyings import canonical_name
 
 LARGEST_TOKEN = 2**32 - 1
 _LONGEST_ID = 64
 _LONGEST_NAME = 64
-
-
-class BadMessage(Exception):
-    """A message that is answered with an error frame. The connection stays, unless malformed ones repeat."""
-
-    def __init__(
-        self, code: str, message: str, details: Mapping[str, Any] | None = None, request_id: str | None = None
-    ) -> None:
-        super().__init__(message)
-        self.code = code
-        self.details = dict(details or {})
-        self.request_id = request_id
-
-    @property
-    def is_malformed(self) -> bool:
-        """Whether no client that follows the protocol would send it."""
-        return self.code in {"bad_message", "frame_too_large", "bad_acknowledgement"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,24 +116,9 @@ def wants_binary(query: bytes) -> bool:
     return forms[0] == "binary"
 
 
-def as_text(event: Mapping[str, Any], largest: int) -> str:
-    """The text of an ASGI receive event. Raises BadMessage for a binary frame and for one that is too large."""
-    text = event.get("text")
-    if text is None:
-        raise BadMessage("bad_message", "Frames must be text.")
-    if len(text) > largest or len(text.encode()) > largest:
-        raise BadMessage("frame_too_large", f"A frame may have {largest} bytes.", {"limit": largest})
-    return str(text)
-
-
 def read_client_message(text: str) -> Subscribe | Unsubscribe | Ack:
     """What the client said. Raises BadMessage if that is not in the protocol."""
-    try:
-        message = orjson.loads(text)
-    except ValueError:  # also NaN, Infinity, lone surrogates, and nesting without end
-        raise BadMessage("bad_message", "Frames must be JSON.") from None
-    if not isinstance(message, dict):
-        raise BadMessage("bad_message", "Frames must be JSON objects.")
+    message = read_object(text)
     request_id = _request_id(message)
     match message.get("type"):
         case "ack":
@@ -160,12 +129,6 @@ def read_client_message(text: str) -> Subscribe | Unsubscribe | Ack:
         case "unsubscribe":
             return Unsubscribe(request_id, *_topics(message, request_id))
     raise BadMessage("bad_message", "`type` must be subscribe, unsubscribe or ack.", request_id=request_id)
-
-
-def error_frame(request_id: str | None, code: str, message: str, details: Mapping[str, Any] | None = None) -> str:
-    """An error in the protocol's form."""
-    body = {"type": "error", "id": request_id, "code": code, "message": message, "details": dict(details or {})}
-    return orjson.dumps(body).decode()
 
 
 def ack_frame(request_id: str | None, parts: list[str]) -> str:

@@ -20,10 +20,10 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from accounts.cancellation import raise_if_cancelled
 from market.lines import BadLine
 from market.names import RedisNames
 from streaming import metrics
-from streaming.cancellation import raise_if_cancelled
 from streaming.control import PARTS_CHANGED, read_message
 from streaming.exceptions import ConnectionLost
 from streaming.outbox import Line, Outbox, read_blob, read_lines

@@ -20,10 +20,10 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from accounts.cancellation import raise_if_cancelled
 from market.names import ANALYTICS, RedisNames, group_of, kind_of
 from streaming import metrics
 from streaming.breaker import Breaker, BreakerState
-from streaming.cancellation import raise_if_cancelled
 
 logger = logging.getLogger(__name__)
 

@@ -23,6 +23,7 @@ from django.db import Error as DatabaseError
 from redis.exceptions import RedisError
 
 from accounts import clock
+from accounts.cancellation import raise_if_cancelled
 from market import chain_history
 from market.calendar import SEGMENTS
 from market.exceptions import CalendarMissing
@@ -30,7 +31,6 @@ from market.names import RedisNames, analytics_part
 from market.underlying_pricing import PRICING_CHANGED
 from streaming import broker_messages, desired, metrics, window_metrics
 from streaming.allocation import Assignment, allocate
-from streaming.cancellation import raise_if_cancelled
 from streaming.chain_minutes import keep_minutes
 from streaming.connection import ConnectionState, Dial, DialGuard, TickerConnection, Timing
 from streaming.control import PARTS_CHANGED, SUBSCRIPTIONS_CHANGED, TOKEN_CHANGED, read_message

@@ -22,11 +22,12 @@ from accounts.actions import Action
 from accounts.api_keys import create_api_key
 from accounts.exceptions import Denied, NotAuthenticated
 from accounts.models import KiteApp, SocketTicket, TradingAccount
+from accounts.socket_consumer import BadMessage, FrameBudget
 from market.lines import encode, name_of, split
 from market.names import RedisNames
 from streaming import hub as hubs
-from streaming.client_messages import BadMessage, read_client_message
-from streaming.consumers import FrameBudget, Limits, TicksConsumer
+from streaming.client_messages import read_client_message
+from streaming.consumers import Limits, TicksConsumer
 from streaming.hub import HubTiming, hub
 from streaming.outbox import FRAME, Pacing
 from streaming.tests.fake_broker import until
