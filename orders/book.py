@@ -16,7 +16,7 @@ from orders.arrivals import ACTOR as ACTOR
 from orders.arrivals import look_through
 from orders.broker_orders import record_book, root_of
 from orders.models import OrderBook, OrderTask
-from orders.states import PLACING, Status
+from orders.states import PLACING, Operation, Status
 
 logger = logging.getLogger(__name__)
 

@@ -1,8 +1,8 @@
 """The doorbells of orders. They carry ids only, may be lost or rung twice, and change nothing by themselves."""
 
 import logging
-from typing import Any
 from datetime import timedelta
+from typing import Any
 
 from celery import shared_task
 from django.conf import settings

@@ -14,8 +14,8 @@ from typing import Any
 from channels.db import database_sync_to_async
 from django.db import Error as DatabaseError
 
+from accounts.cancellation import raise_if_cancelled
 from orders.incoming import take_updates, want_reading
-from streaming.cancellation import raise_if_cancelled
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""The processes that carry orders out, for the fault rows: started on this test's database, hurt by pid, and stopped."""
+"""The processes that carry orders out, for the fault rows: started on this test's database, hurt by pid, stopped."""
 
 import os
 import signal
@@ -89,9 +89,8 @@ class OrderProcesses:
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self._folder = folder
-        self._environment = (
-            os.environ | {"LOG_FORMAT": "console", "LOG_LEVEL": "INFO", "DATABASE_URL": database_url()} | environment
-        )
+        own = {"LOG_FORMAT": "console", "LOG_LEVEL": "INFO", "DATABASE_URL": database_url()}
+        self._environment = os.environ | own | dict(environment)
         self._started: list[Process] = []
 
     def __enter__(self) -> Self:
@@ -108,29 +107,29 @@ class OrderProcesses:
         name = f"worker{len(self._started)}"
         options = ["--pool", "threads", "--concurrency", "4", "--without-gossip", "--without-mingle"]
         options += ["--loglevel", "INFO", "--queues", queues, "--hostname", f"{name}@%h"]
-        return self.start(name, [*CELERY, "worker", *options], **changes)
+        return self.start(name, [*CELERY, "worker", *options], None, **changes)
 
     def beat(self, **changes: str) -> Process:
         name = f"beat{len(self._started)}"
         # The schedule of the settings in a file: the table that production has is emptied between tests.
         own = ["--scheduler", "celery.beat.PersistentScheduler", "--schedule", str(self._folder / name)]
-        return self.start(name, [*CELERY, "beat", "--loglevel", "INFO", "--pidfile", "", *own], **changes)
+        return self.start(name, [*CELERY, "beat", "--loglevel", "INFO", "--pidfile", "", *own], None, **changes)
 
     pump_command = (sys.executable, "manage.py", "run_orderpump")
 
     def pump(self, **changes: str) -> Process:
-        return self.start(f"pump{len(self._started)}", self.pump_command, **changes)
+        return self.start(f"pump{len(self._started)}", self.pump_command, None, **changes)
 
     def web(self, **changes: str) -> tuple[Process, str]:
         """The process, and the address at which it listens already."""
         port = any_free()
         command = [sys.executable, "-m", "daphne", "--bind", LOOPBACK, "--port", str(port), "--verbosity", "0"]
-        process = self.start(f"web{len(self._started)}", [*command, "tickerproject.asgi:application"], **changes)
+        process = self.start(f"web{len(self._started)}", [*command, "tickerproject.asgi:application"], None, **changes)
         wait_until(lambda: not is_free(port) or not process.is_alive, START_SECONDS, "no web server")
         assert process.is_alive, process.text[-3000:]
         return process, f"http://{LOOPBACK}:{port}"
 
-    def start(self, name: str, command: Sequence[str], *, output: Path | None = None, **changes: str) -> Process:
+    def start(self, name: str, command: Sequence[str], /, output: Path | None = None, **changes: str) -> Process:
         """Start a process; what it writes goes to `output`, else to a file of its own."""
         log = output or self._folder / f"{name}.log"
         tie = [sys.executable, "-I", tied.__file__, str(int(signal.SIGKILL))]

@@ -1,4 +1,4 @@
-"""Fault rows of orders in which the simulated broker fails: what is sent, how often, and what the rows say at the end."""
+"""Fault rows of orders in which the simulated broker fails: what is sent, how often, and what rows say at the end."""
 
 import threading
 import time

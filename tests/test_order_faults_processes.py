@@ -1,9 +1,10 @@
-"""Fault rows of orders in which a process dies, is held up or comes twice: real workers, pumps, beats and web servers."""
+"""Fault rows of orders in which a process dies, is held up or comes twice: real workers, pumps, beats, web servers."""
 
 import random
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -277,7 +278,7 @@ class Door:
         self._account = str(account.public_id)
 
     def place(self, address: str, key: str, **changes: Any) -> requests.Response:
-        body = {
+        body: dict[str, Any] = {
             "account": self._account,
             "exchange": "NSE",
             "tradingsymbol": "INFY",
@@ -343,7 +344,7 @@ def test_f26_changes_of_one_order_that_come_at_once_go_out_one_after_the_other(
     all_at_an_end(20)
     rows = list(OrderTask.objects.filter(pk__in=[change.pk for change in changes]).order_by("pk"))
     assert {row.status for row in rows} == {Status.COMPLETED}
-    assert all(_ended(one) <= _begun(next_one) for one, next_one in zip(rows, rows[1:], strict=False))
+    assert all(_ended(one) <= _begun(next_one) for one, next_one in pairwise(rows))
     [at_broker] = control.orders()
     assert at_broker.modifications == 10
     [shown] = orders_client(trader).book()

@@ -178,6 +178,7 @@ CELERY_BEAT_SCHEDULE = {
     "Forget old postbacks": {
         "task": "orders.forget_postbacks",
         "schedule": crontab(hour=4, minute=20),
+    },
     "Number and clear away news of orders": {
         "task": "orders.tidy_news",
         "schedule": 60.0,

@@ -284,7 +284,12 @@ def test_f13_a_worker_that_waited_too_long_for_its_turn_at_the_broker_does_not_s
     submit()
     settings.ORDER_LEASE_SECONDS, settings.ORDER_FENCE_SHARE, settings.KITE_PATIENCE_SECONDS = 20.0, 0.03, 5.0
     held = [take_place("AB1234") for _ in range(settings.KITE_PLACES)]
-    let_go = threading.Timer(1.0, lambda: [place.release() for place in held])
+
+    def release() -> None:
+        for place in held:
+            place.release()
+
+    let_go = threading.Timer(1.0, release)
     let_go.start()
     drain(account)
     let_go.join()

@@ -94,7 +94,7 @@ drop function orders_tell_task();
 class Migration(migrations.Migration):
     dependencies = [
         ("accounts", "0007_socket_ticket"),
-        ("orders", "0004_limits"),
+        ("orders", "0005_news"),
     ]
 
     operations = [
