@@ -7,6 +7,7 @@ from django.urls import NoReverseMatch, reverse
 
 # Name in a template → route. A route that this installation does not have is left out of the page.
 LINKS = {
+    "positions_url": "dashboard:positions",
     "accounts_url": "dashboard:accounts",
     "keys_url": "dashboard:keys",
     "docs_url": "docs",

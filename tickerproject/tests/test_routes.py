@@ -81,6 +81,7 @@ RIGHTS: Mapping[str, Mapping[str, Action | str]] = {
     "dashboard:session": {"get": STREAM},
     "dashboard:accounts": {"get": READ},
     "dashboard:account": {"get": READ},
+    "dashboard:positions": {"get": READ},
     # one's own keys, that is; somebody else's are not found
     "dashboard:keys": {"get": KNOWN, "post": KNOWN},
     "dashboard:replace-key": {"post": KNOWN},
