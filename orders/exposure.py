@@ -5,7 +5,7 @@ have been sent counts as sent.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from decimal import Decimal
@@ -24,7 +24,7 @@ from market.prices import MarketPrice
 from orders import portfolio
 from orders.models import OrderTask, TradingState
 from orders.requests import OrderRequest
-from orders.risk_rules import OpenPosition, Stopped, Usage, is_twin
+from orders.risk_rules import ITEM_BEFORE, OpenPosition, Stopped, Usage, is_twin
 from orders.states import OPEN, PLACING, TERMINAL, Operation, Status
 from orders.targets import Target
 from orders.validation import IN_LOTS
@@ -127,9 +127,11 @@ def stopped_for(account: TradingAccount, strategy: str) -> Stopped | None:
     return Stopped(scope, state, found.reason)
 
 
-def twin_of(account: TradingAccount, request: OrderRequest) -> str:
-    """An order like it that was taken on within `TWIN_SECONDS`; empty without one. One query."""
+def twin_of(account: TradingAccount, request: OrderRequest, ahead: Sequence[OrderRequest] = ()) -> str:
+    """The id of an order like it, taken on within `TWIN_SECONDS`, or ITEM_BEFORE if one is `ahead`; empty without."""
     params = request.params()
+    if any(is_twin(params, other.params()) for other in ahead):
+        return ITEM_BEFORE
     lately = OrderTask.objects.filter(
         account=account, operation__in=sorted(PLACING), created_at__gt=Now() - timedelta(seconds=TWIN_SECONDS)
     ).exclude(status=Status.FAILED)

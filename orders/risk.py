@@ -3,7 +3,7 @@
 Both times by the same rules (`orders.risk_rules`) over what is known then (`orders.exposure`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -15,39 +15,58 @@ from orders.exposure import Place
 from orders.limits import ScopedLimits, limits_for
 from orders.models import OrderTask
 from orders.requests import OrderRequest
-from orders.risk_rules import RiskFacts, checks_of, figures, really_exits
+from orders.risk_rules import (
+    RiskFacts,
+    checks_of,
+    figures,
+    really_exits,
+    with_entries_ahead,
+    with_exits_ahead,
+)
 from orders.states import Operation
 from orders.targets import Target, target_of_change
 
 
 def check_order(
-    account: TradingAccount, request: OrderRequest, price: MarketPrice | None, *, replaces: Target | None = None
+    account: TradingAccount,
+    request: OrderRequest,
+    price: MarketPrice | None,
+    *,
+    ahead: Sequence[OrderRequest] = (),
+    replaces: Target | None = None,
 ) -> list[Check]:
     """Every rule that bears on an order, those that passed too.
 
     Parameters
     ----------
     price : of its instrument, as it is known now
+    ahead : orders that are taken on together with it, before it, and are not stored yet
     replaces : the order that `request` would be a change of
     """
-    return checks_of(request, facts_of(account, request, price, replaces), is_change=replaces is not None)
+    return checks_of(request, facts_of(account, request, price, ahead, replaces), is_change=replaces is not None)
 
 
 def facts_of(
-    account: TradingAccount, request: OrderRequest, price: MarketPrice | None, replaces: Target | None
+    account: TradingAccount,
+    request: OrderRequest,
+    price: MarketPrice | None,
+    ahead: Sequence[OrderRequest] = (),
+    replaces: Target | None = None,
 ) -> RiskFacts:
     """What the rules need to know, and nothing that they do not ask for."""
     stopped = exposure.stopped_for(account, request.strategy)
-    twin = "" if replaces else exposure.twin_of(account, request)
+    twin = "" if replaces else exposure.twin_of(account, request, ahead)
     limits = limits_for(account, request.strategy)
     if request.is_exit:
         but = replaces.task.pk if replaces and replaces.task else 0
         position = exposure.position_of(account, request, but=but)
+        if position is not None:
+            position = with_exits_ahead(request, position, ahead)
         return RiskFacts(limits=limits, price=price, stopped=stopped, position=position, twin=twin)
     has_delta = _has(limits, "max_net_delta")
     return RiskFacts(
         limits=limits,
-        usage=exposure.usage_of(account, replaces=replaces),
+        usage=with_entries_ahead(exposure.usage_of(account, replaces=replaces), ahead),
         price=price,
         stopped=stopped,
         day_pnl=portfolio.day_pnl(account) if _has(limits, "max_day_loss") else None,

@@ -15,6 +15,7 @@ from orders.validation import notional
 
 # A share of a price of a few paise is less than a tick: so far an order may always go.
 LEAST_BAND = Decimal("0.50")
+ITEM_BEFORE = "item before"  # a twin that is of the same batch, and has no id yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +105,13 @@ def state(request: OrderRequest, stopped: Stopped | None, *, is_change: bool = F
 def duplicate(request: OrderRequest, twin: str) -> Check:
     if not twin:
         return Check("duplicate", True, "No order like it came just before.")
+    like = "an item before it" if twin == ITEM_BEFORE else f"order {twin} of a moment ago"
     if request.allow_duplicate:
-        return Check("duplicate", True, f"Order {twin} of a moment ago is like it, which allow_duplicate allows.")
+        return Check("duplicate", True, f"It is like {like}, which allow_duplicate allows.")
     return Check(
         "duplicate",
         False,
-        f"Order {twin} of a moment ago is of the same symbol, side, quantity and price. If both are meant, "
-        "send allow_duplicate.",
+        f"It is like {like}: the same symbol, side, quantity and price. If both are meant, send allow_duplicate.",
         {"order": twin},
     )
 
@@ -277,6 +278,29 @@ def net_delta(limits: Sequence[ScopedLimits], before: float | None, change: floa
     told = {"before": round(before, 2), "after": round(after, 2), "most": _text(most)}
     fits = abs(after) <= most or abs(after) <= abs(before)
     yield _at_most("max_net_delta", fits, f"A net delta of {after:,.0f} after the order", _text(most), scope, told)
+
+
+def with_entries_ahead(usage: Mapping[str, Usage], ahead: Sequence[OrderRequest]) -> Mapping[str, Usage]:
+    """As if the entries of `ahead` were under way too; what they are worth at the market's price is not known here."""
+    found = dict(usage)
+    for request in ahead:
+        if request.is_exit:
+            continue
+        worth = notional(request, None) or Decimal(0)
+        for strategy in {"", request.strategy}:
+            before = found.get(strategy, Usage())
+            found[strategy] = Usage(before.open_notional + worth, before.orders_in_last_minute + 1)
+    return found
+
+
+def with_exits_ahead(request: OrderRequest, position: OpenPosition, ahead: Sequence[OrderRequest]) -> OpenPosition:
+    """As if the exits of `ahead` from the same position were under way too."""
+
+    def of(one: OrderRequest) -> tuple[object, ...]:
+        return one.exchange, one.tradingsymbol, one.product, one.transaction_type
+
+    more = sum(one.quantity for one in ahead if one.is_exit and of(one) == of(request))
+    return OpenPosition(position.quantity, position.exits_under_way + more)
 
 
 def is_twin(params: Mapping[str, object], other: Mapping[str, object]) -> bool:

@@ -45,21 +45,25 @@ class Examined:
 
 
 def examine(
-    account: TradingAccount, request: OrderRequest, *, ahead: int = 0, replaces: Target | None = None
+    account: TradingAccount,
+    request: OrderRequest,
+    *,
+    ahead: Sequence[OrderRequest] = (),
+    replaces: Target | None = None,
 ) -> Examined:
     """Hold an order against every rule. Nothing is stored.
 
     Parameters
     ----------
-    ahead : how many orders of the same batch go before it
+    ahead : the orders of the same batch before it, which are not stored yet
     replaces : the order that it is a change of
     """
     facts = facts_of(account, request)
     checks = [
         *validation.check(request, facts),
         *compliance.compliance_checks(account, request),
-        *risk.check_order(account, request, facts.price, replaces=replaces),
-        budget_check.check(account, request.operation, ahead=ahead),
+        *risk.check_order(account, request, facts.price, ahead=ahead, replaces=replaces),
+        budget_check.check(account, request.operation, ahead=len(ahead)),
     ]
     return Examined(request, facts, checks)
 
@@ -159,7 +163,8 @@ def _submit(
     if before is not None:
         return before
     try:
-        news = [_new_order(principal, account, item, valid_for) for item in items]
+        requests = [item.request for item in items]
+        news = [_new_order(principal, account, item, valid_for, requests[:place]) for place, item in enumerate(items)]
     except OrderRefused:
         # The same request may have come in between, by another connection: then it is no refusal but a replay.
         before = _taken_before(account, items)
@@ -184,9 +189,11 @@ def _print_of(operation: Operation, target: Target, changes: Mapping[str, Any]) 
     return fingerprint(operation, str(target.account.public_id), {"order": target.serial_key, **changes})
 
 
-def _new_order(principal: str, account: TradingAccount, item: _Item, valid_for: timedelta | None) -> NewTask:
+def _new_order(
+    principal: str, account: TradingAccount, item: _Item, valid_for: timedelta | None, ahead: Sequence[OrderRequest]
+) -> NewTask:
     request = item.request
-    examined = examine(account, request, ahead=item.place or 0)
+    examined = examine(account, request, ahead=ahead)
     refuse_failed(examined.checks, item=item.place)
     public_id = uuid4()
     return NewTask(

@@ -23,7 +23,7 @@ from orders.requests import OrderRequest
 from orders.states import Operation, Status
 from orders.targets import target_of_task
 from orders.tests.conftest import ORDER, Submit
-from orders.tests.trading import NOON, TODAY, Trader, quote
+from orders.tests.trading import BODY, NOON, TODAY, Trader, quote
 
 NONE: dict[str, Any] = dict.fromkeys(FIGURES)
 WORTH = Decimal("9037.50")  # of ORDER: 75 × 120.50
@@ -313,6 +313,31 @@ def test_over_rest_a_refusal_has_its_figures_and_a_status_of_its_own(trader: Tra
     assert (busy.status_code, busy.json()["error"]["code"]) == (429, "orders_per_minute")
     (check,) = busy.json()["error"]["details"]["checks"]
     assert check["figures"] == {"orders_in_last_minute": 2, "most": 2}
+
+
+def test_a_batch_is_held_against_the_limits_as_a_whole(trader: Trader) -> None:
+    def send(*items: dict[str, Any]) -> Any:
+        body = {"account": str(trader.account.public_id), "items": [BODY | item for item in items]}
+        return trader.send("post", "/api/v1/batch/orders", body)
+
+    limit(trader.account, max_open_notional=2 * WORTH, max_orders_per_minute=3)
+    large = send({}, {"quantity": 150})
+    assert (large.status_code, large.json()["error"]["code"]) == (409, "max_open_notional")
+    assert large.json()["error"]["details"]["item"] == 1
+    twins = send({}, {})
+    assert (twins.status_code, twins.json()["error"]["code"]) == (409, "duplicate")
+    many = send(*({"quantity": 75, "price": price} for price in ("10", "11", "12", "13")))
+    assert (many.status_code, many.json()["error"]["code"]) == (429, "orders_per_minute")
+    assert not OrderTask.objects.exists()
+    assert send({}, {"price": "120.45"}).status_code == 202
+
+
+def test_the_exits_of_a_batch_together_do_not_exceed_the_position(trader: Trader, hold: Hold) -> None:
+    hold(75)
+    items = [BODY | {"transaction_type": "SELL", "exit": True, "price": price} for price in ("120", "121")]
+    response = trader.send("post", "/api/v1/batch/orders", {"account": str(trader.account.public_id), "items": items})
+    assert response.json()["error"]["code"] == "exit_of_position"
+    assert response.json()["error"]["details"]["item"] == 1
 
 
 def test_over_rest_a_market_order_needs_a_price_that_is_current(trader: Trader) -> None:
