@@ -1,4 +1,4 @@
-"""The four things a principal may do with an account, in the words of grants and of key scopes."""
+"""What a principal may do with an account, in the words of grants and of key scopes."""
 
 from django.db import models
 
@@ -8,3 +8,9 @@ class Action(models.TextChoices):
     STREAM = "stream", "Stream"
     TRADE = "trade", "Trade"
     ADMIN = "admin", "Administer"
+    KILLSWITCH = "killswitch", "Halt"  # stop trading; resuming it takes the right to trade
+
+
+def opened_by(action: Action) -> frozenset[Action]:
+    """The rights of which any one lets somebody do `action`: who may trade may also stop."""
+    return frozenset({action, Action.TRADE}) if action == Action.KILLSWITCH else frozenset({action})

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from accounts.actions import Action
+from accounts.actions import Action, opened_by
 from accounts.audit import Actor, Kind, record_refusal
 from accounts.exceptions import Denied, NotAuthenticated, NotFound
 from accounts.models import TradingAccount, TradingAccountQuerySet
@@ -20,7 +20,8 @@ def accounts_for(principal: Principal | None, action: Action) -> TradingAccountQ
         case ApiKeyPrincipal(key):
             return accounts.visible_to_key(key, action)
         case TokenPrincipal():
-            return accounts.visible_to_user(principal.user, action) if action in principal.scopes else accounts.none()
+            is_in_scope = not opened_by(action).isdisjoint(principal.scopes)
+            return accounts.visible_to_user(principal.user, action) if is_in_scope else accounts.none()
         case TicketPrincipal():
             return accounts_for(principal.maker, action) if action in principal.scopes else accounts.none()
 

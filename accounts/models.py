@@ -14,7 +14,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from accounts.actions import Action
+from accounts.actions import Action, opened_by
 from accounts.addresses import validate_network
 
 # Models with a module of their own; Django looks for them here.
@@ -82,14 +82,15 @@ class TradingAccountQuerySet(models.QuerySet["TradingAccount"]):
             return self.none()
         if user.is_superuser and action != Action.TRADE:
             return self.all()
-        return self.filter(Q(owner=user) | Q(pk__in=Grant.objects.filter(user=user, action=action).values("account")))
+        granted = Grant.objects.filter(user=user, action__in=opened_by(action))
+        return self.filter(Q(owner=user) | Q(pk__in=granted.values("account")))
 
     def visible_to_key(self, key: "ApiKey", action: Action) -> Self:
         """Accounts on which a key may do `action`: in its scopes, on its list, and allowed to its owner or itself."""
-        if action not in key.scopes:
+        if opened_by(action).isdisjoint(key.scopes):
             return self.none()
         owners = TradingAccount.objects.visible_to_user(key.owner, action)
-        granted = Grant.objects.filter(api_key=key, action=action)
+        granted = Grant.objects.filter(api_key=key, action__in=opened_by(action))
         if not key.owner.is_active:  # a key ends with the person who answers for it, whatever was granted to it
             return self.none()
         return self.filter(Q(pk__in=owners.values("pk")) | Q(pk__in=granted.values("account")), api_keys=key)
@@ -294,9 +295,7 @@ class ApiKey(models.Model):
         ordering = ["-created_at"]
         verbose_name = "API key"
         constraints = [
-            models.CheckConstraint(
-                condition=Q(scopes__contained_by=["read", "stream", "trade", "admin"]), name="accounts_apikey_scopes"
-            ),
+            models.CheckConstraint(condition=Q(scopes__contained_by=Action.values), name="accounts_apikey_scopes"),
             models.CheckConstraint(
                 condition=Q(expires_at__lte=models.F("created_at") + timedelta(days=366)), name="accounts_apikey_life"
             ),
@@ -327,9 +326,7 @@ class Grant(models.Model):
                 condition=Q(user__isnull=True, api_key__isnull=False) | Q(user__isnull=False, api_key__isnull=True),
                 name="accounts_grant_one_principal",
             ),
-            models.CheckConstraint(
-                condition=Q(action__in=["read", "stream", "trade", "admin"]), name="accounts_grant_action"
-            ),
+            models.CheckConstraint(condition=Q(action__in=Action.values), name="accounts_grant_action"),
             models.UniqueConstraint(fields=["user", "account", "action"], name="accounts_grant_user"),
             models.UniqueConstraint(fields=["api_key", "account", "action"], name="accounts_grant_key"),
         ]

@@ -57,6 +57,15 @@ class MayTrade(_May):
     action = Action.TRADE
 
 
+class MayStop(_May):
+    """Who may stop trading; and the service's administrators, who may stop everything."""
+
+    action = Action.KILLSWITCH
+
+    def has_permission(self, request: Request, view: "APIView") -> bool:
+        return is_administrator(principal_of(request)) or super().has_permission(request, view)
+
+
 class MayAdminister(_May):
     action = Action.ADMIN
 

@@ -21,7 +21,10 @@ from accounts.tickets import password_mark
 
 class TicketRequestSerializer(StrictSerializer):
     scopes = serializers.ListField(
-        child=serializers.ChoiceField(choices=Action.choices), default=[Action.STREAM], min_length=1, max_length=4
+        child=serializers.ChoiceField(choices=Action.choices),
+        default=[Action.STREAM],
+        min_length=1,
+        max_length=len(Action),
     )
     origin = serializers.CharField(
         max_length=300, required=False, help_text="The page's origin, where the request itself does not name it."

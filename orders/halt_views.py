@@ -1,5 +1,7 @@
 """REST for the kill switch: who may trade an account may stop it, and let it go again with a reason.
 
+A key with the scope `killswitch` may only stop it.
+
 Everything at once is for the service's administrators.
 """
 
@@ -18,7 +20,7 @@ from accounts.actions import Action
 from accounts.authorisation import account_for, accounts_for, is_administrator
 from accounts.exceptions import Denied
 from accounts.models import TradingAccount
-from accounts.permissions import MayRead, MayTrade
+from accounts.permissions import MayRead, MayStop
 from accounts.principals import Principal, principal_of
 from accounts.serializers import StrictSerializer
 from orders.halts import Scope, set_state
@@ -28,13 +30,6 @@ from orders.rest import name_of, valid
 from orders.serializers import STRATEGY
 
 LEAST_REASON = 3
-
-
-class MayStop(MayTrade):
-    """Whoever may trade an account; and the service's administrators, who need not be able to trade any."""
-
-    def has_permission(self, request: Request, view: APIView) -> bool:
-        return is_administrator(principal_of(request)) or super().has_permission(request, view)
 
 
 class NewStateSerializer(StrictSerializer):
@@ -95,7 +90,10 @@ class TradingStatesView(APIView):
     @extend_schema(request=NewStateSerializer, responses=StateChangeSerializer)
     def put(self, request: Request) -> Response:
         given = valid(NewStateSerializer, request)
-        scope = Scope(_account(principal_of(request), given["account"]), given["strategy"])
+        # Letting orders go takes more than stopping them, and so does sending cancels.
+        is_more = given["state"] == TradingState.State.ACTIVE or given["cancel_open"]
+        action = Action.TRADE if is_more else Action.KILLSWITCH
+        scope = Scope(_account(principal_of(request), action, given["account"]), given["strategy"])
         name = name_of(request)
         change = set_state(scope, given["state"], actor=name, reason=given["reason"])
         cancelled = 0
@@ -106,9 +104,9 @@ class TradingStatesView(APIView):
         return Response(told | {"was": change.was, "dropped": change.dropped, "cancelled": cancelled})
 
 
-def _account(principal: Principal | None, public_id: UUID | None) -> TradingAccount | None:
+def _account(principal: Principal | None, action: Action, public_id: UUID | None) -> TradingAccount | None:
     if public_id is not None:
-        return account_for(principal, Action.TRADE, public_id)
+        return account_for(principal, action, public_id)
     if not is_administrator(principal):
         raise Denied("Everything at once is stopped and resumed by the service's administrators: name an account.")
     return None

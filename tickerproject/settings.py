@@ -267,6 +267,7 @@ SPECTACULAR_SETTINGS = {
         "BreakerStateEnum": ["closed", "half_open", "open"],
         "SessionStateEnum": ["none", "active", "expired", "ended"],
         "OrderStateEnum": "orders.states.Status.choices",
+        "TradingStateEnum": [("active", "Active"), ("reducing", "exits only"), ("halted", "Halted")],
         "OrderOperationEnum": "orders.states.Operation.choices",
         "DerivativesExchangeEnum": ["NFO", "BFO", "CDS", "BCD", "MCX"],
         "ExchangeEnum": [

@@ -16,7 +16,7 @@ from accounts.exceptions import Denied, NotAuthenticated, NotFound
 from accounts.models import ApiKey, Grant, TradingAccount
 from accounts.principals import ApiKeyPrincipal, Principal, UserPrincipal
 
-R, S, T, A = Action.READ, Action.STREAM, Action.TRADE, Action.ADMIN
+R, S, T, A, K = Action
 
 
 def key_of(owner: User, scopes: list[Action], accounts: list[TradingAccount]) -> ApiKey:
@@ -83,7 +83,9 @@ def test_the_matrix_of_principals_and_actions(
     admin: str,
 ) -> None:
     got = {action: outcome(principals[who], action, account) for action in Action}
-    assert got == {R: read, S: stream, T: trade, A: admin}
+    # Who may trade may stop, and so may who administers the service.
+    halt = admin if who == "administrator" else trade
+    assert got == {R: read, S: stream, T: trade, A: admin, K: halt}
     listed = {action: accounts_for(principals[who], action).filter(pk=account.pk).exists() for action in Action}
     assert listed == {action: said == "yes" for action, said in got.items()}, "list and single look-up agree"
 
@@ -91,10 +93,10 @@ def test_the_matrix_of_principals_and_actions(
 @pytest.mark.parametrize(
     ("who", "allowed"),
     [
-        ("owner", [R, S, T, A]),
-        ("granted to read", [R, S, T, A]),  # on the account that is Ravi's own
+        ("owner", [R, S, T, A, K]),
+        ("granted to read", [R, S, T, A, K]),  # on the account that is Ravi's own
         ("stranger", []),
-        ("administrator", [R, S, A]),
+        ("administrator", [R, S, A, K]),
         ("owner's key to read", [R]),
         ("owner's key without accounts", []),
         ("foreign key on this account", []),

@@ -87,6 +87,17 @@ def test_a_key_that_may_only_read_stops_nothing_and_a_foreign_account_is_not_fou
     ]
 
 
+def test_a_key_for_the_kill_switch_stops_and_does_nothing_else(account: TradingAccount) -> None:
+    watchdog = Trader(account, Action.KILLSWITCH)
+    assert watchdog.place().status_code == 403
+    assert watchdog.send("get", STATES).status_code == 403
+    assert put(watchdog, "reducing").status_code == 200
+    assert put(watchdog, "halted", cancel_open=True).status_code == 403
+    assert put(watchdog, "halted", reason="heartbeat lost").status_code == 200
+    assert put(watchdog, "active", reason="heartbeat is back").status_code == 403
+    assert TradingState.objects.get(account=account).state == State.HALTED
+
+
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
