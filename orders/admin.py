@@ -23,6 +23,7 @@ from accounts.exceptions import Denied, NotAuthenticated, NotFound, Refused
 from accounts.principals import principal_of
 from orders import submit
 from orders.models import BrokerOrder, OrderEvent, OrderTask
+from orders.portfolio_admin import TradeAdmin as TradeAdmin  # the admin looks for it here
 from orders.resolution import requeue, resolve
 from orders.risk_admin import OrderLimitsAdmin as OrderLimitsAdmin  # the admin looks for them here
 from orders.risk_admin import TradingStateAdmin as TradingStateAdmin

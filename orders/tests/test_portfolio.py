@@ -367,3 +367,10 @@ def test_somebody_else_sees_nothing_of_it(client: Client, read: TradingAccount) 
     client.force_login(User.objects.create_user("ravi"))
     for name in ("positions", "holdings", "funds", "trades", "broker-orders", "drift"):
         assert client.get(path(read, name)).status_code in {403, 404}
+
+
+@pytest.mark.parametrize("name", ["trade", "position", "portfolioreading", "postback"])
+def test_the_admin_shows_what_was_told_and_changes_none_of_it(client: Client, read: TradingAccount, name: str) -> None:
+    client.force_login(User.objects.create_superuser("root"))
+    assert client.get(f"/admin/orders/{name}/").status_code == 200
+    assert client.get(f"/admin/orders/{name}/add/").status_code == 403
