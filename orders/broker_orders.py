@@ -82,9 +82,11 @@ def record_book(account: TradingAccount, rows: Iterable[Mapping[str, Any]]) -> l
 
     A book of a busy day has thousands of rows, and since the last reading a few have changed: only those are written.
     """
-    known = {order.order_id: order for order in BrokerOrder.objects.filter(account=account)}
+    shown = list(rows)
+    ids = [str(row.get("order_id")) for row in shown]
+    known = {order.order_id: order for order in BrokerOrder.objects.filter(account=account, order_id__in=ids)}
     readable = []
-    for row in rows:
+    for row in shown:
         try:
             order = known.get(str(row.get("order_id")))
             if order is None or (order.task_id is None and our_tag(row)) or _differs(order, _told(row)):

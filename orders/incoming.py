@@ -59,16 +59,21 @@ def _take(account: TradingAccount, update: Any) -> str:
     except Unreadable as exc:
         logger.error("%s: an order update cannot be read: %s", account.kite_user_id, exc)
         return "unreadable"
-    tag = our_tag(update)
-    return _heard_of(account, tag) if tag else "taken"
+    return "surprise" if is_surprise(account, update) else "taken"
 
 
-def _heard_of(account: TradingAccount, tag: str) -> str:
-    """What an order that carries a tag of ours means for its task."""
+def is_surprise(account: TradingAccount, row: Mapping[str, Any]) -> bool:
+    """Whether an order is an orphan, or of a task that was given up: the whole book tells, and adopts it.
+
+    A task of unknown outcome is looked up at once, now that its order was heard of.
+    """
+    tag = our_tag(row)
+    if not tag:
+        return False
     task = OrderTask.objects.filter(account=account, tag=tag).only("pk", "status").first()
     if task is None or task.status in (Status.FAILED, Status.DEAD_LETTER):
-        return "surprise"  # an orphan, or a late arrival: the whole book tells, and adopts it
+        return True
     if task.status == Status.UNKNOWN:
         due = OrderTask.objects.filter(pk=task.pk, status=Status.UNKNOWN, recon_after__gt=Now())
         due.update(recon_after=Now())
-    return "taken"
+    return False

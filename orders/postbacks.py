@@ -20,9 +20,9 @@ from accounts.broker import orders_client
 from accounts.credentials import Kind, read_secret
 from accounts.exceptions import BrokerError, CredentialError, OutcomeUnknown, RequestRejected
 from accounts.models import BrokerSession, KiteApp, TradingAccount
-from orders.arrivals import look_through
 from orders.book import read_book
 from orders.broker_orders import Unreadable, record_broker_update
+from orders.incoming import is_surprise
 from orders.models import PortfolioReading, Postback
 
 logger = logging.getLogger(__name__)
@@ -165,7 +165,8 @@ def _read_one(account: TradingAccount, order_id: str) -> set[str]:
         return set()
     modifications = sum(row.get("status") == _MODIFIED for row in history)
     record_broker_update(account, history[-1], source="history", modifications=modifications)
-    look_through(account, history[-1:])
+    if is_surprise(account, history[-1]):
+        PortfolioReading.want(account)
     return {order_id}
 
 

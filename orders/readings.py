@@ -11,6 +11,7 @@ from datetime import date
 from decimal import InvalidOperation
 from typing import Any
 
+from accounts.clock import IST
 from orders.broker_values import Unreadable, moment, money, price, signed, text, whole
 from orders.models import Position, Trade
 
@@ -128,7 +129,7 @@ def _trade(row: Row, today: date) -> Trade:
             quantity=whole(row["quantity"]),
             price=price(row["average_price"]),
             traded_at=traded_at,
-            trading_date=today,
+            trading_date=traded_at.astimezone(IST).date() if traded_at is not None else today,
         )
     except (KeyError, TypeError, ValueError, InvalidOperation) as exc:
         raise Unreadable(f"no trade: {type(exc).__name__} {exc}") from exc

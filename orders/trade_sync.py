@@ -43,7 +43,7 @@ _POSITION_FIELDS = [
 def accounts_due(*, waiting_seconds: float = 0.0) -> list[TradingAccount]:
     """Logged-in accounts whose portfolio should have been read so long ago, or now.
 
-    Trading ones are read by the clock, others when it is wanted.
+    Trading ones are read by the clock, others only when it is wanted.
     """
     sessions = BrokerSession.objects.filter(status=BrokerSession.Status.ACTIVE, expires_at__gt=clock.now())
     accounts = TradingAccount.objects.enabled().filter(pk__in=sessions.values("account"))
@@ -51,20 +51,20 @@ def accounts_due(*, waiting_seconds: float = 0.0) -> list[TradingAccount]:
     if not found:
         return []
     now, in_session = database_now() - timedelta(seconds=waiting_seconds), is_session()
-    return [one for one in found if is_due(_reading_of(one), now, in_session=in_session and one.is_trading)]
+    return [one for one in found if is_due(_reading_of(one), now, by_clock=_by_clock(one, in_session))]
 
 
-def is_due(reading: PortfolioReading | None, now: datetime, *, in_session: bool) -> bool:
-    """Whether it is time for a reading, after those that were tried."""
+def is_due(reading: PortfolioReading | None, now: datetime, *, by_clock: bool) -> bool:
+    """Whether it is time for a reading, after those that were tried: by the clock, or because one is wanted."""
     if reading is None or reading.tried_at is None:
-        return in_session or (reading is not None and reading.wanted_at is not None)
+        return by_clock or (reading is not None and reading.wanted_at is not None)
     since = (now - reading.tried_at).total_seconds()
     if is_wanted(reading):
         has_failed = reading.failed_at is not None and reading.failed_at >= reading.tried_at
         return since >= (AFTER_FAILURE_SECONDS if has_failed else LEAST_SECONDS)
     if reading.doubts:
         return since >= min(AFTER_FAILURE_SECONDS, float(settings.ORDER_DOUBT_SECONDS))
-    return in_session and since >= float(settings.ORDER_SYNC_SECONDS)
+    return by_clock and since >= float(settings.ORDER_SYNC_SECONDS)
 
 
 def is_outdated(account: TradingAccount) -> bool:
@@ -89,7 +89,7 @@ def sync_if_due(account: TradingAccount) -> bool:
     """Read the account's portfolio unless another worker has just begun to. Whether it was read and believed."""
     reading, _ = PortfolioReading.objects.get_or_create(account=account)
     now = database_now()
-    if not is_due(reading, now, in_session=is_session() and account.is_trading):
+    if not is_due(reading, now, by_clock=_by_clock(account, is_session())):
         return False
     mine = PortfolioReading.objects.filter(Q(tried_at=reading.tried_at), pk=reading.pk)
     if reading.tried_at is None:
@@ -136,6 +136,14 @@ def sync_due(*, waiting_seconds: float) -> None:
     """Every account that has been due for so long, one after the other: for where no workers are."""
     for account in accounts_due(waiting_seconds=waiting_seconds):
         sync_if_due(account)
+
+
+def _by_clock(account: TradingAccount, in_session: bool) -> bool:
+    """Trading accounts in a session, and once a day as soon as somebody has logged in."""
+    if not account.is_trading:
+        return False
+    reading = _reading_of(account)
+    return in_session or reading is None or reading.trading_date != clock.today()
 
 
 def _reading_of(account: TradingAccount) -> PortfolioReading | None:

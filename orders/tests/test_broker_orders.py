@@ -2,16 +2,20 @@
 
 import itertools
 import logging
+import random
+import threading
 from datetime import date
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from accounts import clock
 from accounts.models import TradingAccount
 from orders import ledger
 from orders.arrivals import look_through
-from orders.broker_orders import record_broker_update
+from orders.broker_orders import record_book, record_broker_update
 from orders.models import BrokerOrder, OrderTask, PortfolioReading, TradingState
 from orders.states import Status
 from orders.tests.conftest import Submit
@@ -107,7 +111,7 @@ def test_an_orphan_is_told_once(account: TradingAccount, caplog: pytest.LogCaptu
         record_broker_update(account, orphan, source="book")
         look_through(account, [orphan])
     assert BrokerOrder.objects.get().orphan_since is not None
-    told = [one for one in caplog.records if one.levelno == logging.CRITICAL and one.name == "orders.arrivals"]
+    told = [one for one in caplog.records if one.levelno == logging.CRITICAL]
     assert len(told) == 1
     assert "2511000000000009" in told[0].getMessage()
     assert TradingState.objects.get(account=account).state == TradingState.State.REDUCING
@@ -142,3 +146,51 @@ def test_an_order_of_unknown_outcome_that_is_heard_of_is_looked_up_at_once(
     assert before is not None
     assert after.recon_after is not None
     assert after.recon_after < before
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_f40_news_that_come_by_three_ways_at_once_are_one_order_each(account: TradingAccount, seed: int) -> None:
+    news = [
+        row(order_id=str(number), **change)
+        for number in range(10)
+        for change in (
+            {},
+            {"filled_quantity": 25, "exchange_update_timestamp": "2026-11-25 10:42:08"},
+            {"status": "UPDATE", "filled_quantity": 50, "exchange_update_timestamp": "2026-11-25 10:42:09"},
+            {"status": "COMPLETE", "filled_quantity": 75, "exchange_update_timestamp": "2026-11-25 10:42:10"},
+        )
+    ]
+
+    ends: list[str] = []
+
+    def tell(source: str, number: int) -> None:
+        mine = list(news)
+        random.Random(seed * 10 + number).shuffle(mine)
+        try:
+            for one in mine:
+                record_broker_update(account, one, source=source)
+            ends.append("ended")
+        finally:
+            connection.close()
+
+    tellers = [
+        threading.Thread(target=tell, args=(source, number))
+        for number, source in enumerate(("socket", "socket", "history", "book"))
+    ]
+    for teller in tellers:
+        teller.start()
+    for teller in tellers:
+        teller.join(60)
+    assert ends == ["ended"] * 4
+    assert set(BrokerOrder.objects.values_list("status", "filled_quantity")) == {("COMPLETE", 75)}
+    assert BrokerOrder.objects.count() == 10
+
+
+def test_only_the_rows_of_a_book_are_looked_at_and_not_all_that_ever_were(account: TradingAccount) -> None:
+    record_broker_update(account, row(order_id="1"), source="book")
+    record_broker_update(account, row(order_id="2"), source="book")
+    with CaptureQueriesContext(connection) as asked:
+        record_book(account, [row(order_id="2")])
+    assert len(asked) == 1
+    assert "IN ('2')" in asked[0]["sql"]

@@ -219,6 +219,36 @@ def test_only_one_worker_reads_what_is_due(account: TradingAccount, broker: Scri
     assert accounts_due() == [account]
 
 
+def test_outside_of_sessions_the_day_is_read_once(
+    account: TradingAccount, broker: ScriptedBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shows(broker)
+    monkeypatch.setattr("orders.trade_sync.is_session", lambda: False)
+    assert accounts_due() == [account]
+    assert sync_if_due(account)
+    PortfolioReading.objects.update(tried_at=Now() - timedelta(hours=1))
+    assert accounts_due() == []
+    monkeypatch.setattr(clock, "today", lambda: TODAY + timedelta(days=1))
+    assert accounts_due() == [account]
+
+
+def test_an_account_that_may_not_trade_is_read_when_somebody_asks(
+    account: TradingAccount, broker: ScriptedBroker
+) -> None:
+    TradingAccount.objects.update(is_trading=False)
+    shows(broker)
+    assert accounts_due() == []
+    PortfolioReading.want(account)
+    assert accounts_due() == [account]
+
+
+def test_a_trade_is_of_the_day_on_which_it_was_made(account: TradingAccount, broker: ScriptedBroker) -> None:
+    shows(broker, trades=[trade(), trade(trade_id="2", fill_timestamp="2026-11-24 23:40:00")])
+    assert sync(account)
+    days = dict(Trade.objects.values_list("trade_id", "trading_date"))
+    assert days == {"10001": TODAY, "2": TODAY - timedelta(days=1)}
+
+
 def test_who_is_logged_out_is_not_read(account: TradingAccount, broker: ScriptedBroker) -> None:
     end_session(account)
     assert accounts_due() == []
@@ -228,7 +258,7 @@ NOW = datetime(2026, 11, 25, 5, 0, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    ("seconds_ago", "in_session", "due"),
+    ("seconds_ago", "by_clock", "due"),
     [
         (None, True, True),
         (None, False, False),
@@ -245,11 +275,11 @@ NOW = datetime(2026, 11, 25, 5, 0, tzinfo=UTC)
     ids=str,
 )
 def test_a_reading_is_due_by_the_clock_in_a_session_and_whenever_it_is_wanted(
-    seconds_ago: dict[str, int] | None, in_session: bool, due: bool
+    seconds_ago: dict[str, int] | None, by_clock: bool, due: bool
 ) -> None:
     moments = {name: NOW - timedelta(seconds=seconds) for name, seconds in (seconds_ago or {}).items()}
     reading = None if seconds_ago is None else PortfolioReading(**moments)
-    assert is_due(reading, NOW, in_session=in_session) == due
+    assert is_due(reading, NOW, by_clock=by_clock) == due
 
 
 def test_an_order_that_fills_while_it_is_read_is_read_again(account: TradingAccount, broker: ScriptedBroker) -> None:

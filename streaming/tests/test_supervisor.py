@@ -13,11 +13,14 @@ from typing import Any, cast
 import pytest
 import redis.asyncio as redis
 from django.conf import settings
-from django.db import OperationalError
+from django.contrib.auth.models import User
+from django.db import OperationalError, connection
 
+from accounts.models import KiteApp, TradingAccount
 from market.lines import decode, split
 from market.names import RedisNames, analytics_part
 from market.pricing_terms import PricingTerms, UnderlyingSource
+from orders.models import BrokerOrder, PortfolioReading
 from streaming import feed_account
 from streaming.broker_messages import Reader
 from streaming.connection import AccessToken, kite_dial
@@ -356,6 +359,38 @@ async def test_a_part_that_fails_for_good_ends_the_process(broker: FakeBroker, d
         async with asyncio.timeout(10):
             await process_for(broker, database).run(asyncio.Event())
     assert failed.group_contains(ZeroDivisionError)
+
+
+@pytest.fixture
+def account(transactional_db: None) -> TradingAccount:
+    app = KiteApp.objects.create(api_key="appkey1", label="App")
+    owner = User.objects.create_user("asha")
+    return TradingAccount.objects.create(kite_user_id="AB1234", label="Asha", app=app, owner=owner)
+
+
+async def test_an_order_that_a_socket_tells_of_is_in_the_tables_and_the_book_is_wanted(
+    broker: FakeBroker, database: Database, account: TradingAccount
+) -> None:
+    database.change(account=FeedAccount(account.pk, "AB1234"))
+    update = {
+        "order_id": "1511", "user_id": "AB1234", "status": "COMPLETE", "exchange": "NFO", "tradingsymbol": "X",
+        "transaction_type": "BUY", "quantity": 75, "filled_quantity": 75,
+    }  # fmt: skip
+    process = process_for(broker, database)
+    async with running(process):
+        await until(lambda: broker.connections)
+        await broker.send(json.dumps({"type": "order", "data": update}))
+        await until(lambda: process.counters["order_updates"])
+    # Stopped, and with it every thread that has written.
+    assert await asyncio.to_thread(kept) == [("COMPLETE", 75, "socket", True)]
+
+
+def kept() -> list[tuple[str, int, str, bool]]:
+    try:
+        is_wanted = PortfolioReading.objects.filter(wanted_at__isnull=False).exists()
+        return [(one.status, one.filled_quantity, one.source, is_wanted) for one in BrokerOrder.objects.all()]
+    finally:
+        connection.close()
 
 
 def test_the_brokers_texts_are_counted_and_none_raises(caplog: pytest.LogCaptureFixture) -> None:
