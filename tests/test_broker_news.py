@@ -183,7 +183,7 @@ def listening(simulator: RunningSimulator, kite: KiteConnect, account: TradingAc
 
 
 def until(condition: Callable[[], Any], what: str = "") -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, what or "it never came"
         time.sleep(0.02)
@@ -308,17 +308,15 @@ def test_f38_a_forged_postback_is_refused_or_leads_to_the_truth(
 def test_f39_news_that_come_before_our_own_answer_neither_wait_for_it_nor_hold_it_up(
     simulator: RunningSimulator, account: TradingAccount, kite: KiteConnect, control: SimulatorControl
 ) -> None:
-    control.script({"kind": "delay", "seconds": 1.5, "after_work": True, **PLACING})
+    control.script({"kind": "delay", "seconds": 3, "after_work": True, **PLACING})
     with listening(simulator, kite, account):
         task = submit(account, kite)
         worker = threading.Thread(target=_drain, args=(account,))
-        began = time.monotonic()
         worker.start()
         until(lambda: BrokerOrder.objects.filter(task=task, status="COMPLETE").exists())
         until(lambda: Postback.objects.exclude(read_at=None).exists())
-        assert time.monotonic() - began < 1.5
         task.refresh_from_db()
-        assert task.status == Status.RUNNING
+        assert task.status == Status.RUNNING, "our own answer has not come yet"
         worker.join(10)
     task.refresh_from_db()
     order = BrokerOrder.objects.get()
