@@ -1,10 +1,11 @@
-"""`python -m benchmarks [NAME …] [--json]`."""
+"""`python -m benchmarks [NAME …] [--json]`, and `python -m benchmarks soak`, which has options of its own."""
 
 import argparse
 import sys
 
 from benchmarks import chain, decode, greeks, implied_volatility, pipeline, publish, serialize
 from benchmarks.harness import ROUNDS, Result, table
+from benchmarks.soak import command as soak
 
 BENCHMARKS = {
     "chain": chain.run,
@@ -19,6 +20,8 @@ LEAST_ROUNDS = 5
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["soak"]:
+        sys.exit(soak.main(sys.argv[2:]))
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(BENCHMARKS)}; all of them by default")
     parser.add_argument("--json", action="store_true", help="one JSON object a line instead of a table")
