@@ -87,8 +87,10 @@ FAILPOINTS = {
     "worker-1": "order.after_claim=sigkill:0.003,order.after_mark=sigkill:0.003,order.after_response=sigkill:0.003",
     "worker-2": "order.after_claim=sigstop:0.004,order.after_mark=sigstop:0.004,order.after_response=sigstop:0.004",
 }
+# For the proof that fencing is needed: each halt comes right after a claim, and outlasts its lease.
+WITHOUT_FENCING = {"worker-2": "order.after_claim=sigstop:0.1"}
 BETWEEN_SECONDS = 5.0, 9.0
-LONGEST_STOP_SECONDS = 1.5 * LEASE_SECONDS
+STOP_SECONDS, LONG_STOP_SECONDS = (0.5, 1.5 * LEASE_SECONDS), (2.0 * LEASE_SECONDS, 2.5 * LEASE_SECONDS)
 GRACE_SECONDS = 4.0  # who has not ended so long after a SIGTERM is killed, as by every supervisor
 FIRST_INFRASTRUCTURE_SECONDS, INFRASTRUCTURE_EVERY_SECONDS = (3.0, 8.0), 60.0
 
@@ -118,15 +120,16 @@ def schedule(seed: int) -> Iterator[Blow]:
             next_server += INFRASTRUCTURE_EVERY_SECONDS
         victim = dice.choices(VICTIMS, WEIGHTS)[0]
         how = dice.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM))
-        yield Blow(at, victim, how, dice.uniform(0.5, LONGEST_STOP_SECONDS))
+        yield Blow(at, victim, how, dice.uniform(*STOP_SECONDS))
 
 
 class Hurting(threading.Thread):
     """Carries the schedule out until it is told to stop; what stands still by then goes on."""
 
-    def __init__(self, rig: Rig, seed: int) -> None:
+    def __init__(self, rig: Rig, seed: int, *, longer_than_a_lease: bool = False) -> None:
         super().__init__(name="hurting", daemon=True)
         self._rig, self._blows, self._dice = rig, schedule(seed), random.Random(-seed)
+        self._stop_seconds = LONG_STOP_SECONDS if longer_than_a_lease else STOP_SECONDS
         self._over = threading.Event()
         self._wakes_at: dict[str, float] = {}
         self._dies_at: dict[str, tuple[int, float]] = {}  # by which life, and when
@@ -176,7 +179,7 @@ class Hurting(threading.Thread):
         if not self._rig[name].is_stopped:
             self._wakes_at.pop(name, None)
             return
-        self._stopped(name, passed + self._dice.uniform(0.5, LONGEST_STOP_SECONDS))
+        self._stopped(name, passed + self._dice.uniform(*self._stop_seconds))
         if passed >= self._wakes_at[name]:
             del self._wakes_at[name]
             self._rig[name].signal(signal.SIGCONT)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import psycopg
 
@@ -40,14 +41,24 @@ def unknown_of(url: str, users: Sequence[str]) -> int:
         return int(row[0]) if row else 0
 
 
+def wait_until_tried(url: str, users: Sequence[str], seconds: float) -> bool:
+    """Whether every task was taken up at least once within so many seconds."""
+    return _wait_for_none(url, users, ("pending",), seconds)
+
+
 def wait_until_at_rest(url: str, users: Sequence[str], seconds: float) -> bool:
     """Whether every task came to its end within so many seconds."""
+    return _wait_for_none(url, users, sorted(OPEN), seconds)
+
+
+def _wait_for_none(url: str, users: Sequence[str], statuses: Sequence[str], seconds: float) -> bool:
     until = time.monotonic() + seconds
-    with psycopg.connect(url, autocommit=True) as connection:
-        while True:
-            row = connection.execute(_OPEN, [list(users), sorted(OPEN)]).fetchone()
+    while True:
+        # A connection for each question, since the server may be restarted meanwhile.
+        with suppress(psycopg.OperationalError), psycopg.connect(url) as connection:
+            row = connection.execute(_OPEN, [list(users), list(statuses)]).fetchone()
             if row is not None and row[0] == 0:
                 return True
-            if time.monotonic() > until:
-                return False
-            time.sleep(0.1)
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.2)

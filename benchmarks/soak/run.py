@@ -18,7 +18,7 @@ from simulator.control import SimulatorControl
 from tickerproject.local.ports import is_free
 
 Progress = Callable[[int, int], None]
-QUIET_ACCOUNTS, HIDDEN_READS = 2, 6
+QUIET_ACCOUNTS, HIDDEN_READS, TRIED_SECONDS = 2, 6, 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,8 @@ class Soak:
             command = mutations.command(self._without, ordinary) if self._without else ordinary
             if name in faults.WORKERS:
                 command = (*command, "--hostname", f"{name}@%h")
-            self.rig.add(name, command, FAILPOINTS=faults.FAILPOINTS.get(name, ""))
+            failpoints = faults.FAILPOINTS | (faults.WITHOUT_FENCING if self._without == "fencing" else {})
+            self.rig.add(name, command, FAILPOINTS=failpoints.get(name, ""))
         self.rig.wait("web", lambda: not is_free(self._port))
 
     def hold(self, seed: int, orders: int, *, rate: float, on_progress: Progress) -> tuple[Report, Findings]:
@@ -86,10 +87,12 @@ class Soak:
         clients = Clients(self._prepare(traders), seed=seed, rate=rate, quiet=frozenset(users[:QUIET_ACCOUNTS]))
         opening = [rule for user in users[:QUIET_ACCOUNTS] for rule in faults.quiet_opening(user, reads=HIDDEN_READS)]
         self._control.script(*opening, *faults.rules(seed))
-        hurting = faults.Hurting(self.rig, seed)
+        hurting = faults.Hurting(self.rig, seed, longer_than_a_lease=self._without == "fencing")
         hurting.start()
         try:
             clients.trade(orders, lambda placed: on_progress(placed, orders))
+            # Whatever was taken on meets the faults, however slow the machine is.
+            rows.wait_until_tried(url, users, TRIED_SECONDS)
         finally:
             hurting.end()
         hits = sum(int(rule["hits"]) for rule in self._control.rules())
