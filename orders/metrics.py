@@ -11,3 +11,8 @@ ORPHANS = Counter("orders_orphans", "Orders at the broker with a tag of ours tha
 POSTBACKS = Counter("orders_postbacks", "Postbacks, by what became of them", ["result"])
 TEXT_FRAMES = Counter("orders_text_frames", "Orders told of in text frames, by what became of them", ["result"])
 READINGS = Counter("orders_readings", "Readings of portfolios, by what became of them", ["result"])
+
+# --- WebSocket clients: measured in the web processes ---
+NEWS_CLIENTS = Gauge("orders_websocket_clients", "Connected clients of /ws/orders/")
+NEWS_ROWS = Counter("orders_websocket_rows_sent", "Rows of news sent to clients")
+NEWS_CLIENTS_CLOSED = Counter("orders_websocket_clients_closed", "Sockets closed by the service", ["code"])

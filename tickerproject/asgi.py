@@ -12,7 +12,8 @@ django_application = get_asgi_application()
 from channels.sessions import SessionMiddlewareStack  # noqa: E402
 
 from accounts.jwks import start_refresher  # noqa: E402
-from streaming.routing import websocket_urlpatterns  # noqa: E402
+from orders import routing as orders_routing  # noqa: E402
+from streaming import routing as streaming_routing  # noqa: E402
 
 start_refresher()
 
@@ -20,6 +21,8 @@ application = ProtocolTypeRouter(
     {
         "http": django_application,
         # Who is asking, and from which Origin, is decided in accounts (principal_of_scope), not in middleware.
-        "websocket": SessionMiddlewareStack(URLRouter(websocket_urlpatterns)),
+        "websocket": SessionMiddlewareStack(
+            URLRouter([*streaming_routing.websocket_urlpatterns, *orders_routing.websocket_urlpatterns])
+        ),
     }
 )
