@@ -1,6 +1,6 @@
 """What happens to orders as numbered rows, which is what the WebSocket sends and a client resumes from.
 
-Triggers write a row in the transaction of each change (`orders/migrations/0005_order_news.py`), so that none can be
+Triggers write a row in the transaction of each change (`orders/migrations/0006_order_news.py`), so that none can be
 forgotten. Transactions do not commit in the order of their primary keys: who has read row 7 may see row 6 appear
 afterwards. So rows get their numbers (`seq`, from 1 in each account, without gaps) only after they have committed, by
 whoever reads next, one at a time per account: a reader that has all up to a number will never miss a lower one.

@@ -11,6 +11,7 @@ from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Any
 
+from orders.broker_rows import Trade
 from orders.models import BrokerOrder, OrderEvent, OrderTask
 from orders.states import OPEN, PLACING, Operation, Status
 from orders.validation import IN_LOTS
@@ -110,8 +111,11 @@ class Timeline:
 
 
 def timeline(task: OrderTask) -> Timeline:
-    """The timeline of a task. Reads its events and broker orders, unless they were fetched with it."""
-    return timeline_of(task, list(task.events.all()), list(task.broker_orders.all()))
+    """The timeline of a task. Reads its trades, and its events and broker orders unless they were fetched with it."""
+    orders = list(task.broker_orders.all())
+    trades = Trade.objects.filter(account=task.account_id, order_id__in=[order.order_id for order in orders])
+    fills = [Fill(trade.traded_at, trade.quantity, trade.price) for trade in trades if trade.traded_at is not None]
+    return timeline_of(task, list(task.events.all()), orders, fills)
 
 
 def timeline_of(
@@ -297,28 +301,33 @@ def _risk_words(task: OrderTask) -> str:
     return f"It broke no rule; decided at {price:.2f} ({basis}{old})"
 
 
-def _steps_of_orders(task: OrderTask, orders: Iterable[BrokerOrder], fills: Sequence[Fill]) -> Iterator[Step]:
+def _steps_of_orders(task: OrderTask, orders: Sequence[BrokerOrder], fills: Sequence[Fill]) -> Iterator[Step]:
+    filled = sum(order.filled_quantity for order in orders)
     for order in orders:
-        taken_at = order.order_timestamp or order.first_seen_at
-        clock = Clock.BROKER if order.order_timestamp else Clock.OURS
+        taken_at = order.exchange_timestamp or order.order_timestamp
         words = f"Order {order.order_id}: {order.quantity} {order.tradingsymbol}"
-        yield _theirs(task, Stage.OPEN, taken_at, clock, order, words)
-        # What follows is dated by when we came to know of it: the order itself does not say when it was.
-        if order.filled_quantity and not fills:
+        yield _theirs(task, Stage.OPEN, taken_at, order.first_seen_at, order, words)
+        changed_at, known_at = order.exchange_update_timestamp, order.updated_at
+        # Trades are read every now and then: the order may know of more.
+        if order.filled_quantity and sum(fill.quantity for fill in fills) < filled:
             words = f"{order.filled_quantity} of {order.quantity} at {order.average_price:.2f}"
-            yield _theirs(task, Stage.FILLED, order.updated_at, Clock.OURS, order, words)
+            yield _theirs(task, Stage.FILLED, changed_at, known_at, order, words)
         if order.status in ("CANCELLED", "REJECTED"):
             words = broker_words(order) + (f": {order.status_message}" if order.status_message else "")
-            yield _theirs(task, Stage.OVER, order.updated_at, Clock.OURS, order, words)
+            yield _theirs(task, Stage.OVER, changed_at, known_at, order, words)
     for fill in fills:
         words = f"{fill.quantity} at {fill.price:.2f}"
-        yield Step(Stage.FILLED, fill.at, _ms_by_broker(task, fill.at), words, clock=Clock.BROKER)
+        yield Step(Stage.FILLED, fill.at, _ms_by_broker(task, fill.at), words, "broker", clock=Clock.BROKER)
 
 
-def _theirs(task: OrderTask, stage: Stage, at: datetime, clock: Clock, order: BrokerOrder, words: str) -> Step:
-    ms = _ms_by_broker(task, at) if clock is Clock.BROKER else _ms(task, at)
+def _theirs(
+    task: OrderTask, stage: Stage, at: datetime | None, known_at: datetime, order: BrokerOrder, words: str
+) -> Step:
+    """A step at the broker's time or, where it told none, at the time at which we came to know."""
     evidence = {"order_id": order.order_id, "status": order.status, "source": order.source}
-    return Step(stage, at, ms, words, "broker", clock=clock, evidence=evidence)
+    if at is None:
+        return Step(stage, known_at, _ms(task, known_at), words, "broker", evidence=evidence)
+    return Step(stage, at, _ms_by_broker(task, at), words, "broker", clock=Clock.BROKER, evidence=evidence)
 
 
 def _step(

@@ -154,17 +154,17 @@ async def test_a_new_client_is_told_how_things_stand_and_then_each_change(
 ) -> None:
     task = await database_sync_to_async(submit)()
     await database_sync_to_async(set_state)(
-        Scope(account), TradingState.State.REDUCING, actor="user:1", reason="a test"
+        Scope(account, "another"), TradingState.State.REDUCING, actor="user:1", reason="a test"
     )
     program = await dial()
     begun = await program.subscribe()
     assert begun["accounts"] == {str(account.public_id): {"seq": 2, "resumed": False}}
     snapshot = await program.hear()
     assert (snapshot["seq"], [task["id"] for task in snapshot["tasks"]]) == (2, [str(task.public_id)])
-    assert [state["state"] for state in snapshot["trading_states"]] == ["reducing"]
+    assert [(state["scope"], state["state"]) for state in snapshot["trading_states"]] == [("strategy", "reducing")]
 
     def carry_out() -> None:
-        claim = ledger.claim(account, "w", only_reducing=False)
+        claim = ledger.claim(account, "w")
         assert claim is not None
         ledger.complete(claim, "151")
         row = {"order_id": "151", "status": "OPEN", "exchange": "NFO", "tradingsymbol": "X", "transaction_type": "BUY"}

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from accounts.actions import Action
 from accounts.models import TradingAccount
 from orders import ledger
+from orders.broker_rows import Trade
 from orders.models import BrokerOrder, OrderEvent, OrderTask
 from orders.states import PLACING, TRANSITIONS, Operation, Status
 from orders.sweep import sweep
@@ -117,6 +118,25 @@ def test_a_broker_clock_that_is_far_from_ours_measures_nothing() -> None:
     found = timeline_of(task_with(status=Status.COMPLETED, broker_order_id="151"), SENT, [order], fills)
     assert [step.ms for step in found.steps if step.clock is Clock.BROKER] == [None, None]
     assert found.durations.exchange is None
+
+
+def test_what_its_trades_do_not_know_yet_the_order_tells() -> None:
+    order = order_with(exchange_update_timestamp=after(2000))
+    task = task_with(status=Status.COMPLETED, broker_order_id="151")
+    found = timeline_of(task, SENT, [order], [Fill(after(1000), 25, Decimal("120.90"))])
+    fills = [(step.ms, step.words) for step in found.steps if step.stage is Stage.FILLED]
+    assert fills == [(1000, "25 at 120.90"), (2000, "75 of 75 at 121.00")]
+    assert found.durations.exchange == 820
+
+
+def test_trades_are_looked_up_for_the_orders_of_a_task(submit: Submit, account: TradingAccount) -> None:
+    task = submit()
+    order = order_with(account=account, task=task, pk=None)
+    order.save()
+    common = {"account": account, "exchange": "NFO", "transaction_type": "BUY", "trading_date": BEGAN.date()}
+    Trade.objects.create(order_id="151", trade_id="1", quantity=75, price=121, traded_at=BEGAN, **common)
+    Trade.objects.create(order_id="152", trade_id="2", quantity=75, price=121, traded_at=BEGAN, **common)
+    assert [step.words for step in timeline(task).steps if step.stage is Stage.FILLED] == ["75 at 121.00"]
 
 
 def test_without_its_trades_a_fill_is_dated_by_when_it_was_known() -> None:
