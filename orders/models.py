@@ -122,6 +122,7 @@ class OrderTask(models.Model):
             ),
             models.Index(fields=["lease_until"], condition=Q(status=Status.RUNNING), name="orders_task_running"),
             models.Index(fields=["recon_after"], condition=Q(status=Status.UNKNOWN), name="orders_task_unknown"),
+            models.Index(fields=["account"], condition=Q(status=Status.DEAD_LETTER), name="orders_task_dead"),
             models.Index(fields=["serial_key"], condition=~Q(serial_key=""), name="orders_task_serial"),
             models.Index(fields=["account", "created_at"], name="orders_task_created"),
             models.Index(

@@ -1,4 +1,4 @@
-"""`/metrics`: this process's figures in Prometheus' text form, and the limits that all processes share."""
+"""`/metrics`: this process's figures in Prometheus' text form, and those that all processes share."""
 
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
@@ -10,6 +10,7 @@ from accounts.authorisation import authorise
 from accounts.exceptions import Denied, NotAuthenticated
 from accounts.limit_metrics import LIMITS_REGISTRY
 from accounts.principals import principal_of
+from orders.queue_metrics import ORDERS_REGISTRY
 
 LOOPBACK = {"127.0.0.1", "::1"}
 
@@ -29,5 +30,6 @@ def metrics(request: HttpRequest) -> HttpResponse:
                 "metrics are for this machine and for those who may read\n", status=403, content_type="text/plain"
             )
     response: HttpResponse = ExportToDjangoView(request)
-    response.write(generate_latest(LIMITS_REGISTRY))
+    for registry in (LIMITS_REGISTRY, ORDERS_REGISTRY):
+        response.write(generate_latest(registry))
     return response
