@@ -41,6 +41,11 @@ def now() -> datetime:
     return _clock()(time.time())
 
 
+def at(moment: datetime) -> datetime:
+    """The market time at a moment of system time, as a row of ours bears it; for showing, not for deciding."""
+    return _clock()(moment.timestamp())
+
+
 def today() -> date:
     """The date in India, in market time."""
     return now().astimezone(IST).date()

@@ -4,10 +4,16 @@ from typing import Any
 
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
+from django.utils.functional import SimpleLazyObject
+
+from accounts.principals import principal_of
+from dashboard.trading import trading_of
 
 # Name in a template → route. A route that this installation does not have is left out of the page.
 LINKS = {
+    "orders_url": "dashboard:orders",
     "positions_url": "dashboard:positions",
+    "trading_url": "dashboard:trading",
     "accounts_url": "dashboard:accounts",
     "keys_url": "dashboard:keys",
     "docs_url": "docs",
@@ -27,3 +33,8 @@ def links(_request: HttpRequest | None = None) -> dict[str, Any]:
         except NoReverseMatch:
             continue
     return found
+
+
+def trading(request: HttpRequest) -> dict[str, Any]:
+    """A context processor: what every page says of trading. It asks nothing until a template does."""
+    return {"trading": SimpleLazyObject(lambda: trading_of(principal_of(request)))}

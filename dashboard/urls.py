@@ -4,7 +4,7 @@ from datetime import date
 
 from django.urls import path, register_converter
 
-from dashboard import account_views, key_views, positions_views, views
+from dashboard import account_views, key_views, positions_views, trading_views, views
 
 
 class IsoDate:
@@ -58,4 +58,9 @@ urlpatterns = [
     path("settings/keys/<key_id:key_id>/replace/", key_views.replace, name="replace-key"),
     path("settings/keys/<key_id:key_id>/revoke/", key_views.revoke, name="revoke-key"),
     path("session/<str:exchange>/", views.session, name="session"),
+    path("trading/", trading_views.trading, name="trading"),
+    path("trading/notices/", trading_views.notices, name="trading-notices"),
+    path("trading/consequences/", trading_views.consequences, name="trading-consequences"),
+    path("trading/halt/", trading_views.halt, name="halt"),
+    path("trading/resume/", trading_views.resume, name="resume"),
 ]

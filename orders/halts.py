@@ -5,11 +5,10 @@ that are under way at that moment still reach the broker. Exits and cancels alwa
 """
 
 import logging
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.db import DatabaseError, OperationalError, transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
 from accounts import audit
@@ -67,7 +66,7 @@ def tighten(scope: Scope, state: TradingState.State, *, actor: str, reason: str)
     return _set(scope, state, actor, reason, only_tighten=True)
 
 
-def states_in_force() -> Iterable[TradingState]:
+def states_in_force() -> "QuerySet[TradingState]":
     """Everything that is not simply active, the widest first."""
     stopped = TradingState.objects.exclude(state=TradingState.State.ACTIVE).select_related("account")
     return stopped.order_by(F("account").asc(nulls_first=True), "strategy")

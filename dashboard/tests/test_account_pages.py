@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
@@ -11,7 +10,6 @@ from asgiref.sync import sync_to_async
 from django.conf import settings as django_settings
 from django.contrib.auth.models import User
 from django.db import connections
-from django.test import Client
 from playwright.async_api import Browser, expect
 from pytest_django.live_server_helper import LiveServer
 
@@ -20,7 +18,7 @@ from accounts.actions import Action
 from accounts.api_keys import check_api_key, create_api_key
 from accounts.models import ApiKey, BrokerSession, KiteApp, TradingAccount
 from accounts.sessions import token_end
-from dashboard.tests.browser import Tab, chromium, tab
+from dashboard.tests.browser import Tab, chromium, session_of, tab
 from dashboard.tests.conftest import log_in
 from dashboard.tests.page_checks import CUT_OFF, FAINT_TEXT, NAMELESS, SMALL_TARGETS
 from market.calendar_loading import load_calendar
@@ -66,20 +64,7 @@ def service(transactional_db: None, live_server: LiveServer) -> Iterator[LiveSer
 
 @pytest.fixture
 def open_page(browser: Browser, service: LiveServer) -> Open:
-    client = Client()
-    client.force_login(User.objects.get(username="asha"))
-    name = django_settings.SESSION_COOKIE_NAME
-    cookie = {
-        "name": name,
-        "value": client.cookies[name].value,
-        "domain": urlsplit(service.url).hostname,
-        "path": "/",
-        "expires": -1,
-        "httpOnly": True,
-        "secure": False,
-        "sameSite": "Lax",
-    }
-    state = {"cookies": [cookie], "origins": []}
+    state = session_of("asha", service.url)
 
     def opened(path: str, *, width: int = 1366, **context: Any) -> AbstractAsyncContextManager[Tab]:
         return tab(browser, service.url + path, width=width, storage_state=state, **context)

@@ -173,7 +173,7 @@ def test_no_query_is_asked_per_strike(
     browser: Client, followed: list[Instrument], django_assert_max_num_queries: object
 ) -> None:
     browser.get(CHAIN)
-    with django_assert_max_num_queries(8):  # type: ignore[operator]
+    with django_assert_max_num_queries(11):  # type: ignore[operator]  # three of them for what is halted
         browser.get(CHAIN)
 
 

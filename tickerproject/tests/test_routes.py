@@ -82,6 +82,11 @@ RIGHTS: Mapping[str, Mapping[str, Action | str]] = {
     "dashboard:accounts": {"get": READ},
     "dashboard:account": {"get": READ},
     "dashboard:positions": {"get": READ},
+    "dashboard:trading": {"get": READ},
+    "dashboard:trading-notices": {"get": READ},
+    "dashboard:trading-consequences": {"get": TRADE},
+    "dashboard:halt": {"post": TRADE},
+    "dashboard:resume": {"post": TRADE},
     # one's own keys, that is; somebody else's are not found
     "dashboard:keys": {"get": KNOWN, "post": KNOWN},
     "dashboard:replace-key": {"post": KNOWN},

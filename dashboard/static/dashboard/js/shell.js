@@ -44,6 +44,8 @@ function openOrClose(event) {
   lastOpener = event.target.closest("[popovertarget]") ?? lastOpener;
   const opener = event.target.closest("[data-open]");
   if (opener) {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return; // a link may be opened elsewhere
+    event.preventDefault();
     opener.closest("[popover]")?.hidePopover();
     openDialog(opener.dataset.open);
   } else if (event.target.closest("[data-close]") || event.target.tagName === "DIALOG") event.target.closest("dialog").close();
