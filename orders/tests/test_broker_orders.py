@@ -117,11 +117,12 @@ def test_an_orphan_is_told_once(account: TradingAccount, caplog: pytest.LogCaptu
     assert TradingState.objects.get(account=account).state == TradingState.State.REDUCING
 
 
-def test_slices_of_our_order_and_orders_of_others_are_no_orphans(account: TradingAccount) -> None:
+def test_slices_of_our_order_and_orders_of_others_are_no_orphans(account: TradingAccount, submit: Submit) -> None:
+    tag = submit().tag
     rows = [
         row(order_id="1", tag="somebody"),
-        row(order_id="2", tag="T" + "X" * 19, parent_order_id="1"),
-        row(order_id="3", tag="autoslice", tags=["autoslice", "autoslice:1", "T" + "X" * 19]),
+        row(order_id="2", tag=tag, parent_order_id="9"),
+        row(order_id="3", tag="autoslice", tags=["autoslice", "autoslice:9", tag]),
     ]
     for one in rows:
         record_broker_update(account, one, source="book")
