@@ -25,12 +25,11 @@ from orders import portfolio
 from orders.models import OrderTask, TradingState
 from orders.requests import OrderRequest
 from orders.risk_rules import ITEM_BEFORE, OpenPosition, Stopped, Usage, is_twin
-from orders.states import OPEN, PLACING, TERMINAL, Operation, Status
+from orders.states import OPEN, PLACING, TERMINAL, Status
 from orders.targets import Target
 from orders.validation import IN_LOTS
 
 TWIN_SECONDS = 2.0
-_ENTRIES = sorted(PLACING - {Operation.EXIT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,28 +40,35 @@ class Place:
     created_at: datetime
 
 
+# The states stand here as literals because the indexes have them too: one is used only where they are the same. A task
+# that the broker has taken is shown by the next whole book at the latest. Whether it is shown is asked for each of the
+# few, by index: as a join, all orders of the day would be read for it.
 _USAGE = """
-with entry as (
-  select id, status, send_started_at, trading_date, created_at, broker_order_id, account_id,
-         coalesce(params ->> 'strategy', '') as strategy,
-         (params ->> 'quantity')::numeric
-           * coalesce(params ->> 'price', params ->> 'trigger_price', decision ->> 'last_price')::numeric
-           * (params ->> 'exchange' <> all(%(in_lots)s))::int as worth
-    from orders_ordertask
-   where account_id = %(account)s and operation = any(%(entries)s) and id < %(before)s and id <> %(but)s
-     and created_at > statement_timestamp() - interval '1 day'),
+with maybe_there as (
+  select id from orders_ordertask
+   where account_id = %(account)s and status in ('pending', 'retrying', 'running', 'unknown')
+  union all
+  select id from orders_ordertask
+   where account_id = %(account)s and status = 'completed'
+     and finished_at > coalesce((select read_at - interval '30 seconds' from orders_orderbook
+                                  where account_id = %(account)s and trading_date = %(today)s and not is_stale),
+                                '-infinity')),
 counted as (
-  select strategy, 0 as worth, 1 as is_recent
-    from entry
-   where created_at > coalesce(%(at)s, statement_timestamp()) - interval '1 minute'
+  select coalesce(params ->> 'strategy', '') as strategy, 0 as worth, 1 as is_recent
+    from orders_ordertask
+   where account_id = %(account)s and operation in ('place', 'autoslice') and id < %(before)s and id <> %(but)s
+     and created_at > coalesce(%(at)s, statement_timestamp()) - interval '1 minute'
      and not (status = 'failed' and send_started_at is null)
   union all
-  select strategy, worth, 0
-    from entry
-   where trading_date = %(today)s and (status = any(%(open)s) or status = 'completed')
-     and not exists (select 1 from orders_brokerorder as shown where shown.task_id = entry.id)
-     and not exists (select 1 from orders_brokerorder as shown
-                      where shown.account_id = entry.account_id and shown.order_id = entry.broker_order_id)
+  select coalesce(params ->> 'strategy', ''),
+         (params ->> 'quantity')::numeric
+           * coalesce(params ->> 'price', params ->> 'trigger_price', decision ->> 'last_price')::numeric
+           * (params ->> 'exchange' <> all(%(in_lots)s))::int, 0
+    from maybe_there join orders_ordertask as task using (id)
+   where operation in ('place', 'autoslice') and trading_date = %(today)s and id < %(before)s and id <> %(but)s
+     and (select shown.id from orders_brokerorder as shown where shown.task_id = task.id limit 1) is null
+     and (select shown.id from orders_brokerorder as shown
+           where shown.account_id = task.account_id and shown.order_id = task.broker_order_id) is null
   union all
   select coalesce(task.params ->> 'strategy', ''),
          greatest(shown.quantity - shown.filled_quantity - shown.cancelled_quantity, 0)
@@ -70,8 +76,8 @@ counted as (
                       (task.decision ->> 'last_price')::numeric)
            * (shown.exchange <> all(%(in_lots)s))::int, 0
     from orders_brokerorder as shown left join orders_ordertask as task on task.id = shown.task_id
-   where shown.account_id = %(account)s and shown.status <> all(%(terminal)s) and shown.order_id <> %(but_order)s
-     and coalesce(task.operation, '') <> 'exit'
+   where shown.account_id = %(account)s and not shown.status in ('CANCELLED', 'COMPLETE', 'REJECTED')
+     and shown.order_id <> %(but_order)s and coalesce(task.operation, '') <> 'exit'
      and coalesce(shown.order_timestamp >= %(since)s, true))
 select strategy, coalesce(sum(worth), 0), sum(is_recent) from counted group by strategy
 """
@@ -90,15 +96,12 @@ def usage_of(
     day = clock.today()
     values: dict[str, Any] = {
         "account": account.pk,
-        "entries": _ENTRIES,
         "before": place.task_id if place else 2**62,
         "at": place.created_at if place else None,
         "but": replaces.task.pk if replaces and replaces.task else 0,
         "but_order": replaces.broker_order.order_id if replaces and replaces.broker_order else "",
         "today": day,
         "since": datetime.combine(day, time.min, IST),
-        "open": sorted(OPEN),
-        "terminal": sorted(TERMINAL),
         "in_lots": sorted(IN_LOTS),
     }
     with connection.cursor() as cursor:

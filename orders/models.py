@@ -125,6 +125,10 @@ class OrderTask(models.Model):
             models.Index(fields=["account"], condition=Q(status=Status.DEAD_LETTER), name="orders_task_dead"),
             models.Index(fields=["serial_key"], condition=~Q(serial_key=""), name="orders_task_serial"),
             models.Index(fields=["account", "created_at"], name="orders_task_created"),
+            models.Index(fields=["account"], condition=Q(status__in=sorted(OPEN)), name="orders_task_open"),
+            models.Index(
+                fields=["account", "finished_at"], condition=Q(status=Status.COMPLETED), name="orders_task_done"
+            ),
             models.Index(
                 fields=["unknown_since"], condition=Q(unknown_since__isnull=False), name="orders_task_was_unknown"
             ),
@@ -208,6 +212,7 @@ class BrokerOrder(models.Model):
         constraints = [models.UniqueConstraint(fields=["account", "order_id"], name="orders_brokerorder_id")]
         indexes = [
             models.Index(fields=["account", "tag"], name="orders_brokerorder_tag"),
+            models.Index(fields=["account"], condition=~Q(status__in=sorted(TERMINAL)), name="orders_brokerorder_open"),
             models.Index(fields=["account", "order_timestamp"], name="orders_brokerorder_day"),
         ]
 

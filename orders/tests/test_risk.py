@@ -1,5 +1,6 @@
 """Risk over what is really under way: counted from the rows, before an order is taken on and before it is sent."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
@@ -20,7 +21,7 @@ from orders.halts import Scope, set_state
 from orders.limits import FIGURES, set_limits
 from orders.models import BrokerOrder, OrderTask, PortfolioReading, Position, TradingState
 from orders.requests import OrderRequest
-from orders.states import Operation, Status
+from orders.states import OPEN, PLACING, TERMINAL, Operation, Status
 from orders.targets import target_of_task
 from orders.tests.conftest import ORDER, Submit
 from orders.tests.trading import BODY, NOON, TODAY, Trader, quote
@@ -90,6 +91,11 @@ def test_an_order_counts_from_its_acceptance_until_it_is_filled_and_never_twice(
     assert exposure.usage_of(account)[""].open_notional == 25 * Decimal("120.50")
     shown(account, task, status="COMPLETE", filled_quantity=75)
     assert exposure.usage_of(account)[""].open_notional == 0
+
+
+def test_the_query_counts_by_the_states_that_there_are() -> None:
+    written = set(re.findall(r"'([A-Za-z]+)'", exposure._USAGE))
+    assert written >= {str(word) for word in OPEN | TERMINAL | (PLACING - {Operation.EXIT})}
 
 
 def test_an_order_of_unknown_outcome_counts_as_sent(
