@@ -1,5 +1,6 @@
 """What the broker says of an order, from wherever it comes: one function, idempotent, never backwards."""
 
+import contextlib
 import logging
 import re
 from collections.abc import Iterable, Mapping
@@ -83,8 +84,9 @@ def record_book(account: TradingAccount, rows: Iterable[Mapping[str, Any]]) -> l
     A book of a busy day has thousands of rows, and since the last reading a few have changed: only those are written.
     """
     shown = list(rows)
-    ids = [str(row.get("order_id")) for row in shown]
-    known = {order.order_id: order for order in BrokerOrder.objects.filter(account=account, order_id__in=ids)}
+    known = _known(account, shown)
+    if _record_first_news(account, shown, known):
+        known = _known(account, shown)
     readable = []
     for row in shown:
         try:
@@ -96,6 +98,39 @@ def record_book(account: TradingAccount, rows: Iterable[Mapping[str, Any]]) -> l
         else:
             readable.append(row)
     return readable
+
+
+def _known(account: TradingAccount, rows: Iterable[Mapping[str, Any]]) -> dict[str, BrokerOrder]:
+    ids = [str(row.get("order_id")) for row in rows]
+    return {order.order_id: order for order in BrokerOrder.objects.filter(account=account, order_id__in=ids)}
+
+
+def _record_first_news(
+    account: TradingAccount, rows: Iterable[Mapping[str, Any]], known: Mapping[str, BrokerOrder]
+) -> bool:
+    """Orders never heard of, all at once: the first book after a restart may have thousands. Whether there were any.
+
+    What another way tells of meanwhile is left as it is, and what cannot be read to whoever looks at each row.
+    """
+    new: dict[str, Mapping[str, Any]] = {}
+    for row in rows:
+        with contextlib.suppress(Unreadable):
+            told = _told(row)
+            if told["order_id"] not in known and told["status"] != UPDATE:
+                new[told["order_id"]] = told
+    if not new:
+        return False
+    tags = {told["tag"] for told in new.values() if is_our_tag(told["tag"])}
+    tasks = {task.tag: task for task in OrderTask.objects.filter(account=account, tag__in=tags)}
+    orders = [
+        BrokerOrder(account=account, source="book", task=tasks.get(told["tag"]), **told)
+        for _, told in sorted(new.items())  # in one order, whoever reads the book at the same time
+    ]
+    with transaction.atomic():
+        BrokerOrder.objects.bulk_create(orders, ignore_conflicts=True, batch_size=500)
+        if any(order.filled_quantity for order in orders):
+            PortfolioReading.want(account)
+    return True
 
 
 def record_broker_update(

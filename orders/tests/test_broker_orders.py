@@ -117,17 +117,18 @@ def test_an_orphan_is_told_once(account: TradingAccount, caplog: pytest.LogCaptu
     assert TradingState.objects.get(account=account).state == TradingState.State.REDUCING
 
 
-def test_slices_of_our_order_and_orders_of_others_are_no_orphans(account: TradingAccount, submit: Submit) -> None:
-    tag = submit().tag
+def test_an_orphan_is_told_of_once_whatever_its_parts_and_orders_of_others_are_none(account: TradingAccount) -> None:
+    tag = "T" + "X" * 19
     rows = [
-        row(order_id="1", tag="somebody"),
-        row(order_id="2", tag=tag, parent_order_id="9"),
-        row(order_id="3", tag="autoslice", tags=["autoslice", "autoslice:9", tag]),
+        row(order_id="1", tag=tag, tags=[tag, "autoslice", "autoslice:1"]),
+        row(order_id="2", tag="autoslice", tags=["autoslice", "autoslice:1", tag]),
+        row(order_id="3", tag=tag, parent_order_id="1"),
+        row(order_id="4", tag="somebody"),
     ]
     for one in rows:
         record_broker_update(account, one, source="book")
     look_through(account, rows)
-    assert not BrokerOrder.objects.exclude(orphan_since=None).exists()
+    assert [order.order_id for order in BrokerOrder.objects.exclude(orphan_since=None)] == ["1"]
 
 
 def test_an_order_of_unknown_outcome_that_is_heard_of_is_looked_up_at_once(
@@ -195,3 +196,40 @@ def test_only_the_rows_of_a_book_are_looked_at_and_not_all_that_ever_were(accoun
         record_book(account, [row(order_id="2")])
     assert len(asked) == 1
     assert "IN ('2')" in asked[0]["sql"]
+
+
+def test_a_book_of_orders_never_heard_of_is_taken_over_in_few_steps(account: TradingAccount, submit: Submit) -> None:
+    task = submit()
+    rows = [row(order_id=str(number), tag=task.tag if number == 7 else None) for number in range(1, 301)]
+    rows += [row(order_id="1"), {"order_id": "400"}]
+    with CaptureQueriesContext(connection) as asked:
+        readable = record_book(account, rows)
+    assert len(asked) < 10
+    assert len(readable) == 301
+    assert BrokerOrder.objects.count() == 300
+    assert BrokerOrder.objects.get(order_id="7").task == task
+    assert not PortfolioReading.objects.exists()
+    record_book(account, [row(order_id="500", filled_quantity=25)])
+    assert PortfolioReading.objects.get().wanted_at is not None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_that_read_the_same_first_book_at_once_leave_each_order_once(account: TradingAccount) -> None:
+    rows = [row(order_id=str(number), filled_quantity=25) for number in range(200)]
+    ends: list[int] = []
+
+    def read(seed: int) -> None:
+        mine = list(rows)
+        random.Random(seed).shuffle(mine)
+        try:
+            ends.append(len(record_book(account, mine)))
+        finally:
+            connection.close()
+
+    readers = [threading.Thread(target=read, args=(seed,)) for seed in range(4)]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join(60)
+    assert ends == [200] * 4
+    assert BrokerOrder.objects.count() == 200
