@@ -6,25 +6,21 @@ guessed, so over the limit none is looked at, not even the right one.
 """
 
 import logging
-import time
 from ipaddress import IPv6Address, ip_address
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.core.cache import BaseCache, cache
-from django.core.cache.backends.locmem import LocMemCache
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
-from redis.exceptions import RedisError
 
 from accounts.addresses import client_address
 from accounts.exceptions import Refused
+from accounts.minute_counts import SECONDS, MinuteCount
 
 logger = logging.getLogger(__name__)
 
-WINDOW_SECONDS = 60
-# Counts while Redis is away: of this process alone, but not open to everything.
-_in_this_process = LocMemCache("guesses", {})
+WINDOW_SECONDS = SECONDS
+_wrong = MinuteCount("wrong")
 
 
 class TooManyTries(Refused):
@@ -38,21 +34,13 @@ class TooManyTries(Refused):
 
 def note_wrong(address: str) -> None:
     """Count one wrong try. Raises `TooManyTries` if there were too many within this minute."""
-    try:
-        tries = _add(cache, address)
-    except RedisError:
-        tries = _add(_in_this_process, address)
-    if tries > settings.AUTH_FAILURES_PER_MINUTE:
+    if _wrong.add(_source(address)) > settings.AUTH_FAILURES_PER_MINUTE:
         raise TooManyTries
 
 
 def is_shut_out(address: str) -> bool:
     """Whether there were too many wrong tries from `address` within this minute."""
-    try:
-        tries = cache.get(_name(address), 0)
-    except RedisError:
-        tries = _in_this_process.get(_name(address), 0)
-    return bool(tries >= settings.AUTH_FAILURES_PER_MINUTE)
+    return bool(_wrong.so_far(_source(address)) >= settings.AUTH_FAILURES_PER_MINUTE)
 
 
 class GuessLimit:
@@ -63,23 +51,6 @@ class GuessLimit:
             logger.warning("logins from %s are not looked at for a while", client_address(request.META))
             raise PermissionDenied
         return None
-
-
-def _add(where: BaseCache, address: str) -> int:
-    name = _name(address)
-    where.add(name, 0, 2 * WINDOW_SECONDS)
-    try:
-        return where.incr(name)
-    except ValueError:  # it ran out in between
-        return 1
-
-
-def _name(address: str) -> str:
-    return f"wrong:{_source(address)}:{_minute()}"
-
-
-def _minute() -> int:
-    return int(time.time() // WINDOW_SECONDS)
 
 
 def _source(address: str) -> str:

@@ -40,4 +40,12 @@ class MinuteCount:
             return 1
 
     def _name(self, whose: str) -> str:
-        return f"{self._kind}:{whose}:{int(time.time() // SECONDS)}"
+        return f"{self._kind}:{whose}:{_minute()}"
+
+    def forget(self) -> None:
+        """Begin anew in this process; what Redis has counted stays."""
+        self._in_this_process.clear()
+
+
+def _minute() -> int:
+    return int(time.time() // SECONDS)

@@ -5,6 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from accounts.serializers import StrictSerializer
+from orders.broker_orders import is_our_tag
 from orders.models import BrokerOrder, Trade
 
 
@@ -105,7 +106,7 @@ class ShownOrderSerializer(serializers.ModelSerializer[BrokerOrder]):
         exclude = ("id", "account")
 
     def get_is_external(self, order: BrokerOrder) -> bool:
-        return order.task_id is None and order.orphan_since is None
+        return order.task_id is None and not is_our_tag(order.tag)
 
 
 class DifferenceSerializer(serializers.Serializer[Any]):

@@ -20,9 +20,9 @@ WRONG = {"X-API-Key": "kts_test_abcd1234_" + "A" * 43}
 @pytest.fixture(autouse=True)
 def _three_tries(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.AUTH_FAILURES_PER_MINUTE = 3
-    monkeypatch.setattr("accounts.guesses._minute", lambda: 1)  # no test ends in the next minute
+    monkeypatch.setattr("accounts.minute_counts._minute", lambda: 1)  # no test ends in the next minute
     cache.clear()
-    guesses._in_this_process.clear()
+    guesses._wrong.forget()
 
 
 def tries(client: Client, count: int, **headers: str) -> list[int]:
@@ -78,7 +78,7 @@ def test_wrong_login_links_count_too(client: Client, db: None) -> None:
 
 def test_the_next_minute_is_a_new_one(client: Client, db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     tries(client, 5)
-    monkeypatch.setattr("accounts.guesses._minute", lambda: 2)
+    monkeypatch.setattr("accounts.minute_counts._minute", lambda: 2)
     assert tries(client, 1) == [401]
 
 
@@ -97,7 +97,7 @@ class CacheThatIsAway:
 
 
 def test_without_redis_this_process_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("accounts.guesses.cache", CacheThatIsAway())
+    monkeypatch.setattr("accounts.minute_counts.cache", CacheThatIsAway())
     for _ in range(3):
         note_wrong("10.0.0.1")
     assert is_shut_out("10.0.0.1")
