@@ -12,7 +12,7 @@ import requests
 
 from benchmarks.soak.history import Answer, Asked, Kind
 
-INSIST_SECONDS, PAUSE_SECONDS, TIMEOUT_SECONDS = 60.0, 0.2, 10.0
+INSIST_SECONDS, PAUSE_SECONDS, TIMEOUT_SECONDS = 300.0, 0.2, 10.0
 AGAIN, CALLS_AT_ONCE = 0.15, 3  # a share of the keys is sent several times at once
 OTHER_ORDER = 0.05  # and a share once more, with another order
 CHANGES, LEAST_AGE = 0.25, 5  # a share of the turns changes or cancels an order at least so many turns old

@@ -30,15 +30,18 @@ def without_marker() -> None:
 
 def without_fencing() -> None:
     """A worker that was held up goes on as if its order were still its own."""
+    from contextlib import nullcontext
+
     from django.db.models.functions import Now
 
-    from orders import ledger
+    from orders import execute, ledger
     from orders.models import OrderTask
 
     def mark(claim: ledger.Claim) -> None:
         OrderTask.objects.filter(pk=claim.task.pk).update(send_started_at=Now())
 
     ledger.mark = mark
+    execute.nothing_sent_after = nullcontext  # type: ignore[assignment,attr-defined]
     ledger._fenced = lambda claim: OrderTask.objects.filter(pk=claim.task.pk)
     ledger.Claim.is_fenced_off = property(lambda claim: False)  # type: ignore[assignment,method-assign]
 
