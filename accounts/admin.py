@@ -110,6 +110,7 @@ class TradingAccountForm(SecretsForm):
             "owner",
             "is_data",
             "data_failover",
+            "may_resend",
             "is_trading",
             "priority",
             "state",

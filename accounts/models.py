@@ -127,6 +127,12 @@ class TradingAccount(models.Model):
         default=False,
         help_text="May answer data calls in place of another account of the same owner. Never orders.",
     )
+    may_resend = models.BooleanField(
+        "sends again",
+        default=False,
+        help_text="An order that was lost with its worker, and that the broker provably never had, is sent again. The "
+        "broker's order book is the only witness: if it is wrong, this buys twice.",
+    )
     priority = models.PositiveSmallIntegerField(default=100, help_text="Lower is used first.")
     state = models.CharField(max_length=10, choices=State.choices, default=State.ENABLED)
     automated_login = models.BooleanField(

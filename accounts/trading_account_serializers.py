@@ -11,6 +11,7 @@ from accounts.credentials import Kind, has_secret
 from accounts.models import BrokerSession, KiteApp, TradingAccount, web_address
 from accounts.serializers import StrictSerializer
 
+RESEND_WARNING = str(TradingAccount._meta.get_field("may_resend").help_text)
 SESSION_STATES = ["none", "active", "expired", "ended"]
 
 
@@ -41,6 +42,7 @@ class TradingAccountSerializer(serializers.Serializer[Any]):
         help_text="May answer data calls in place of another account of the same owner. Never orders."
     )
     is_trading = serializers.BooleanField(help_text="May send orders.")
+    may_resend = serializers.BooleanField(help_text=RESEND_WARNING)
     priority = serializers.IntegerField(help_text="Lower is used first.")
     state = serializers.ChoiceField(choices=TradingAccount.State.choices)
     monogram = serializers.CharField()
@@ -86,6 +88,7 @@ class TradingAccountChangesSerializer(StrictSerializer):
     is_data = serializers.BooleanField(required=False)
     data_failover = serializers.BooleanField(required=False)
     is_trading = serializers.BooleanField(required=False)
+    may_resend = serializers.BooleanField(required=False, help_text=RESEND_WARNING)
     priority = serializers.IntegerField(min_value=0, max_value=32767, required=False)
     state = serializers.ChoiceField(choices=TradingAccount.State.choices, required=False)
     monogram_colour = serializers.ChoiceField(choices=TradingAccount.Colour.choices, required=False)

@@ -12,7 +12,7 @@ from orders import ledger, trips
 from orders.broker_orders import roots_with_our_tags
 from orders.metrics import ORPHANS
 from orders.models import BrokerOrder, OrderTask
-from orders.states import PLACING, Operation, Status
+from orders.states import PLACING, RUNNABLE, Operation, Status
 
 logger = logging.getLogger(__name__)
 
@@ -29,18 +29,34 @@ def look_through(account: TradingAccount, rows: Iterable[Mapping[str, Any]]) -> 
     for tag, roots in by_tag.items():
         task = tasks.get(tag)
         if task is None:
-            for row in roots.values():
-                _tell_orphan(account, str(row["order_id"]))
+            for root, row in roots.items():
+                # A part of an order that is known by itself is that one's; a slice may be all there is of its order.
+                if root == str(row["order_id"]) or not BrokerOrder.objects.filter(account=account, order_id=root):
+                    _tell_orphan(account, str(row["order_id"]))
         elif Operation(task.operation) not in PLACING:
             continue
-        elif task.status in (Status.FAILED, Status.DEAD_LETTER):
+        elif task.status in (Status.FAILED, Status.DEAD_LETTER) or _is_taken_back(task):
             _adopt(task, min(roots))
         elif task.status == Status.UNKNOWN:
             due = OrderTask.objects.filter(pk=task.pk, status=Status.UNKNOWN, recon_after__gt=Now())
             due.update(recon_after=Now())
 
 
+def _is_taken_back(task: OrderTask) -> bool:
+    """End a task that waits to be sent though the broker has it: our rows are older than what happened."""
+    return task.status in RUNNABLE and ledger.settle(
+        task,
+        Status.FAILED,
+        actor=ACTOR,
+        reason="at_broker_before_sent",
+        evidence={"was": task.status},
+        error_code="at_broker_before_sent",
+        error_message="The broker has it already; our rows know of no sending.",
+    )
+
+
 def _adopt(task: OrderTask, order_id: str) -> None:
+    task.refresh_from_db()
     adopted = ledger.settle(
         task,
         Status.COMPLETED,

@@ -5,17 +5,15 @@ the broker's, or its book, says what happened.
 """
 
 import logging
-import os
 import random
-import socket
-import threading
 import time
 from collections.abc import Callable
+from datetime import date
 from typing import Any
 
 from django.db import DatabaseError, IntegrityError, OperationalError, connection
 
-from accounts import breaker
+from accounts import breaker, clock
 from accounts.breaker import Group, Outcome, Permit, breaker_name
 from accounts.broker import OrdersClient, orders_client
 from accounts.broker.guard import outcome_of
@@ -39,7 +37,7 @@ from accounts.exceptions import (
     SessionExpired,
 )
 from accounts.models import TradingAccount
-from orders import ledger, trips
+from orders import ledger, senders, sweep, trips
 from orders.book import has_book_of_today, read_book
 from orders.durability import keeps_what_it_commits
 from orders.exceptions import LeaseLost, NotToBeSent, Postponed
@@ -65,23 +63,27 @@ KINDS = {
 }
 
 
-def worker_name() -> str:
-    """Who holds a claim, for people to read: host, process and thread."""
-    return f"{socket.gethostname()}:{os.getpid()}:{threading.current_thread().name}"[:100]
+_looked_at: dict[int, date] = {}  # by account: on which day this process last found its book whole
 
 
 def may_send(account: TradingAccount) -> bool:
-    """Whether the account's order book was read today, and read now if not: before that nothing is sent.
+    """Whether this process has read the account's order book today, and read now if not: before that nothing is sent.
 
-    A book shows orders of a day before a restart, or of another process; without it a second sending goes unseen. Nor
+    A book shows orders that our rows know nothing of, as after a backup was restored: they would be sent again. Nor
     is anything sent where the database may lose what it has committed.
     """
     if not keeps_what_it_commits():
         return False
-    if has_book_of_today(account):
+    today = clock.today()
+    if _looked_at.get(account.pk) == today and has_book_of_today(account):
         return True
+    # What an earlier process had in hand is put back first, so that the book is held against it.
+    sweep.end_leases()
     try:
-        return not read_book(account).lacks
+        if read_book(account).lacks:
+            return False
+        _looked_at[account.pk] = today
+        return True
     except (BrokerError, CredentialError) as exc:
         logger.warning("%s sends nothing before its order book was read today: %s", account.kite_user_id, exc)
         return False
@@ -92,7 +94,12 @@ def drain(account: TradingAccount, *, seconds: float = DRAIN_SECONDS) -> int:
 
     It stops when none is left or when the budget has to be waited for: a busy account delays no other.
     """
-    give_up_at, done, owner = time.monotonic() + seconds, 0, worker_name()
+    with senders.sending():
+        return _drain(account, time.monotonic() + seconds)
+
+
+def _drain(account: TradingAccount, give_up_at: float) -> int:
+    done, owner = 0, senders.worker_name()
     while time.monotonic() < give_up_at:
         only_reducing = _must_wait(account, OrderKind.ENTRY)
         if only_reducing and _must_wait(account, OrderKind.EXIT):

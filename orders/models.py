@@ -238,6 +238,21 @@ class OrderBook(models.Model):
         return f"book of {self.account}, {self.trading_date}"
 
 
+class SenderProcess(models.Model):
+    """A process that sends orders. Only `orders.senders` writes it; its end is proof that it sends no more."""
+
+    name = models.CharField(max_length=80, unique=True, help_text="Host, pid and a random incarnation.")
+    started_at = models.DateTimeField(db_default=Now())
+    ended_at = models.DateTimeField(null=True, blank=True)
+    ended_by = models.CharField(max_length=100, blank=True, help_text="Who said so: itself, or a person's command.")
+
+    class Meta:
+        ordering = ["-pk"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class TradingState(models.Model):
     """The kill switch: whether orders may go out, for everything, one account or one strategy."""
 

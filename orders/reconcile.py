@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from accounts import clock
 from accounts.exceptions import BrokerError, CredentialError
 from accounts.models import TradingAccount
-from orders import ledger, trips
+from orders import ledger, resend, trips
 from orders.book import ACTOR, Book, Row, complete, read_book
 from orders.broker_orders import roots_with_our_tags
 from orders.comparison import differences
@@ -35,7 +35,9 @@ def reconcile(account: TradingAccount) -> int:
 
     A book that cannot be read settles nothing, and is read again later.
     """
-    due = list(OrderTask.objects.unknown().filter(account=account, recon_after__lte=Now()).order_by("pk"))
+    # A book shows its own day only: `orders.sweep` ends what is older.
+    today = OrderTask.objects.unknown().filter(account=account, trading_date=clock.today())
+    due = list(today.filter(recon_after__lte=Now()).order_by("pk"))
     if not due:
         return 0
     try:
@@ -95,6 +97,9 @@ def _absent(book: Book, task: OrderTask) -> bool:
     if canary is None:
         return _end_if_unresolved(task, "no later order is in the broker's book, so that its silence proves nothing")
     evidence = {"reads": task.absent_reads, "since": str(task.absent_since), "later_order": canary}
+    if resend.may_be_sent_again(task):
+        logger.warning("task %s: the broker never had it, and its sender is gone: it is sent again", task.public_id)
+        return resend.send_again(task, actor=ACTOR, evidence=evidence)
     return ledger.settle(
         task,
         Status.FAILED,

@@ -11,6 +11,7 @@ from datetime import timedelta
 from django.db.models import F
 from django.db.models.functions import Now
 
+from accounts import clock
 from accounts.models import TradingAccount
 from orders import ledger, trips
 from orders.models import OrderTask
@@ -25,15 +26,16 @@ MOST_AT_ONCE = 500
 
 def sweep() -> None:
     """One pass over what needs nobody but the database."""
-    _end_leases()
+    end_leases()
     _end_expired()
     _end_tried_too_often()
+    _end_unknown_of_another_day()
     trips.look()
 
 
 def accounts_with_unknown() -> list[TradingAccount]:
     """Accounts with an outcome that is due to be looked up."""
-    due = OrderTask.objects.unknown().filter(recon_after__lte=Now())
+    due = OrderTask.objects.unknown().filter(recon_after__lte=Now(), trading_date=clock.today())
     return list(TradingAccount.objects.filter(pk__in=due.values("account")).select_related("app"))
 
 
@@ -50,7 +52,7 @@ def reconcile_all() -> int:
     return sum(reconcile(account) for account in accounts_with_unknown())
 
 
-def _end_leases() -> None:
+def end_leases() -> None:
     """A worker that is gone: without the mark nothing was sent; with it, nobody knows."""
     over = OrderTask.objects.filter(status=Status.RUNNING, lease_until__lt=Now())
     for task in _some(over.filter(send_started_at__isnull=True)):
@@ -105,6 +107,24 @@ def _end_tried_too_often() -> None:
         )
         if moved:
             logger.critical("task %s was tried %d times and needs a person", task.public_id, task.attempts)
+
+
+def _end_unknown_of_another_day() -> None:
+    """The book in which they could be found is gone, and today's says nothing of them: a person has to decide."""
+    for task in _some(OrderTask.objects.unknown().filter(trading_date__lt=clock.today())):
+        moved = ledger.settle(
+            task,
+            Status.DEAD_LETTER,
+            actor=ACTOR,
+            reason="unresolved",
+            evidence={"why": "its trading day is over", "absent_reads": task.absent_reads},
+            error_code="unresolved",
+            error_message="Its trading day is over, and the broker's book of that day did not settle it.",
+        )
+        if moved:
+            logger.critical(
+                "task %s needs a person: its trading day ended before its outcome was known", task.public_id
+            )
 
 
 def _some(tasks: Iterable[OrderTask]) -> list[OrderTask]:

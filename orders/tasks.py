@@ -5,14 +5,21 @@ from datetime import timedelta
 from typing import Any
 
 from celery import shared_task
+from celery.signals import worker_shutdown
 from django.conf import settings
 from kombu.exceptions import OperationalError
 
 from accounts.models import TradingAccount
-from orders import news, postbacks, sweep, trade_sync
+from orders import news, postbacks, senders, sweep, trade_sync
 from orders.execute import DRAIN_SECONDS, drain, may_send
 
 logger = logging.getLogger(__name__)
+
+
+@worker_shutdown.connect
+def _say_that_it_has_ended(**_: Any) -> None:
+    """After a warm stop, when no thread of the worker's is left."""
+    senders.end_this_process()
 
 
 @shared_task(name="orders.wake", ignore_result=True)

@@ -158,6 +158,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "unacked_restore_throttle": 1,
     "global_keyprefix": f"{REDIS_PREFIX}-celery:",
 }
+CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS = {"visibility_timeout": CELERY_VISIBILITY_TIMEOUT}
 CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_ROUTES = {
     "orders.reconcile": {"queue": "sync"},
@@ -179,6 +180,7 @@ CELERY_BEAT_SCHEDULE = {
     "Forget old postbacks": {
         "task": "orders.forget_postbacks",
         "schedule": crontab(hour=4, minute=20),
+        "options": {"expires": 3600},
     },
     "Number and clear away news of orders": {
         "task": "orders.tidy_news",
@@ -193,6 +195,7 @@ CELERY_BEAT_SCHEDULE = {
     "Forget old minutes of option chains": {
         "task": "market.forget_old_chain_minutes",
         "schedule": crontab(hour=4, minute=10),  # in Indian time: every market is closed
+        "options": {"expires": 3600},
     },
 }
 

@@ -10,6 +10,7 @@ from django.db import close_old_connections
 from orders import postbacks, sweep, trade_sync
 from orders.execute import drain, may_send
 from orders.metrics import DOORBELL_MISSED
+from orders.senders import end_this_process
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +41,9 @@ class Command(BaseCommand):
                 logger.warning("the database does not answer, looking again: %s", exc)
             close_old_connections()
             if once:
-                return
+                break
             stopping.wait(PASS_SECONDS)
+        end_this_process()
 
     def _pass(self) -> None:
         sweep.sweep()
