@@ -10,9 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import requests
 from django.conf import settings
 from django.db import connection
 
+from accounts.actions import Action
+from accounts.api_keys import create_api_key
+from accounts.models import TradingAccount
 from tickerproject.local import tied
 from tickerproject.local.ports import LOOPBACK, any_free, is_free
 
@@ -129,6 +133,12 @@ class OrderProcesses:
         assert process.is_alive, process.text[-3000:]
         return process, f"http://{LOOPBACK}:{port}"
 
+    def run(self, *command: str) -> str:
+        """Run a command to its end; what it wrote."""
+        done = subprocess.run(command, cwd=ROOT, env=self._environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
+
     def start(self, name: str, command: Sequence[str], /, output: Path | None = None, **changes: str) -> Process:
         """Start a process; what it writes goes to `output`, else to a file of its own."""
         log = output or self._folder / f"{name}.log"
@@ -154,3 +164,37 @@ def ready(*processes: Process) -> None:
         for kind, text in said.items():
             if process.name.startswith(kind):
                 process.wait_for(text)
+
+
+class Door:
+    """A program that sends orders to a web server over HTTP."""
+
+    def __init__(self, account_id: str, key: str) -> None:
+        self._headers = {"X-API-Key": key}
+        self._account = account_id
+
+    @classmethod
+    def of(cls, account: TradingAccount) -> Self:
+        """With a key of its own that may trade."""
+        scopes = (Action.READ, Action.TRADE)
+        _, key = create_api_key(owner=account.owner, label="program", scopes=scopes, accounts=[account])
+        return cls(str(account.public_id), key)
+
+    def place(self, address: str, key: str, **changes: Any) -> requests.Response:
+        body: dict[str, Any] = {
+            "account": self._account,
+            "exchange": "NSE",
+            "tradingsymbol": "INFY",
+            "transaction_type": "BUY",
+            "quantity": 1,
+            "product": "MIS",
+            "order_type": "LIMIT",
+            "price": "1500.00",
+            "allow_duplicate": True,
+        }
+        headers = self._headers | {"Idempotency-Key": key}
+        return requests.post(f"{address}/api/v1/orders", json=body | changes, headers=headers, timeout=20)
+
+    def cancel(self, address: str, task_id: str, key: str) -> int:
+        headers = self._headers | {"Idempotency-Key": key}
+        return requests.delete(f"{address}/api/v1/orders/{task_id}", headers=headers, timeout=20).status_code

@@ -13,8 +13,6 @@ import requests
 from django.db import connection
 from django.db.models import F
 
-from accounts.actions import Action
-from accounts.api_keys import create_api_key
 from accounts.broker import data_client, orders_client
 from accounts.models import TradingAccount
 from orders import ledger
@@ -24,7 +22,7 @@ from orders.tasks import ring, wake
 from orders.tests.trading import list_contracts
 from simulator.control import SimulatorControl
 from tests.conftest import Place, taken_by_tag
-from tests.order_processes import STRICT, OrderProcesses, Process, ready, wait_until
+from tests.order_processes import STRICT, Door, OrderProcesses, Process, ready, wait_until
 
 pytestmark = pytest.mark.processes
 
@@ -268,31 +266,6 @@ def test_f20_two_beats_and_a_pump_do_everything_once_and_say_it_once(
     nothing_twice_nothing_lost(control)
 
 
-class Door:
-    """A program that sends orders to a web server over HTTP."""
-
-    def __init__(self, account: TradingAccount) -> None:
-        scopes = (Action.READ, Action.TRADE)
-        _, text = create_api_key(owner=account.owner, label="program", scopes=scopes, accounts=[account])
-        self._headers = {"X-API-Key": text}
-        self._account = str(account.public_id)
-
-    def place(self, address: str, key: str, **changes: Any) -> requests.Response:
-        body: dict[str, Any] = {
-            "account": self._account,
-            "exchange": "NSE",
-            "tradingsymbol": "INFY",
-            "transaction_type": "BUY",
-            "quantity": 1,
-            "product": "MIS",
-            "order_type": "LIMIT",
-            "price": "1500.00",
-            "allow_duplicate": True,
-        }
-        headers = self._headers | {"Idempotency-Key": key}
-        return requests.post(f"{address}/api/v1/orders", json=body | changes, headers=headers, timeout=20)
-
-
 def test_f21_f23_a_web_server_that_dies_before_it_rings_has_taken_the_order_and_a_repeat_finds_it(
     processes: OrderProcesses, trader: TradingAccount, control: SimulatorControl
 ) -> None:
@@ -304,7 +277,7 @@ def test_f21_f23_a_web_server_that_dies_before_it_rings_has_taken_the_order_and_
             lambda changes: processes.web(**changes), [{"FAILPOINTS": "http.after_commit=sigkill"}, {}]
         )
         ready(pump)
-        door = Door(trader)
+        door = Door.of(trader)
         with pytest.raises(requests.ConnectionError):
             door.place(dying[1], "k1")
         begun = time.monotonic()
