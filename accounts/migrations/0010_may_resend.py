@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("accounts", "0008_hook_slug"),
+        ("accounts", "0009_killswitch_scope"),
     ]
 
     operations = [

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("orders", "0007_dead_letters"),
+        ("orders", "0008_usage_indexes"),
     ]
 
     operations = [
