@@ -86,6 +86,7 @@ def test_the_compose_file_has_every_process_of_the_service() -> None:
         "web",
         "stream",
         "worker-orders",
+        "orderpump",
         "worker-market",
         "beat",
         "simulator",
