@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from accounts import demo
+from tickerproject.local import __main__ as local
 from tickerproject.local.__main__ import arguments, calendar_end
 from tickerproject.local.console import Console
 from tickerproject.local.ports import LOOPBACK, NoFreePort, any_free, is_free, next_free
@@ -222,3 +224,7 @@ def test_the_usual_options_are_understood() -> None:
         2.5,
         115_000,
     )
+
+
+def test_the_simulated_broker_posts_to_where_the_demos_app_is_listened_for() -> None:
+    assert local.DEMO_HOOK_SLUG == demo.DEMO_HOOK_SLUG
