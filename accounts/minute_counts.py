@@ -7,6 +7,7 @@ from django.core.cache.backends.locmem import LocMemCache
 from redis.exceptions import RedisError
 
 SECONDS = 60
+LEFT_ALONE_SECONDS = 1.0
 
 
 class MinuteCount:
@@ -15,21 +16,31 @@ class MinuteCount:
     def __init__(self, kind: str) -> None:
         self._kind = kind
         self._in_this_process = LocMemCache(kind, {})
+        self._away_until = 0.0
+
+    @property
+    def is_redis_away(self) -> bool:
+        """Whether Redis did not answer a moment ago: it is left alone then, since one that hangs costs a second."""
+        return time.monotonic() < self._away_until
 
     def add(self, whose: str) -> int:
         """Count one more. How many there were in this minute, that one included."""
-        try:
-            return self._add(cache, whose)
-        except RedisError:
-            return self._add(self._in_this_process, whose)
+        if not self.is_redis_away:
+            try:
+                return self._add(cache, whose)
+            except RedisError:
+                self._away_until = time.monotonic() + LEFT_ALONE_SECONDS
+        return self._add(self._in_this_process, whose)
 
     def so_far(self, whose: str) -> int:
         """How many there were in this minute."""
-        try:
-            found = cache.get(self._name(whose), 0)
-        except RedisError:
-            found = self._in_this_process.get(self._name(whose), 0)
-        return int(found)
+        name = self._name(whose)
+        if not self.is_redis_away:
+            try:
+                return int(cache.get(name, 0))
+            except RedisError:
+                self._away_until = time.monotonic() + LEFT_ALONE_SECONDS
+        return int(self._in_this_process.get(name, 0))
 
     def _add(self, where: BaseCache, whose: str) -> int:
         name = self._name(whose)
@@ -45,6 +56,7 @@ class MinuteCount:
     def forget(self) -> None:
         """Begin anew in this process; what Redis has counted stays."""
         self._in_this_process.clear()
+        self._away_until = 0.0
 
 
 def _minute() -> int:

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import logging
+import socket
+import time
 from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.cache import cache
+from django.core.cache.backends.redis import RedisCache
 from django.core.management import call_command
 from django.db.models.functions import Now
 from django.test import Client
@@ -21,7 +24,7 @@ from accounts import clock
 from accounts.credentials import Kind, store_secret
 from accounts.models import KiteApp, TradingAccount
 from accounts.tests.fakes import Answer, ScriptedBroker
-from orders import postbacks, tasks
+from orders import postback_views, postbacks, tasks
 from orders.metrics import POSTBACKS
 from orders.models import BrokerOrder, PortfolioReading, Postback
 
@@ -34,6 +37,7 @@ def app(account: TradingAccount, monkeypatch: pytest.MonkeyPatch) -> KiteApp:
     monkeypatch.setattr(clock, "today", lambda: date(2026, 11, 25))
     store_secret(account.app, Kind.API_SECRET, SECRET)
     cache.clear()
+    postback_views._counts.forget()
     return account.app
 
 
@@ -222,6 +226,28 @@ def test_the_pump_does_what_no_worker_does(
 
 def _no_redis(*_: Any, **__: Any) -> None:
     raise OperationalError("Connection refused")
+
+
+def test_f42_a_redis_that_hangs_holds_up_one_postback_a_second_and_only_for_a_moment(
+    client: Client,
+    app: KiteApp,
+    rung: list[int],
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    django_capture_on_commit_callbacks: Any,
+) -> None:
+    monkeypatch.setattr("accounts.minute_counts.LEFT_ALONE_SECONDS", 60.0)  # however slow this machine is
+    with socket.create_server(("127.0.0.1", 0)) as silent, django_capture_on_commit_callbacks(execute=True):
+        backend = RedisCache(f"redis://127.0.0.1:{silent.getsockname()[1]}/1", settings.CACHES["default"])
+        monkeypatch.setattr("accounts.minute_counts.cache", backend)
+        seconds = []
+        for number in range(1, 6):
+            began = time.monotonic()
+            assert post(client, app, signed(order_id=str(number))) == 200
+            seconds.append(time.monotonic() - began)
+    assert Postback.objects.count() == 5
+    assert sum(seconds[1:]) < seconds[0]
+    assert rung == []
 
 
 def test_many_orders_are_looked_into_with_one_call_and_one_account_is_asked_for_once_a_second(

@@ -93,7 +93,7 @@ async def test_what_the_queue_cannot_hold_is_owed_and_the_book_is_read_for_it() 
     assert counters["order_updates_owed"] == 15
 
 
-async def test_f44_what_an_absent_database_does_not_take_is_owed_until_it_is_back() -> None:
+async def test_what_an_absent_database_does_not_take_is_owed_until_it_is_back() -> None:
     tables, counters = Tables(), Counter[str]()
     tables.is_away = True
     async with running(tables, counters) as updates:
