@@ -2,6 +2,7 @@
 
 import logging
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from celery import shared_task
@@ -11,6 +12,7 @@ from kombu.exceptions import OperationalError
 
 from accounts.models import TradingAccount
 from orders import news, postbacks, senders, sweep, trade_sync
+from orders.bells import ring_soon
 from orders.execute import DRAIN_SECONDS, drain, may_send
 
 logger = logging.getLogger(__name__)
@@ -55,11 +57,8 @@ def tidy_news() -> None:
 
 
 def ring(account_id: int, *, after_seconds: float = 0.0) -> None:
-    """Ask for a turn of the account. Nothing depends on it being heard."""
-    try:
-        wake.apply_async((account_id,), countdown=after_seconds, expires=DRAIN_SECONDS, retry=False, ignore_result=True)
-    except OperationalError as exc:
-        logger.warning("no doorbell for account %d: %s; the sweep will find its orders", account_id, exc)
+    """Ask for a turn of the account, without waiting for Redis. Nothing depends on it being heard."""
+    ring_soon(account_id, partial(_ring, wake, account_id, after_seconds))
 
 
 @shared_task(name="orders.sync", ignore_result=True)
@@ -109,6 +108,6 @@ def ring_for_sync(account_id: int) -> None:
 
 def _ring(task: Any, account_id: int, after_seconds: float = 0.0) -> None:
     try:
-        task.apply_async((account_id,), countdown=after_seconds, expires=10, retry=False, ignore_result=True)
+        task.apply_async((account_id,), countdown=after_seconds, expires=DRAIN_SECONDS, retry=False, ignore_result=True)
     except OperationalError as exc:
         logger.warning("no doorbell for account %d: %s; its rows wait", account_id, exc)

@@ -118,7 +118,7 @@ def test_f44_orders_under_way_while_postgresql_restarts_end_as_they_should(
         for one in asking:
             one.result()
     refused = [answer for answer in service.answers if not answer.ok]
-    assert {answer.status_code for answer in refused} <= {503}
+    assert {answer.status_code for answer in refused} <= {503}, [answer.text[:300] for answer in refused]
     assert all("Retry-After" in answer.headers for answer in refused)
     service.insist("last")  # the later order without which absence is not proven
     service.compare(control, 61)

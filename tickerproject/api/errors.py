@@ -1,6 +1,7 @@
 """One shape for every error: ``{"error": {"code", "message", "details", "request_id", "timestamp"}}``."""
 
 import logging
+import sys
 from collections.abc import Mapping
 from http import HTTPStatus
 from math import ceil
@@ -10,6 +11,7 @@ import structlog
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.core.exceptions import ValidationError as DjangoValidationError
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.template.loader import render_to_string
 from django.utils import timezone
@@ -38,6 +40,8 @@ from accounts.exceptions import (
 
 logger = logging.getLogger(__name__)
 
+DATABASE_AWAY = "The database does not answer now. Ask again, with the same Idempotency-Key if you sent one."
+DATABASE_AWAY_SECONDS = 1
 UNEXPECTED = "Something went wrong. Name the request id to find out."
 
 _BROKER_ERRORS: dict[type[BrokerError], tuple[int, str]] = {
@@ -60,7 +64,7 @@ def handle(exc: Exception, context: Mapping[str, Any]) -> Response:
     """
     status, code, message, details = _describe(exc)
     set_rollback()
-    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR or _is_database_away(exc):
         logger.error("unexpected error in %s", type(context.get("view")).__name__, exc_info=exc)
     return Response(body(code, message, details), status=status, headers=_headers(exc))
 
@@ -96,6 +100,8 @@ def _describe(exc: Exception) -> tuple[int, str, str, Mapping[str, Any]]:
             return HTTPStatus.CONFLICT, "credential_missing", str(exc), {}
         case CredentialError():
             return HTTPStatus.SERVICE_UNAVAILABLE, "credential_unreadable", str(exc), {}
+        case OperationalError() | InterfaceError():
+            return HTTPStatus.SERVICE_UNAVAILABLE, "database_unavailable", DATABASE_AWAY, {}
         case Http404():
             return HTTPStatus.NOT_FOUND, "not_found", "Not found.", {}
         case PermissionDenied():
@@ -121,11 +127,18 @@ def _by_field(detail: Any) -> Mapping[str, Any]:
     return detail if isinstance(detail, Mapping) else {"non_field_errors": detail}
 
 
+def _is_database_away(exc: BaseException | None) -> bool:
+    """Restarting, full, or busy for too long: another moment may do."""
+    return isinstance(exc, OperationalError | InterfaceError)
+
+
 def _headers(exc: Exception) -> dict[str, str]:
     headers = {}
     if challenge := getattr(exc, "auth_header", None):
         headers["WWW-Authenticate"] = str(challenge)
     wait = getattr(exc, "wait", None) or getattr(exc, "retry_after_seconds", None)
+    if _is_database_away(exc):
+        wait = DATABASE_AWAY_SECONDS
     if wait:
         headers["Retry-After"] = str(max(1, ceil(wait)))
     return headers
@@ -154,6 +167,10 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
+    if _is_api(request) and _is_database_away(sys.exc_info()[1]):
+        headers = {"Retry-After": str(DATABASE_AWAY_SECONDS)}
+        told = body("database_unavailable", DATABASE_AWAY)
+        return JsonResponse(told, status=HTTPStatus.SERVICE_UNAVAILABLE, headers=headers)
     if _is_api(request):
         return JsonResponse(body("internal_error", UNEXPECTED), status=HTTPStatus.INTERNAL_SERVER_ERROR)
     return _page(UNEXPECTED, HTTPStatus.INTERNAL_SERVER_ERROR)

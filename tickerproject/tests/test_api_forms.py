@@ -10,6 +10,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.core.management import call_command
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -34,6 +35,7 @@ from accounts.exceptions import (
     SessionExpired,
 )
 from tickerproject.api import errors
+from tickerproject.api.errors import handle
 from tickerproject.api.pagination import Page
 from tickerproject.api.throttling import PrincipalThrottle
 
@@ -224,3 +226,11 @@ def test_a_message_on_an_error_page_is_text_and_not_markup() -> None:
     page = errors.not_found(RequestFactory().get("/x"), Http404("<script>alert(1)</script>"))
     assert isinstance(page, HttpResponse)
     assert b"<script>alert" not in page.content
+
+
+@pytest.mark.parametrize("error", [OperationalError("the server closed the connection"), InterfaceError("closed")])
+def test_a_database_that_is_away_is_a_503_that_says_when_to_ask_again(error: Exception) -> None:
+    answer = handle(error, {})
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    assert answer.data["error"]["code"] == "database_unavailable"
+    assert "closed" not in answer.data["error"]["message"]
