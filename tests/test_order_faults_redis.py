@@ -72,6 +72,16 @@ class Service:
         answer = self._door.place(self.address, f"k{next(self._numbers)}", price=self._low)
         return answer.status_code, answer.json().get("id", ""), time.monotonic() - begun
 
+    def send_and_see(self, number: int) -> list[tuple[int, str, float]]:
+        """So many orders while all is well, until the broker has them."""
+        sent = [self.send() for _ in range(number)]
+        deadline = time.monotonic() + 60
+        while not completed(number):
+            rows = list(OrderTask.objects.values_list("status", "error_code", "attempts", "error_message"))
+            assert time.monotonic() < deadline, (sent, rows)
+            time.sleep(0.05)
+        return sent
+
     def cancel(self, task_id: str) -> int:
         return self._door.cancel(self.address, task_id, f"k{next(self._numbers)}")
 
@@ -95,8 +105,7 @@ def test_f41_while_redis_is_gone_orders_are_taken_and_wait_cancels_go_out_and_no
     service: Service, own_redis: OwnRedis, control: SimulatorControl, to_the_end: bool
 ) -> None:
     """F41: killed in the middle of things, and back without its memory."""
-    first = [service.send() for _ in range(3)]
-    wait_until(lambda: completed(3), 20)
+    first = service.send_and_see(3)
     own_redis.kill()
     away = [service.send() for _ in range(6)]
     assert {status for status, _, _ in [*first, *away]} == {202}
@@ -117,8 +126,7 @@ def test_f42_while_redis_hangs_orders_are_taken_within_a_second(
     service: Service, own_redis: OwnRedis, control: SimulatorControl
 ) -> None:
     """F42: it accepts connections, and says nothing."""
-    service.send()
-    wait_until(lambda: completed(1), 20)
+    service.send_and_see(1)
     own_redis.process.send_signal(signal.SIGSTOP)
     try:
         with ThreadPoolExecutor(2) as pool:
@@ -138,8 +146,7 @@ def test_f43_a_redis_that_refuses_makes_no_500_and_loses_nothing(
     service: Service, own_redis: OwnRedis, control: SimulatorControl, how: str
 ) -> None:
     """F43: scripts forgotten, memory full, or become a replica that takes no writes."""
-    service.send()
-    wait_until(lambda: completed(1), 20)
+    service.send_and_see(1)
     with own_redis.client() as client:
         match how:
             case "NOSCRIPT":
