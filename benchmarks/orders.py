@@ -69,6 +69,8 @@ def _how_soon(rounds: int) -> Iterator[Result]:
             _warm_up(rig, name, market)
         seconds = rounds * ROUND_SECONDS
         _all_at_once([(market, LATENCY_RATE, seconds) for market in markets.values()])
+        for market in markets.values():
+            _wait_for(rig, market, len(_taken_at(rig, market)))
         waits = {name: sorted(_waits(rig, market)) for name, market in markets.items()}
         for name, quantile in (("p50", 0.50), ("p99", 0.99)):
             own, peer = (_quantile(waits[side], quantile) * 1000 for side in ("ticker", "peer"))
