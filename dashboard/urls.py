@@ -4,7 +4,7 @@ from datetime import date
 
 from django.urls import path, register_converter
 
-from dashboard import account_views, key_views, positions_views, trading_views, views
+from dashboard import account_views, key_views, orders_views, positions_views, ticket_views, trading_views, views
 
 
 class IsoDate:
@@ -43,9 +43,16 @@ class KeyId(Word):
     regex = r"[a-z0-9]{8}"
 
 
+class OrderId(Word):
+    """The broker's: `261125000000001`."""
+
+    regex = r"[0-9]{1,20}"
+
+
 register_converter(IsoDate, "iso_date")
 register_converter(KiteUserId, "kite_user_id")
 register_converter(KeyId, "key_id")
+register_converter(OrderId, "order_id")
 
 app_name = "dashboard"
 urlpatterns = [
@@ -57,6 +64,19 @@ urlpatterns = [
     path("settings/keys/", key_views.keys, name="keys"),
     path("settings/keys/<key_id:key_id>/replace/", key_views.replace, name="replace-key"),
     path("settings/keys/<key_id:key_id>/revoke/", key_views.revoke, name="revoke-key"),
+    path("orders/", orders_views.orders, name="orders"),
+    path("orders/new/", orders_views.new, name="new-order"),
+    path("orders/<uuid:task_id>/", orders_views.order, name="order"),
+    path("orders/<uuid:task_id>/cancel/", orders_views.cancel_order, name="cancel-order"),
+    path("orders/<uuid:task_id>/decide/", orders_views.decide, name="decide-order"),
+    path("orders/<uuid:task_id>/seen/", orders_views.seen, name="seen-order"),
+    path(
+        "accounts/<uuid:public_id>/orders/<order_id:order_id>/cancel/",
+        orders_views.cancel_external,
+        name="cancel-external-order",
+    ),
+    path("ticket/contract/", ticket_views.contract, name="ticket-contract"),
+    path("ticket/search/", ticket_views.search, name="ticket-search"),
     path("session/<str:exchange>/", views.session, name="session"),
     path("trading/", trading_views.trading, name="trading"),
     path("trading/notices/", trading_views.notices, name="trading-notices"),

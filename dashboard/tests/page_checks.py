@@ -6,7 +6,7 @@ CUT_OFF = """() => {
   const page = document.querySelector(".page");
   if (page.scrollWidth > page.clientWidth) wrong.push(`content: ${page.scrollWidth} in ${page.clientWidth} px`);
   for (const element of page.querySelectorAll("*")) {
-    if (!element.checkVisibility() || element.closest("svg, .sr, option, [popover], .mono")) continue;
+    if (!element.checkVisibility() || element.closest("svg, .sr, option, [popover], .mono, nav.seg")) continue;
     const box = element.getBoundingClientRect();
     if (box.width && (box.right > innerWidth + 1 || box.left < -1))
       wrong.push(`outside: ${element.textContent.trim()}`);
@@ -49,7 +49,8 @@ NAMELESS = """() => [...document.querySelectorAll("button, a[href], input, selec
 
 # 24 px each way, links within a sentence apart (WCAG 2.2, 2.5.8)
 SMALL_TARGETS = """() => [...document.querySelectorAll(".page :is(button, a[href], summary, .tick)")]
-  .filter((control) => control.checkVisibility() && !control.closest("p"))
+  // a row's link covers the whole row
+  .filter((control) => control.checkVisibility() && !control.closest("p") && !control.matches("a.open"))
   .map((control) => [control.getBoundingClientRect(), control])
   .filter(([box]) => box.height < 24 || box.width < 24)
   .map(([box, control]) => `${Math.round(box.width)} × ${Math.round(box.height)}: ${control.textContent.trim()}`)"""

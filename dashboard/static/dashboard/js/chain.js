@@ -14,8 +14,8 @@ const WIDE_SPREAD = 0.03;
 const LISTED = ["oi", "doi", "vol", "ve", "ga", "th", "dl", "iv", "bid", "ask", "chg", "ltp"];
 
 export class Grid {
-  constructor({ book, session, lotSize, onPainted }) {
-    Object.assign(this, { book, session, lotSize, onPainted });
+  constructor({ book, session, lotSize, onPainted, onTrade = () => {} }) {
+    Object.assign(this, { book, session, lotSize, onPainted, onTrade });
     this.scroller = $("#grid");
     this.body = $("#rows");
     this.line = $("#spotline");
@@ -249,7 +249,21 @@ export class Grid {
   #clicked(event) {
     const element = event.target.closest(".rw");
     const row = this.rows.findIndex((candidate) => candidate.element === element);
-    if (row >= 0) this.mark(row, !event.target.closest(".pe"));
+    if (row < 0) return;
+    const call = !event.target.closest(".pe");
+    this.mark(row, call);
+    // Bid and ask are the way in: bid opens a sale, ask a purchase, at that price.
+    const cell = event.target.closest(".bid, .ask");
+    if (cell) this.trade(row, call, cell.classList.contains("bid") ? "SELL" : "BUY");
+  }
+
+  /** Ask for a ticket of one contract; nothing where the contract does not exist. */
+  trade(row, call, side) {
+    const token = Number(this.rows[row]?.element.dataset[call ? "ce" : "pe"]);
+    if (!token) return;
+    const values = call ? this.book.calls : this.book.puts;
+    const price = (side === "BUY" ? values.ask : values.bid)[row];
+    this.onTrade({ token, side, price: format.missing(price) ? null : price });
   }
 
   #keyed(event) {

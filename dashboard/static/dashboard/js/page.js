@@ -8,6 +8,7 @@ import * as format from "./format.js";
 import { look, onChoice } from "./look.js";
 import { Session } from "./session.js";
 import { bindChoices, openDialog, pageCommands, startShell, swapTheme, typing } from "./shell.js";
+import { Ticket } from "./ticket.js";
 import { Ticks } from "./ticks.js";
 import { Freshness, TruthView } from "./truth.js";
 
@@ -37,6 +38,7 @@ function startChain() {
     book,
     session,
     lotSize: Number(section.dataset.lot) || 1,
+    onTrade: (asked) => ticket?.open(asked),
     onPainted: () => {
       ticks.painted();
       if (stats.firstTickMs === null && book.hasQuotes) stats.firstTickMs = performance.now();
@@ -70,6 +72,7 @@ function startChain() {
   session.onRefused = (status) => refuse(status === 403 ? "denied" : "loggedout");
 
   const dock = startDock(second);
+  const ticket = startTicket(book, truth);
   const seen = [];
   function header() {
     const { spot, spotClose } = book;
@@ -125,6 +128,8 @@ function startChain() {
     if (view) set("view", view);
     else if (event.key === "a") grid.toMoney();
     else if (event.key === "c") dock.toggle();
+    else if ((event.key === "b" || event.key === "s") && grid.marked.row >= 0)
+      grid.trade(grid.marked.row, grid.marked.call, event.key === "b" ? "BUY" : "SELL");
     else if (event.key === "[" || event.key === "]") neighbour(event.key === "]" ? 1 : -1)?.click();
     else if (event.key.startsWith("Arrow") && document.activeElement === document.body) $("#grid").focus();
   });
@@ -164,6 +169,24 @@ function showColumns(grid) {
 function neighbour(step) {
   const expiries = $$(".exps a");
   return expiries[expiries.findIndex((link) => link.hasAttribute("aria-current")) + step];
+}
+
+/* The ticket takes the dock's place. It shows the chain's own prices: two spots never differ. */
+function startTicket(book, truth) {
+  if (!$("#traders") || !$("#ticket")) return null;
+  const dock = $("#dock");
+  const quote = (token) => {
+    const slot = book.slots.get(token);
+    if (!slot) return null;
+    const [isPut, row] = slot;
+    const values = isPut ? book.puts : book.calls;
+    const known = (value) => (format.missing(value) ? null : value);
+    const fresh = ["live", "slow", "closed"].includes(truth.state);
+    return { bid: known(values.bid[row]), last: known(values.ltp[row]), ask: known(values.ask[row]), fresh };
+  };
+  const ticket = new Ticket({ quote, onOpen: () => dock.classList.add("ticketing"), onClose: () => dock.classList.remove("ticketing") });
+  truth.listeners.push(() => ticket.show());
+  return ticket;
 }
 
 /* The charts: a pane at the right where there is room, over the grid where there is not, a sheet on a phone. */

@@ -1,0 +1,762 @@
+/* The order ticket. One ticket, one key, one order: the key is made when the ticket opens and kept over a reload, so that
+   a second press, or a second try after no answer, is the same order.
+
+   edit → review → sent. Two different presses send; plain Enter never does. A ticket never changes its account. Every rule
+   is the server's: the ticket shows what its preview says, and asks 250 ms after the last change. */
+
+import { $, $$, element, icon, put } from "./dom.js";
+import * as format from "./format.js";
+import { toast } from "./toasts.js";
+
+const KEPT = "ticker.ticket";
+const PREVIEW_AFTER_MS = 250;
+const QUOTE_EVERY_MS = 1000;
+const SEND_AFTER_MS = 450; // the second half of a double click falls into it
+const ANSWER_MS = 15_000;
+const MOVED = 0.01;
+const PROTECTION = "2"; // per cent of market orders
+const LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
+const TYPES = { LIMIT: "Limit", MARKET: "Market", SL: "Stop" };
+
+const newKey = () => "web-" + [...crypto.getRandomValues(new Uint8Array(20))].map((byte) => LETTERS[byte & 31]).join("");
+const shownKey = (key) => `${key.slice(4, 8)}-${key.slice(8, 12)}`;
+const count = (n, word) => `${format.grouped(n)} ${word}${n === 1 ? "" : "s"}`;
+const rupees = (text, decimals = 0) => (text === null || text === undefined ? format.DASH : `₹${format.grouped(Number(text), decimals)}`);
+
+const kept = {
+  read() {
+    try {
+      return JSON.parse(sessionStorage.getItem(KEPT));
+    } catch {
+      return null;
+    }
+  },
+  write(state) {
+    try {
+      if (state) sessionStorage.setItem(KEPT, JSON.stringify(state));
+      else sessionStorage.removeItem(KEPT);
+    } catch {
+      /* private mode: the ticket lives as long as the page */
+    }
+  },
+};
+
+const traders = () => $$("#traders [data-account]").map(({ dataset }) => ({ ...dataset }));
+
+export class Ticket {
+  /** `quote(token)`: the page's own price of a contract, {bid, last, ask, fresh}, so that two places never differ; else
+      the server is asked each second. `onOpen`, `onClose`: what the dock does meanwhile. */
+  constructor({ quote = () => null, onOpen = () => {}, onClose = () => {} } = {}) {
+    this.box = $("#ticket");
+    this.pageQuote = quote;
+    this.onOpen = onOpen;
+    this.onClose = onClose;
+    this.state = null;
+    this.box.addEventListener("click", (event) => this.#clicked(event));
+    this.box.addEventListener("change", (event) => this.#changed(event));
+    this.box.addEventListener("input", (event) => this.#typed(event));
+    this.box.addEventListener("keydown", (event) => this.#keyed(event));
+    document.addEventListener("keydown", (event) => this.#shortcut(event));
+    document.addEventListener("trading", () => this.state && this.#askSoon(0)); // a halt, or its end
+    const before = kept.read();
+    if (before?.key && traders().some(({ account }) => account === before.account)) this.#reopen(before);
+  }
+
+  get isOpen() {
+    return this.state !== null;
+  }
+
+  /** `account`: a public id; without one, the only account, else the person chooses. */
+  async open({ account, exchange, symbol, token, side = "BUY", price = null, lots = 1, exit = false, product = "NRML" }) {
+    const known = traders();
+    if (!known.length) return toast("warn", "No ticket", "You may not trade on any account.");
+    if (this.state?.sending) return toast("warn", "One ticket at a time", "The order before this one is being sent.");
+    const chosen = known.find((one) => one.account === account)?.account ?? (known.length === 1 ? known[0].account : "");
+    this.state = {
+      key: newKey(),
+      account: chosen,
+      contract: null,
+      side: side === "SELL" ? "SELL" : "BUY",
+      lots: Math.max(1, Math.round(Number(lots)) || 1),
+      type: "LIMIT",
+      price: price ? Number(price) : null,
+      trigger: null,
+      product,
+      exit: Boolean(exit),
+      step: "edit",
+      asked: false, // whether it was sent once: then only the same order may be asked for again
+    };
+    this.#begin();
+    if (symbol || token) await this.#take({ exchange, symbol, token });
+    else $("#tk-find")?.focus();
+  }
+
+  close() {
+    clearInterval(this.timer);
+    clearTimeout(this.asking);
+    this.state = this.preview = this.quote = null;
+    kept.write(null);
+    this.box.hidden = true;
+    this.onClose();
+  }
+
+  #begin() {
+    this.preview = this.quote = null;
+    this.problem = "";
+    this.found = [];
+    this.box.hidden = false;
+    this.onOpen();
+    clearInterval(this.timer);
+    this.timer = setInterval(() => this.#tick(), QUOTE_EVERY_MS);
+    this.#draw();
+  }
+
+  #reopen(state) {
+    this.state = { ...state, step: state.step === "review" ? "edit" : state.step, sending: false };
+    this.#begin();
+    if (this.state.asked) this.#unanswered("This ticket was sent before the page was loaded again.");
+    else if (this.state.contract) this.#tick().then(() => this.#askSoon(0));
+  }
+
+  /* --- the contract and its price --------------------------------------------------------------------------------- */
+
+  async #take({ exchange = "", symbol = "", token = "" }) {
+    const of = this.state;
+    const query = token ? { token } : { exchange, symbol };
+    const answer = await this.#get("/ticket/contract/", query);
+    if (this.state !== of) return;
+    if (!answer?.contract) {
+      this.problem = answer?.error ?? "The server did not answer.";
+      return this.#draw();
+    }
+    of.contract = answer.contract;
+    of.product = of.contract.is_derivative || of.product !== "NRML" ? of.product : "CNC";
+    this.#quoted(answer.quote);
+    of.price ??= (of.side === "BUY" ? this.quote?.ask : this.quote?.bid) ?? this.quote?.last ?? null;
+    of.price = this.#rounded(of.price);
+    this.#draw();
+    if (matchMedia("(min-width: 720px)").matches) $("#tk-lots")?.focus({ preventScroll: true });
+    this.#askSoon(0);
+  }
+
+  #quoted(served) {
+    const own = this.state?.contract ? this.pageQuote(this.state.contract.token) : null;
+    if (own) this.quote = own;
+    else if (served !== undefined) this.quote = served && { ...served, fresh: served.is_fresh };
+  }
+
+  async #tick() {
+    const of = this.state;
+    if (!of?.contract || document.hidden) return;
+    if (this.pageQuote(of.contract.token)) this.#quoted();
+    else {
+      const { exchange, symbol } = of.contract;
+      const answer = await this.#get("/ticket/contract/", { exchange, symbol });
+      if (this.state !== of) return;
+      this.#quoted(answer ? answer.quote : this.quote && { ...this.quote, fresh: false });
+    }
+    this.#show();
+  }
+
+  /** The page's prices have changed their state: show it at once. */
+  show() {
+    if (!this.state?.contract) return;
+    this.#quoted();
+    this.#show();
+  }
+
+  get stale() {
+    return !this.quote?.fresh;
+  }
+
+  get middle() {
+    const { bid, ask, last } = this.quote ?? {};
+    return bid && ask ? (bid + ask) / 2 : last || null;
+  }
+
+  #rounded(price) {
+    if (price === null || !(price > 0)) return price;
+    const tick = Number(this.state.contract.tick_size) || 0.05;
+    return Number((Math.round(price / tick) * tick).toFixed(4));
+  }
+
+  /** Every price that moves, without touching a field. */
+  #show() {
+    const { step } = this.state;
+    for (const name of ["bid", "last", "ask"]) {
+      const shown = $(`#tk-${name}`, this.box);
+      if (shown) put(shown, format.price(this.quote?.[name]));
+    }
+    if (step === "review") return this.#guard();
+    const market = $('#tk-type [data-v="MARKET"]', this.box);
+    if (market) market.disabled = this.stale;
+    if (this.stale && this.state.type === "MARKET" && step === "edit") this.#set({ type: "LIMIT" }, "Prices are old: market orders are off.");
+    const old = $("#tk-old", this.box);
+    if (old) old.hidden = !this.stale;
+  }
+
+  /** While it is reviewed: what was reviewed must still be so. */
+  #guard() {
+    const why = this.#changedSince();
+    if (!why) return true;
+    this.state.step = "edit";
+    this.problem = why;
+    this.#draw();
+    this.#askSoon(0);
+    return false;
+  }
+
+  #changedSince() {
+    const { reviewed } = this.state;
+    if (this.stale && reviewed.fresh) return "Prices stopped coming since you reviewed it. Look again.";
+    const moved = reviewed.middle && this.middle ? Math.abs(this.middle / reviewed.middle - 1) : 0;
+    if (moved > MOVED) return `The price has moved by ${(moved * 100).toFixed(1)} % since you reviewed it. Look again.`;
+    return "";
+  }
+
+  /* --- what the server says ---------------------------------------------------------------------------------------- */
+
+  #order() {
+    const { state } = this;
+    const { contract } = state;
+    const order = {
+      account: state.account,
+      exchange: contract.exchange,
+      tradingsymbol: contract.symbol,
+      transaction_type: state.side,
+      quantity: this.quantity,
+      product: state.product,
+      order_type: state.type,
+    };
+    if (state.type !== "MARKET") order.price = String(state.price);
+    if (state.type === "SL") order.trigger_price = String(state.trigger);
+    if (state.type === "MARKET") order.market_protection = PROTECTION;
+    if (state.exit) order.exit = true;
+    else if (contract.freeze && this.quantity > contract.freeze) order.autoslice = true;
+    return order;
+  }
+
+  get quantity() {
+    return this.state.lots * (this.state.contract?.lot_size ?? 1);
+  }
+
+  get whole() {
+    const { account, contract, type, price, trigger } = this.state;
+    return Boolean(account && contract && (type === "MARKET" || price > 0) && (type !== "SL" || trigger > 0));
+  }
+
+  #askSoon(after = PREVIEW_AFTER_MS) {
+    clearTimeout(this.asking);
+    this.preview = null;
+    this.#drawPreview();
+    kept.write(this.state);
+    if (this.whole && !this.state.asked) this.asking = setTimeout(() => this.#ask(), after);
+  }
+
+  async #ask() {
+    const of = this.state;
+    const asked = JSON.stringify(this.#order());
+    const answer = await this.#post("/api/v1/orders/preview", asked);
+    if (this.state !== of || !this.whole || JSON.stringify(this.#order()) !== asked) return; // about an order of before
+    this.preview = answer.ok ? answer.body : { would_be_accepted: false, checks: [], error: told(answer) };
+    this.#drawPreview();
+    if (of.step === "review" && !this.preview.would_be_accepted) {
+      of.step = "edit";
+      this.problem = "The order would not be taken any more. Look again.";
+      this.#draw();
+    }
+  }
+
+  async #send() {
+    const of = this.state;
+    if (of.sending || of.step !== "review" || !this.#guard()) return;
+    await this.#place();
+  }
+
+  async #place() {
+    const of = this.state;
+    const title = this.#title();
+    of.sending = of.asked = true;
+    of.body ??= JSON.stringify(this.#order());
+    kept.write(of);
+    this.#draw();
+    const answer = await this.#post("/api/v1/orders", of.body, { "Idempotency-Key": of.key });
+    of.sending = false;
+    if (answer.ok) {
+      this.close();
+      const { id, words } = answer.body;
+      toast("info", title, `${words}. Accepted under key ${shownKey(of.key)}.`, id);
+      document.body.dispatchEvent(new CustomEvent("orders-news", { detail: { sent: id } }));
+      document.dispatchEvent(new CustomEvent("ticket-sent", { detail: answer.body }));
+      return;
+    }
+    // The server says itself that nothing was stored, and that the key is free; anything else is no answer.
+    if (answer.status >= 400 && answer.status < 500 && answer.body?.error?.code !== "idempotency_key_reused") {
+      of.asked = false;
+      of.body = null;
+      of.step = "edit";
+      this.problem = told(answer);
+      this.#draw();
+      return this.#askSoon(0);
+    }
+    this.#unanswered(told(answer));
+  }
+
+  #unanswered(why) {
+    this.state.step = "unanswered";
+    this.problem = why;
+    kept.write(this.state);
+    this.#draw();
+  }
+
+  async #get(path, query) {
+    try {
+      const answer = await fetch(`${path}?${new URLSearchParams(query)}`, { redirect: "manual", signal: AbortSignal.timeout(ANSWER_MS) });
+      return answer.type === "opaqueredirect" ? null : await answer.json();
+    } catch {
+      return null;
+    }
+  }
+
+  async #post(path, body, headers = {}) {
+    const token = $("#traders [name=csrfmiddlewaretoken]").value;
+    try {
+      const answer = await fetch(path, {
+        method: "POST",
+        headers: { "Content-Type": "application/json", "X-CSRFToken": token, ...headers },
+        body,
+        signal: AbortSignal.timeout(ANSWER_MS),
+      });
+      return { ok: answer.ok, status: answer.status, body: await answer.json().catch(() => null) };
+    } catch {
+      return { ok: false, status: 0, body: null };
+    }
+  }
+
+  /* --- drawing ----------------------------------------------------------------------------------------------------- */
+
+  #title() {
+    const { side, contract } = this.state;
+    return `${side === "BUY" ? "Buy" : "Sell"} ${format.grouped(this.quantity)} ${contract.name}`;
+  }
+
+  #at() {
+    const { type, price } = this.state;
+    return type === "MARKET" ? "at market" : `at ${format.price(price)}`;
+  }
+
+  get source() {
+    return { simulated: "Simulated", replay: "Replay" }[document.body.dataset.source] ?? "Live";
+  }
+
+  #draw() {
+    const { state, box } = this;
+    const focused = box.contains(document.activeElement) ? document.activeElement.id : "";
+    box.dataset.side = state.side;
+    const parts = [this.#head()];
+    if (this.problem) parts.push(note("warn", this.problem));
+    if (state.step === "unanswered") parts.push(...this.#unansweredParts());
+    else if (state.step === "review") parts.push(...this.#reviewParts());
+    else parts.push(...this.#editParts());
+    box.replaceChildren(...parts);
+    this.#show();
+    this.#drawPreview();
+    if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+    if (state.step !== "edit") $("h2", box).focus({ preventScroll: true });
+  }
+
+  #head() {
+    const words = { edit: this.state.exit ? "Exit" : "New order", review: "Check and send", unanswered: "No answer yet" };
+    const head = element("div", "tk-h");
+    const title = element("h2", "", words[this.state.step]);
+    title.tabIndex = -1;
+    const close = button("icon close", "", { id: "tk-x", label: "Close ticket", title: "Close  (Esc)" });
+    close.append(icon("x"));
+    head.append(title, element("span", "lbl", `key ${shownKey(this.state.key)}`), close);
+    return head;
+  }
+
+  #accountLine() {
+    const line = element("div", "asacct");
+    const one = traders().find(({ account }) => account === this.state.account);
+    if (one) {
+      const tint = element("span", `mono sm ${one.tint}`, one.monogram);
+      tint.ariaHidden = "true";
+      const name = element("span");
+      name.append(element("b", "", one.label), ` ${one.kite}`);
+      line.append(tint, name);
+    }
+    line.append(element("span", this.source === "Live" ? "chip" : "chip sim", this.source));
+    return line;
+  }
+
+  #editParts() {
+    const { state } = this;
+    const top = element("div", "top");
+    const sides = element("div", "bs");
+    for (const [value, word] of [["BUY", "Buy"], ["SELL", "Sell"]]) sides.append(pressed(button("", word, { v: value }), state.side === value));
+    if (state.exit) $$("button", sides).forEach((one) => (one.disabled = one.dataset.v !== state.side));
+    top.append(sides);
+    if (!state.account) return [top, this.#chooseAccount()];
+    if (!state.contract) {
+      top.append(this.#accountLine());
+      return [top, this.#findContract()];
+    }
+    const { contract } = state;
+    const name = element("div", "ins");
+    name.append(element("b", "", contract.name), element("span", "", contract.exchange));
+    top.append(name, this.#accountLine());
+    return [top, this.#quoteParts(), this.#form(), this.#go()];
+  }
+
+  #chooseAccount() {
+    const list = element("div", "choose");
+    list.append(element("p", "lbl", "For which account? A ticket never changes it afterwards."));
+    for (const one of traders()) {
+      const row = button("row", "", { account: one.account });
+      row.append(element("span", `mono ${one.tint}`, one.monogram), element("b", "", one.label), element("span", "mut", one.kite));
+      list.append(row);
+    }
+    return list;
+  }
+
+  #findContract() {
+    const list = element("div", "choose");
+    const label = element("label", "lbl", "Contract");
+    label.htmlFor = "tk-find";
+    const field = element("div", "fld");
+    const input = element("input");
+    Object.assign(input, { id: "tk-find", autocomplete: "off", spellcheck: false, placeholder: "For example 24600 ce" });
+    field.append(input);
+    const found = element("div", "found");
+    found.id = "tk-found";
+    list.append(label, field, found);
+    return list;
+  }
+
+  #quoteParts() {
+    const quote = element("div", "quote n");
+    for (const [name, word] of [["bid", "Bid"], ["last", "Last"], ["ask", "Ask"]]) {
+      const cell = name === "last" ? element("div") : button("", "", { p: name, title: "Use this price" });
+      const price = element("b", "", format.price(this.quote?.[name]));
+      price.id = `tk-${name}`;
+      cell.append(element("span", "lbl", word), price);
+      quote.append(cell);
+    }
+    const old = note("warn", "Prices are old. Market orders are off; a limit order may still be sent.");
+    old.id = "tk-old";
+    old.hidden = !this.stale;
+    const both = element("div");
+    both.append(quote, old);
+    return both;
+  }
+
+  #form() {
+    const { state } = this;
+    const { contract } = state;
+    const form = element("div", "form");
+    const lots = stepper("tk-lots", String(state.lots), "numeric", ["One lot less", "One lot more"], "d");
+    form.append(line("Lots", lots, "tk-lots"));
+    const quantity = element("span", "", `× ${format.grouped(contract.lot_size)} = `);
+    const total = element("b", "n", format.grouped(this.quantity));
+    total.id = "tk-q";
+    quantity.append(total, " quantity");
+    form.append(hint(quantity, ["1", "5", "10"].map((n) => [n, { l: n }])));
+    form.append(line("Type", segment("tk-type", Object.entries(TYPES), state.type)));
+    if (state.type === "SL") form.append(line("Trigger", stepper("tk-trig", format.price(state.trigger), "decimal", ["One tick less", "One tick more"], "g"), "tk-trig"));
+    if (state.type === "MARKET") {
+      const fixed = element("div", "fld ro");
+      const shown = element("span", "", `${PROTECTION} % from last`);
+      fixed.append(shown);
+      form.append(line("Protect", fixed));
+    } else {
+      form.append(line("Price", stepper("tk-price", state.price === null ? "" : format.price(state.price), "decimal", ["One tick less", "One tick more"], "t"), "tk-price"));
+      form.append(hint(element("span", "", `Tick ${Number(contract.tick_size)}`), [["Bid", { p: "bid" }], ["Middle", { p: "mid" }], ["Ask", { p: "ask" }]]));
+    }
+    const products = contract.is_derivative ? ["NRML", "MIS"] : ["CNC", "MIS"];
+    form.append(line("Product", segment("tk-prod", products.map((name) => [name, name]), state.product)));
+    if (state.exit) $$("#tk-prod button", form).forEach((one) => (one.disabled = true));
+    const scroll = element("div", "scroll");
+    const preview = element("div");
+    preview.id = "tk-pre";
+    scroll.append(form, preview);
+    return scroll;
+  }
+
+  #go() {
+    const go = element("div", "go");
+    const review = button("big", "", { id: "tk-rev" });
+    const word = this.state.exit ? "exit" : this.state.side === "BUY" ? "buy" : "sell";
+    review.append(`Review ${word} of ${count(this.state.lots, "lot")}`, element("small", "n", `${format.grouped(this.quantity)} ${this.#at()}`));
+    go.append(review, element("p", "", "Nothing is sent yet. One ticket makes one order, however often you press."));
+    return go;
+  }
+
+  #reviewParts() {
+    const { state } = this;
+    const one = traders().find(({ account }) => account === state.account);
+    const say = element("div", "say n");
+    const first = element("div");
+    first.append(element("b", "q", `${state.side === "BUY" ? "Buy" : "Sell"} ${format.grouped(this.quantity)}`), ` (${count(state.lots, "lot")})`);
+    const whom = element("div", "", "for ");
+    whom.append(element("b", "", one.label), ` ${one.kite}`);
+    const terms = { MARKET: `at market, protected to ${PROTECTION} %`, LIMIT: `limit ${format.price(state.price)}`, SL: `stop ${format.price(state.trigger)}, limit ${format.price(state.price)}` };
+    const name = element("div");
+    name.append(element("b", "", state.contract.name));
+    say.append(first, name, element("div", "", `${terms[state.type]}, ${state.product}, day`), whom);
+    const scroll = element("div", "scroll");
+    const preview = element("div");
+    preview.id = "tk-pre";
+    scroll.append(say, preview);
+    const go = element("div", "go");
+    const send = button("big", "", { id: "tk-send" });
+    send.disabled = true;
+    send.append(state.sending ? "Sending" : "Send order", element("small", "", `${this.#title()} ${this.#at()}, ${this.source.toLowerCase()}`));
+    if (!state.sending) setTimeout(() => send.isConnected && (send.disabled = false), SEND_AFTER_MS);
+    const back = element("p");
+    const change = button("btn ghost sm", "Change something", { id: "tk-back" });
+    change.disabled = Boolean(state.sending);
+    back.append(change);
+    go.append(send, back);
+    return [scroll, go];
+  }
+
+  #unansweredParts() {
+    const say = element("div", "say n");
+    say.append(element("b", "q", this.#title()), element("div", "", `${this.#at()}, ${this.state.product}`));
+    const scroll = element("div", "scroll");
+    scroll.append(say, element("p", "tk-p", "The service may have this order. Asking again is safe: the same key never makes a second order. The list of orders shows it as well."));
+    const go = element("div", "go");
+    const again = button("big", "", { id: "tk-again" });
+    again.disabled = Boolean(this.state.sending);
+    again.append("Ask for the answer again", element("small", "", `key ${shownKey(this.state.key)}`));
+    go.append(again);
+    return [scroll, go];
+  }
+
+  #drawPreview() {
+    const place = $("#tk-pre", this.box);
+    if (!place) return;
+    const { preview, state } = this;
+    const figures = element("div", "pre n");
+    const add = (word, text, more) => {
+      const row = element("div");
+      const value = element("b", "", text);
+      if (more) value.append(element("span", "mut", more));
+      row.append(element("span", "", word), value);
+      figures.append(row);
+    };
+    add(state.side === "BUY" ? "Premium to pay" : "Premium to receive", rupees(preview?.notional));
+    add("Margin needed", rupees(preview?.margin_required), preview?.margin_available ? ` of ${rupees(preview.margin_available)}` : "");
+    add("Charges, about", rupees(preview?.charges, 2));
+    const checks = element("ul", "checks");
+    const row = (kind, text) => {
+      const item = element("li", kind);
+      const sign = icon(kind === "x" ? "x" : kind === "w" ? "warn" : "check");
+      sign.classList.add("s");
+      item.append(sign, element("span", "", text));
+      checks.append(item);
+    };
+    if (preview?.error) row("x", preview.error);
+    else if (preview?.margin_message) row("w", preview.margin_message);
+    const known = preview?.checks ?? [];
+    const order = (check) => (check.passed === false ? 0 : check.passed === null ? 1 : 2);
+    for (const check of [...known].sort((a, b) => order(a) - order(b))) row(["x", "w", ""][order(check)], check.message);
+    if (!preview && this.whole) row("w", "The checks are being asked for.");
+    place.replaceChildren(figures, checks);
+    const review = $("#tk-rev", this.box);
+    if (review) review.disabled = !preview?.would_be_accepted;
+  }
+
+  /* --- what the person does ----------------------------------------------------------------------------------------- */
+
+  #set(change, problem = "") {
+    Object.assign(this.state, change);
+    this.problem = problem;
+    this.#draw();
+    this.#askSoon();
+  }
+
+  #clicked(event) {
+    const pressedOn = event.target.closest("button");
+    const { state } = this;
+    if (!pressedOn || pressedOn.disabled || !state) return;
+    const { id, dataset } = pressedOn;
+    const tick = Number(state.contract?.tick_size) || 0.05;
+    if (id === "tk-x") {
+      if (!state.sending) this.close();
+    } else if (id === "tk-rev") this.#review();
+    else if (id === "tk-back") this.#set({ step: "edit" });
+    else if (id === "tk-send") this.#send();
+    else if (id === "tk-again") this.#place();
+    else if (dataset.account) {
+      this.#set({ account: dataset.account });
+      $("#tk-find")?.focus();
+    } else if (dataset.symbol) this.#take(dataset);
+    else if (pressedOn.closest(".bs")) this.#side(dataset.v);
+    else if (pressedOn.closest("#tk-type")) this.#type(dataset.v);
+    else if (pressedOn.closest("#tk-prod")) this.#set({ product: dataset.v });
+    else if (dataset.d) this.#set({ lots: Math.max(1, state.lots + Number(dataset.d)) });
+    else if (dataset.l) this.#set({ lots: Number(dataset.l) });
+    else if (dataset.t) this.#set({ price: this.#rounded(Math.max(tick, (state.price ?? 0) + dataset.t * tick)) });
+    else if (dataset.g) this.#set({ trigger: this.#rounded(Math.max(tick, (state.trigger ?? 0) + dataset.g * tick)) });
+    else if (dataset.p && state.type !== "MARKET") {
+      const price = dataset.p === "mid" ? this.middle : this.quote?.[dataset.p];
+      if (price) this.#set({ price: this.#rounded(price) });
+    }
+  }
+
+  #side(side) {
+    const price = this.state.contract ? (side === "BUY" ? this.quote?.ask : this.quote?.bid) : null;
+    this.#set({ side, price: price ?? this.state.price });
+  }
+
+  #type(type) {
+    if (type === "MARKET" && this.stale) return;
+    const { state } = this;
+    const trigger = type === "SL" ? (state.trigger ?? this.#rounded((state.price ?? this.middle ?? 0) * (state.side === "BUY" ? 0.99 : 1.01))) : state.trigger;
+    this.#set({ type, trigger });
+  }
+
+  #review() {
+    if (!this.preview?.would_be_accepted) return;
+    this.problem = "";
+    this.state.reviewed = { middle: this.middle, fresh: !this.stale };
+    this.state.step = "review";
+    kept.write(this.state);
+    this.#draw();
+  }
+
+  #changed({ target }) {
+    const { state } = this;
+    if (!state) return;
+    const number = Number(target.value.replace(/[,\s]/g, ""));
+    if (target.id === "tk-lots") this.#set({ lots: Math.min(10_000, Math.max(1, Math.round(number) || 1)) });
+    else if (target.id === "tk-price") this.#set({ price: number > 0 ? number : state.price });
+    else if (target.id === "tk-trig") this.#set({ trigger: number > 0 ? number : state.trigger });
+  }
+
+  /* What is being typed already counts: what stands in a field is what is checked and reviewed. */
+  #typed({ target }) {
+    const { state } = this;
+    if (!state) return;
+    if (target.id === "tk-find") return this.#search(target.value);
+    const number = Number(target.value.replace(/[,\s]/g, ""));
+    if (!(number > 0)) return;
+    if (target.id === "tk-lots") state.lots = Math.min(10_000, Math.max(1, Math.round(number)));
+    else if (target.id === "tk-price") state.price = number;
+    else if (target.id === "tk-trig") state.trigger = number;
+    else return;
+    put($("#tk-q", this.box), format.grouped(this.quantity));
+    $(".go", this.box).replaceWith(this.#go());
+    this.#askSoon();
+  }
+
+  #search(text) {
+    clearTimeout(this.searching);
+    this.searching = setTimeout(async () => {
+      const answer = await this.#get("/ticket/search/", { q: text });
+      const place = $("#tk-found");
+      if (!place || $("#tk-find").value !== text) return;
+      const rows = (answer?.found ?? []).map((one) => {
+        const row = button("row", "", { symbol: one.symbol, exchange: one.exchange });
+        row.append(element("b", "", one.name), element("span", "mut", one.exchange));
+        return row;
+      });
+      place.replaceChildren(...(rows.length || text.length < 2 ? rows : [element("p", "mut", "Nothing found. Try a strike, for example 24600 ce.")]));
+    }, PREVIEW_AFTER_MS);
+  }
+
+  #keyed(event) {
+    const { target, key } = event;
+    if (key === "Enter" && !target.closest("button")) {
+      event.preventDefault(); // plain Enter never sends, and never reviews
+      if (target.id === "tk-find") return $("#tk-found button")?.click();
+      target.blur();
+    } else if ((key === "ArrowUp" || key === "ArrowDown") && (target.id === "tk-price" || target.id === "tk-trig")) {
+      event.preventDefault();
+      const name = target.id === "tk-price" ? "t" : "g";
+      $(`[data-${name}="${key === "ArrowUp" ? 1 : -1}"]`, this.box)?.click();
+    }
+  }
+
+  #shortcut(event) {
+    if (!this.state || $("dialog[open]")) return;
+    if (event.key === "Escape" && !this.state.sending) this.close();
+    else if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.repeat) {
+      event.preventDefault();
+      const next = $("#tk-rev, #tk-send", this.box);
+      if (next && !next.disabled) next.click();
+    }
+  }
+}
+
+/** Why the server refused, in its own words; else what is known. */
+function told({ status, body }) {
+  const error = body?.error;
+  if (error?.details?.checks?.length) return error.details.checks.map(({ message }) => message).join(" ");
+  if (error?.code === "invalid_input") return Object.entries(error.details).map(([name, why]) => `${name}: ${[why].flat().join(" ")}`).join(" ");
+  if (status === 401 || status === 403) return "You are logged out, or may not trade on this account. Reload the page.";
+  if (error?.message) return error.message;
+  return status ? `The server answered ${status}.` : "The server did not answer.";
+}
+
+function button(className, text, { id, label, title, ...data } = {}) {
+  const made = element("button", className, text);
+  made.type = "button";
+  if (id) made.id = id;
+  if (label) made.setAttribute("aria-label", label);
+  if (title) made.title = title;
+  Object.assign(made.dataset, data);
+  return made;
+}
+
+const pressed = (made, on) => {
+  made.setAttribute("aria-pressed", on);
+  return made;
+};
+
+function segment(id, choices, chosen) {
+  const made = element("div", "seg full");
+  made.id = id;
+  made.append(...choices.map(([value, word]) => pressed(button("", word, { v: value }), value === chosen)));
+  return made;
+}
+
+function line(word, control, of) {
+  const made = element("div", "ln");
+  const label = element(of ? "label" : "span", "lbl", word);
+  if (of) label.htmlFor = of;
+  made.append(label, control);
+  return made;
+}
+
+function stepper(id, value, mode, names, data) {
+  const field = element("div", "fld");
+  const input = element("input");
+  Object.assign(input, { id, value, inputMode: mode, autocomplete: "off" });
+  const [less, more] = [-1, 1].map((step, at) => {
+    const made = button("", "", { label: names[at], [data]: String(step) });
+    made.append(icon(step < 0 ? "minus" : "plus"));
+    return made;
+  });
+  field.append(less, input, more);
+  return field;
+}
+
+function hint(text, choices) {
+  const made = element("div", "ln");
+  const inner = element("div", "hint");
+  const snap = element("span", "snap");
+  snap.append(...choices.map(([word, data]) => button("", word, data)));
+  inner.append(text, snap);
+  made.append(element("span"), inner);
+  return made;
+}
+
+function note(kind, text) {
+  const made = element("p", `note ${kind}`);
+  made.setAttribute("role", "alert");
+  made.append(icon("warn"), element("span", "", text));
+  return made;
+}
