@@ -63,6 +63,11 @@ def read_secret(holder: Holder, kind: Kind) -> str:
     credential = BrokerCredential.objects.of(holder).filter(kind=kind).first()
     if credential is None:
         raise CredentialMissing(f"{holder} has no {kind.label} stored")
+    # By whom it was found is whose it is; the row need not be asked for that once more.
+    if isinstance(holder, KiteApp):
+        credential.app = holder
+    else:
+        credential.account = holder
     return open_credential(credential)
 
 

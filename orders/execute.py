@@ -275,6 +275,14 @@ def _tell(rule: Callable[..., bool], *args: Any) -> None:
         logger.critical("whether to stop trading cannot be said", exc_info=True)
 
 
+def seconds_to_wait(account: TradingAccount) -> float:
+    """How long the account's budget lets no entry through; while Redis is away, how long entries are held."""
+    try:
+        return order_wait(account, OrderKind.ENTRY)
+    except BudgetUnavailable:
+        return HELD_SECONDS
+
+
 def _must_wait(account: TradingAccount, kind: OrderKind) -> bool:
     try:
         return order_wait(account, kind) > 0

@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
-from django.db.models import F, Q
+from django.db.models import F
 from django.db.models.functions import Now
 
 from accounts import audit
@@ -191,9 +191,18 @@ def claim(account: TradingAccount, owner: str, *, only_reducing: bool = False) -
 
 
 _STATES = """
-select state from orders_tradingstate
- where account_id is null or (account_id = %s and strategy in ('', %s))
-   for share
+select state.state, exists (
+         select 1 from accounts_tradingaccount
+          where id = %(account)s and state = 'enabled' and is_trading)
+  from orders_tradingstate as state
+ where state.account_id is null or (state.account_id = %(account)s and state.strategy in ('', %(strategy)s))
+   for share of state
+"""
+_MARK = """
+update orders_ordertask set send_started_at = statement_timestamp()
+ where id = %s and status = 'running' and lease_token = %s
+   and lease_until > statement_timestamp() and valid_until > statement_timestamp()
+returning send_started_at
 """
 
 
@@ -211,30 +220,27 @@ def mark(claim: Claim) -> None:
     LeaseLost
     """
     task = claim.task
-    with transaction.atomic():
+    with transaction.atomic(), connection.cursor() as cursor:
         if Operation(task.operation) not in REDUCING:
-            with connection.cursor() as cursor:
-                cursor.execute(_STATES, [task.account_id, task.params.get("strategy", "")])
-                states = {state for (state,) in cursor.fetchall()}
+            cursor.execute(_STATES, {"account": task.account_id, "strategy": task.params.get("strategy", "")})
+            rows = cursor.fetchall()
+            states = {state for state, _ in rows}
             if TradingState.State.HALTED not in states and TradingState.State.REDUCING in states:
                 raise Postponed("only exits go out for now")
             if states != {TradingState.State.ACTIVE}:
                 raise NotToBeSent("trading_halted", "trading was halted before it was sent")
-            account = TradingAccount.objects.filter(pk=task.account_id).enabled().filter(is_trading=True)
-            if not account.exists():
+            if not all(may_trade for _, may_trade in rows):
                 raise NotToBeSent("account_disabled", "the account may not send orders")
         broken = risk.recheck(task)
         if broken is not None:
             raise NotToBeSent(broken.code, broken.message)
-        marked = (
-            OrderTask.objects.filter(pk=task.pk, status=Status.RUNNING, lease_token=claim.token, lease_until__gt=Now())
-            .filter(Q(valid_until__gt=Now()))
-            .update(send_started_at=Now())
-        )
-        if not marked:
+        cursor.execute(_MARK, [task.pk, claim.token])
+        marked = cursor.fetchone()
+        if marked is None:
             _raise_why_not_marked(claim)
-        # For the event that ends this attempt: a next one writes its own mark over this one.
-        task.refresh_from_db(fields=["send_started_at"])
+        else:
+            # For the event that ends this attempt: a next one writes its own mark over this one.
+            (task.send_started_at,) = marked
         audit.record(
             audit.Kind.ORDER_SENT,
             account=task.account.kite_user_id,

@@ -39,6 +39,12 @@ def accounts_with_unknown() -> list[TradingAccount]:
     return list(TradingAccount.objects.filter(pk__in=due.values("account")).select_related("app"))
 
 
+def has_work(account: TradingAccount) -> bool:
+    """Whether a task of the account is due."""
+    due = OrderTask.objects.runnable().filter(account=account, run_after__lte=Now(), valid_until__gt=Now())
+    return due.exists()
+
+
 def accounts_with_work(*, waiting_seconds: float = 0.0) -> list[TradingAccount]:
     """Accounts with a task that has been due for so long."""
     due = OrderTask.objects.runnable().filter(

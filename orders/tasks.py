@@ -13,9 +13,11 @@ from kombu.exceptions import OperationalError
 from accounts.models import TradingAccount
 from orders import news, postbacks, senders, sweep, trade_sync
 from orders.bells import ring_soon
-from orders.execute import DRAIN_SECONDS, drain, may_send
+from orders.execute import DRAIN_SECONDS, drain, may_send, seconds_to_wait
 
 logger = logging.getLogger(__name__)
+
+LEAST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 5.0  # between two turns of an account that has more to do
 
 
 @worker_shutdown.connect
@@ -31,8 +33,9 @@ def wake(account_id: int) -> None:
     if account is None or not may_send(account):
         return
     drain(account)
-    if any(one.pk == account_id for one in sweep.accounts_with_work()):
-        ring(account_id, after_seconds=0.05)
+    if sweep.has_work(account):
+        # Not before the budget has room: a bell in between would only find the door shut.
+        ring(account_id, after_seconds=min(max(seconds_to_wait(account), LEAST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS))
 
 
 @shared_task(name="orders.sweep", ignore_result=True)
