@@ -34,6 +34,11 @@ NOWHERE = "redis://127.0.0.1:1/0"
 ENTRY, EXIT, MODIFY, CANCEL = OrderKind.ENTRY, OrderKind.EXIT, OrderKind.MODIFY, OrderKind.CANCEL
 
 
+@pytest.fixture(autouse=True)
+def two_in_reserve(settings: Settings) -> None:
+    settings.ORDER_BUDGET_RESERVE_PER_SECOND = 2
+
+
 @pytest.fixture
 def fresh_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a process remembers of budgets; a new one remembers nothing."""

@@ -507,7 +507,7 @@ def test_one_bad_item_refuses_the_whole_batch_and_is_named(trader: Trader) -> No
 def test_a_batch_says_how_long_its_budget_takes(trader: Trader) -> None:
     items = [BODY | {"quantity": 75 * n, "allow_duplicate": True} for n in range(1, 14)]
     response = trader.send("post", "/api/v1/batch/orders", {"account": str(trader.account.public_id), "items": items})
-    assert response.json()["needs_seconds"] == pytest.approx(2.2)  # 6 a window of 1.1 s: three windows, two waits
+    assert response.json()["needs_seconds"] == pytest.approx(1.1)  # 7 a window of 1.1 s: two windows, one wait
 
 
 def test_several_orders_are_cancelled_at_once(trader: Trader, account: TradingAccount) -> None:
