@@ -28,6 +28,11 @@ def open_breaker(name: str) -> None:
         breaker.report(breaker.ask(name), Outcome.FAILED)
 
 
+@pytest.fixture(autouse=True)
+def two_in_reserve(settings: Settings) -> None:
+    settings.ORDER_BUDGET_RESERVE_PER_SECOND = 2
+
+
 def test_the_budget_tells_each_window_breaker_and_call(client: Client, account: TradingAccount, asha: User) -> None:
     client.force_login(asha)
     acquire_order(account, OrderKind.ENTRY, charge_id="1", cost=3)
