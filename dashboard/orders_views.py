@@ -83,7 +83,8 @@ def order(request: HttpRequest, task_id: UUID) -> HttpResponse:
 def new(request: HttpRequest) -> HttpResponse:
     """The list with a ticket open: of the contract, side and account that the address names."""
     asked = {
-        name: request.GET.get(name, "")[:64] for name in ("account", "exchange", "symbol", "side", "price", "lots")
+        name: request.GET.get(name, "")[:64]
+        for name in ("account", "exchange", "symbol", "side", "price", "lots", "product", "exit")
     }
     return render(request, "dashboard/orders.html", _list(request) | {"ticket": asked} | frame("orders"))
 

@@ -37,6 +37,7 @@ class Line:
     booked: Amount
     delta: str
     is_closed: bool
+    exit_lots: int  # what a ticket would close it with; 0 where it is closed, or is not a whole number of lots
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,7 @@ def _line(one: PositionView, lot_size: int) -> Line:
         booked=amount(one.booked) if one.booked else Amount(formats.DASH, ""),
         delta=formats.DASH if one.delta is None or not one.quantity else signed(one.delta, 1),
         is_closed=not one.quantity,
+        exit_lots=0 if rest else lots,
     )
 
 

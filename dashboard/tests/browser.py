@@ -4,6 +4,7 @@ Playwright's own download is not used: tests run with what the machine has, and 
 """
 
 import asyncio
+import json
 import shutil
 import time
 from collections.abc import AsyncIterator
@@ -16,7 +17,7 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.test import Client
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, WebSocketRoute, async_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = [
@@ -89,6 +90,30 @@ class Tab:
         return (await self.page.locator(selector).first.inner_text()).strip()
 
 
+@dataclass
+class OrdersSocket:
+    """A stand-in for `/ws/orders/`: notes what the page says, and sends what the test tells it to."""
+
+    said: list[dict[str, Any]] = field(default_factory=list)
+    routes: list[WebSocketRoute] = field(default_factory=list)
+    accounts: dict[str, int] = field(default_factory=dict)
+    frame: int = 0
+
+    def connected(self, route: WebSocketRoute) -> None:
+        self.routes.append(route)
+        route.on_message(lambda text: self._heard(route, json.loads(text)))
+
+    def _heard(self, route: WebSocketRoute, message: dict[str, Any]) -> None:
+        self.said.append(message)
+        if "subscribe" in message:
+            begun = {name: {"seq": seq, "resumed": False} for name, seq in self.accounts.items()}
+            route.send(json.dumps({"type": "subscribed", "accounts": begun}))
+
+    def tell(self, *rows: dict[str, Any]) -> None:
+        self.frame += 1
+        self.routes[-1].send(json.dumps({"type": "news", "frame": self.frame, "rows": rows}))
+
+
 def session_of(username: str, address: str) -> dict[str, Any]:
     """What a browser keeps once this person has logged in at `address`: Playwright's `storage_state`."""
     client = Client()
@@ -108,12 +133,22 @@ def session_of(username: str, address: str) -> dict[str, Any]:
 
 @asynccontextmanager
 async def tab(
-    browser: Browser, address: str, *, width: int = 1440, height: int = 900, **context: Any
+    browser: Browser,
+    address: str,
+    *,
+    width: int = 1440,
+    height: int = 900,
+    orders_socket: OrdersSocket | None = None,
+    **context: Any,
 ) -> AsyncIterator[Tab]:
-    """A fresh page on `address`. `context`: Playwright's own options, such as color_scheme."""
+    """A fresh page on `address`. `context`: Playwright's own options, such as color_scheme.
+
+    `orders_socket` stands in for `/ws/orders/`, which the test server does not have; without one nothing is told.
+    """
     made = await browser.new_context(viewport={"width": width, "height": height}, **context)
     made.set_default_timeout(PATIENCE_SECONDS * 1000)
     opened = Tab(await made.new_page(), urlsplit(address).netloc)
+    await opened.page.route_web_socket("**/ws/orders/", (orders_socket or OrdersSocket()).connected)
     try:
         await opened.page.goto(address)
         yield opened

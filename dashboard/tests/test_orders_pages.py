@@ -14,7 +14,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from accounts.models import KiteApp, TradingAccount
 from dashboard.tests import order_day
-from dashboard.tests.browser import Tab, chromium, session_of, tab
+from dashboard.tests.browser import OrdersSocket, Tab, chromium, session_of, tab
 from dashboard.tests.conftest import log_in
 from dashboard.tests.page_checks import CUT_OFF, FAINT_TEXT, NAMELESS, SMALL_TARGETS
 from orders.models import OrderTask
@@ -113,6 +113,15 @@ async def test_filters_work_in_place_and_by_address(open_page: Open) -> None:
         assert page.errors == []
 
 
+async def test_a_filter_is_not_lost_to_a_list_that_looks_at_the_same_moment(open_page: Open) -> None:
+    async with open_page() as page:
+        await page.until("window.htmx !== undefined")
+        for show, count in (("need", 2), ("bad", 2), ("all", 12), ("done", 3)):
+            await page.page.evaluate("document.body.dispatchEvent(new Event('orders-news'))")
+            await page.page.click(f"#show-{show}")
+            await expect(page.page.locator("#tab tbody tr")).to_have_count(count)
+
+
 async def test_a_double_click_makes_one_cancel(open_page: Open) -> None:
     async with open_page() as page:
         await page.page.dblclick("#tab tr:has-text('Part filled') .dng")
@@ -145,3 +154,65 @@ async def test_the_page_works_without_javascript(open_page: Open) -> None:
         await page.page.click("#cancel-it")
         await expect(page.page.locator(".toast")).to_contain_text("Being cancelled")
         assert await sync_to_async(_cancels)() == 1
+
+
+def news(seq: int, words: str, **data: Any) -> dict[str, Any]:
+    """A row about one order of the person's own."""
+    params = {"transaction_type": "BUY", "quantity": 130, "tradingsymbol": "NIFTY26DEC24700CE"}
+    told = {"operation": "place", "status": "running", "principal": data.pop("principal", "user:1"), "params": params}
+    row = {"account": "a", "seq": seq, "kind": "task", "reference": "t1", "at": "", "words": words}
+    return row | {"data": told | {"is_late_arrival": False, "error_message": ""} | data}
+
+
+async def test_news_make_the_list_look_at_once_and_are_acknowledged(open_page: Open) -> None:
+    socket = OrdersSocket(accounts={"a": 7})
+    async with open_page(orders_socket=socket) as page:
+        await expect(page.page.locator("#st-live")).to_have_text("current")
+        assert socket.said[0] == {"subscribe": {"accounts": "all", "last_seq": {}}}
+        await sync_to_async(_one_more)()
+        socket.tell(news(8, "Sending", principal="apikey:x"))
+        await expect(page.page.locator("#tab tbody tr")).to_have_count(13)
+        await expect(page.page.locator("#st-live")).to_have_text("current, number 8")
+        await expect(page.page.locator(".toast")).to_have_count(0)
+        assert socket.said[-1] == {"ack": 1}
+
+
+async def test_one_order_has_one_toast_and_what_needs_a_person_stays(open_page: Open) -> None:
+    socket = OrdersSocket(accounts={"a": 7})
+    async with open_page(orders_socket=socket) as page:
+        await expect(page.page.locator("#st-live")).to_have_text("current")
+        me = await page.page.get_attribute("body", "data-principal")
+        socket.tell(news(8, "Sending", principal=me), news(9, "Checking", principal=me, status="unknown"))
+        toasts = page.page.locator(".toast")
+        await expect(toasts).to_have_count(1)
+        await expect(toasts).to_contain_text("It is not sent again while we look.")
+        await expect(page.page.locator(".toast.warn")).to_have_count(1)
+        filled = {"status": "COMPLETE", "filled_quantity": 130, "quantity": 130, "average_price": "135.1"}
+        row = news(10, "Filled") | {"kind": "broker_order", "reference": "26", "data": filled | {"task": "t1"}}
+        socket.tell(row)
+        await expect(toasts).to_have_count(1)
+        await expect(toasts).to_contain_text("Filled: 130 of 130 at 135.10.")
+
+
+async def test_a_socket_that_broke_goes_on_from_the_last_row(open_page: Open) -> None:
+    socket = OrdersSocket(accounts={"a": 7})
+    async with open_page(orders_socket=socket) as page:
+        await expect(page.page.locator("#st-live")).to_have_text("current")
+        socket.tell(news(8, "Sending"))
+        await expect(page.page.locator("#st-live")).to_have_text("current, number 8")
+        await socket.routes[-1].close(code=1012)
+        while len(socket.routes) < 2:
+            await page.page.wait_for_timeout(50)
+        await expect(page.page.locator("#st-live")).to_contain_text("current")
+        asked = [said["subscribe"] for said in socket.said if "subscribe" in said]
+        assert asked[-1] == {"accounts": "all", "last_seq": {"a": 8}}
+
+
+async def test_a_login_that_ended_is_not_dialled_for_again(open_page: Open) -> None:
+    socket = OrdersSocket(accounts={"a": 7})
+    async with open_page(orders_socket=socket) as page:
+        await expect(page.page.locator("#st-live")).to_have_text("current")
+        await socket.routes[-1].close(code=4401)
+        await expect(page.page.locator("#st-live")).to_have_text("by looking every 5 s")
+        await page.page.wait_for_timeout(1200)
+        assert len(socket.routes) == 1

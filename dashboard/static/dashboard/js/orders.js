@@ -4,6 +4,7 @@
    does not know. Where the socket is away, the list asks every five seconds. */
 
 import { $, put } from "./dom.js";
+import { News } from "./news.js";
 import { Session } from "./session.js";
 import { openDialog, pageCommands, startShell, swapTheme, typing } from "./shell.js";
 import { Ticket } from "./ticket.js";
@@ -17,26 +18,53 @@ const does = [
 startShell((query) => [...pageCommands(), ...does].filter(({ group, title }) => `${group} ${title}`.toLowerCase().includes(query)));
 session.start();
 
+const news = new News({ mine: document.body.dataset.principal });
 const MARKS = ['id="blotter"', 'id="order"'];
+let latest = null; // of two filters in a row the second one holds
+let asked = 0; // filters on their way: what the person asked for is not overtaken by a list that looks again
 document.addEventListener("htmx:beforeRequest", (event) => {
   const held = event.detail.elt;
-  const busy = held.id === "order" && held.querySelector("details[open]"); // somebody is deciding: nothing moves
-  const looks = held.id === "blotter" || held.id === "order";
-  if (looks && (document.hidden || busy)) event.preventDefault();
+  if (!looks(held)) {
+    asked += 1;
+    latest = event.detail.xhr;
+  }
+  if (looks(held) && (document.hidden || isBusy(held))) event.preventDefault();
+});
+document.addEventListener("htmx:afterRequest", ({ detail }) => {
+  if (!looks(detail.requestConfig.elt)) asked -= 1;
 });
 /* An answer that is neither list nor order is a login that ended, or a server that fails. */
 document.addEventListener("htmx:beforeSwap", (event) => {
-  if (MARKS.some((mark) => event.detail.serverResponse.includes(mark))) return away(false);
+  const { requestConfig, serverResponse, xhr } = event.detail;
+  if (MARKS.some((mark) => serverResponse.includes(mark))) {
+    const overtaken = looks(requestConfig.elt) ? isBusy(requestConfig.elt) : xhr !== latest;
+    if (overtaken) event.detail.shouldSwap = false;
+    else if (!event.detail.target.isConnected) event.detail.target = $("#blotter"); // the list was renewed meanwhile
+    return away(false);
+  }
   event.detail.shouldSwap = false;
-  if (event.detail.xhr.status < 500) location.reload();
+  if (xhr.status < 500) location.reload();
   else away(true);
 });
+const looks = ({ id }) => id === "blotter" || id === "order";
+/* Nothing moves under a finger: not while a button is down, nor while the pointer is on a row's button. */
+let pressed = false;
+addEventListener("pointerdown", () => (pressed = true), true);
+for (const name of ["pointerup", "pointercancel"]) addEventListener(name, () => setTimeout(() => (pressed = false)), true);
+/** A list whose filter is being changed, and an order about which somebody is deciding, stay as they are. */
+const isBusy = (held) =>
+  pressed || (held.id === "blotter" ? asked > 0 || held.querySelector(".do button:hover") !== null : held.querySelector("details[open]") !== null);
 for (const failure of ["htmx:sendError", "htmx:timeout"]) document.addEventListener(failure, () => away(true));
 
 function away(lost) {
   document.body.classList.toggle("away", lost);
-  put($("#st-live"), lost ? `lost: as of ${$("#looked").textContent}` : "by looking every 5 s");
+  const live = news.connected ? (news.last ? `current, number ${news.last}` : "current") : "by looking every 5 s";
+  put($("#st-live"), lost ? `lost: as of ${$("#looked").textContent}` : live);
+  put($("#st-n"), $("#blotter").dataset.total);
 }
+
+news.addEventListener("state", () => away(false));
+news.dial();
 
 /* --- the ticket ------------------------------------------------------------------------------------------------- */
 

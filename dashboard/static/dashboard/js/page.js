@@ -6,6 +6,7 @@ import * as charts from "./charts.js";
 import { $, $$, put } from "./dom.js";
 import * as format from "./format.js";
 import { look, onChoice } from "./look.js";
+import { News } from "./news.js";
 import { Session } from "./session.js";
 import { bindChoices, openDialog, pageCommands, startShell, swapTheme, typing } from "./shell.js";
 import { Ticket } from "./ticket.js";
@@ -41,6 +42,7 @@ function startChain() {
     onTrade: (asked) => ticket?.open(asked),
     onPainted: () => {
       ticks.painted();
+      ticket?.show(); // with the grid: two places never differ
       if (stats.firstTickMs === null && book.hasQuotes) stats.firstTickMs = performance.now();
     },
   });
@@ -182,10 +184,11 @@ function startTicket(book, truth) {
     const values = isPut ? book.puts : book.calls;
     const known = (value) => (format.missing(value) ? null : value);
     const fresh = ["live", "slow", "closed"].includes(truth.state);
-    return { bid: known(values.bid[row]), last: known(values.ltp[row]), ask: known(values.ask[row]), fresh };
+    return { bid: known(values.bid[row]), last: known(values.ltp[row]), ask: known(values.ask[row]), delta: known(values.dl[row]), fresh };
   };
   const ticket = new Ticket({ quote, onOpen: () => dock.classList.add("ticketing"), onClose: () => dock.classList.remove("ticketing") });
   truth.listeners.push(() => ticket.show());
+  new News({ mine: document.body.dataset.principal }).dial(); // what becomes of an order is told here too
   return ticket;
 }
 

@@ -82,7 +82,7 @@ export class Ticket {
       price: price ? Number(price) : null,
       trigger: null,
       product,
-      exit: Boolean(exit),
+      exit: Boolean(exit), // it only makes a position smaller: goes out through a halt
       step: "edit",
       asked: false, // whether it was sent once: then only the same order may be asked for again
     };
@@ -286,8 +286,7 @@ export class Ticket {
       this.close();
       const { id, words } = answer.body;
       toast("info", title, `${words}. Accepted under key ${shownKey(of.key)}.`, id);
-      document.body.dispatchEvent(new CustomEvent("orders-news", { detail: { sent: id } }));
-      document.dispatchEvent(new CustomEvent("ticket-sent", { detail: answer.body }));
+      document.body.dispatchEvent(new CustomEvent("orders-news", { detail: { sent: id, title } }));
       return;
     }
     // The server says itself that nothing was stored, and that the key is free; anything else is no answer.
@@ -549,6 +548,8 @@ export class Ticket {
     add(state.side === "BUY" ? "Premium to pay" : "Premium to receive", rupees(preview?.notional));
     add("Margin needed", rupees(preview?.margin_required), preview?.margin_available ? ` of ${rupees(preview.margin_available)}` : "");
     add("Charges, about", rupees(preview?.charges, 2));
+    const delta = this.quote?.delta;
+    add("Delta added", format.missing(delta) ? format.DASH : format.signedGrouped(delta * this.quantity * (state.side === "BUY" ? 1 : -1), 1));
     const checks = element("ul", "checks");
     const row = (kind, text) => {
       const item = element("li", kind);
