@@ -33,7 +33,10 @@ def two_in_reserve(settings: Settings) -> None:
     settings.ORDER_BUDGET_RESERVE_PER_SECOND = 2
 
 
-def test_the_budget_tells_each_window_breaker_and_call(client: Client, account: TradingAccount, asha: User) -> None:
+def test_the_budget_tells_each_window_breaker_and_call(
+    client: Client, account: TradingAccount, asha: User, settings: Settings
+) -> None:
+    settings.DATA_BUDGET_WINDOW_SECONDS = 60.0  # a busy machine takes more than a second to ask
     client.force_login(asha)
     acquire_order(account, OrderKind.ENTRY, charge_id="1", cost=3)
     acquire_data("appkey1", RouteClass.QUOTE)
@@ -53,7 +56,7 @@ def test_the_budget_tells_each_window_breaker_and_call(client: Client, account: 
     }
     assert [meters["orders", window]["used"] for window in ("minute", "day")] == [3, 3]
     assert [meters["orders", window]["limit"] for window in ("minute", "day")] == [380, 4900]
-    assert 0 < meters["quote", "second"]["next_free_seconds"] <= 1.05
+    assert 0 < meters["quote", "second"]["next_free_seconds"] <= 60
     assert meters["quote", "second"]["owner"] == "…key1"
     assert {one["name"]: one["state"] for one in body["breakers"]} == {
         "AB1234:orders": "closed",
