@@ -4,14 +4,15 @@ from collections.abc import Iterable
 from datetime import date
 from typing import Self
 
+from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.functions import Upper
 
 from market.pricing_terms import OptionPrice, UnderlyingSource
 from market.underlyings import INDEX_SPOTS, spot_symbol
 
 OPTION_TYPES = ("CE", "PE")
-LONGEST_STRIKE = 10  # digits before the point
 UNDERLYING_SOURCES = [
     (UnderlyingSource.PARITY_FORWARD.value, "The forward implied by put–call parity (Black-76)"),
     (UnderlyingSource.FUTURE.value, "The future of the same expiry (Black-76)"),
@@ -89,16 +90,6 @@ class InstrumentQuerySet(models.QuerySet["Instrument"]):
         dates = rows.order_by("expiry").values_list("expiry", flat=True).distinct()
         return [day for day in dates if day is not None]
 
-    def search(self, text: str) -> Self:
-        """Instruments in whose symbol or name each word of `text` occurs; a number may also be the strike."""
-        found = self
-        for word in text.split():
-            condition = Q(tradingsymbol__icontains=word) | Q(name__icontains=word)
-            if word.isascii() and word.isdecimal() and len(word) <= LONGEST_STRIKE:
-                condition |= Q(strike=int(word))
-            found = found.filter(condition)
-        return found
-
     def underlying_of(self, name: str, *, exchange: str = "NFO") -> "Instrument | None":
         """The index or stock under the contracts called `name` on `exchange`; None if there is no such price."""
         spot = spot_symbol(name, exchange)
@@ -140,6 +131,21 @@ class Instrument(models.Model):
         indexes = [
             models.Index(
                 fields=["name", "expiry", "strike"], condition=Q(is_active=True), name="market_instrument_chain"
+            ),
+            # For `market.instrument_search`: parts of symbols and names; then the same of what is no option. The limit
+            # (kB) is of what is not sorted in yet: every search has to read that as well.
+            GinIndex(
+                OpClass(Upper("tradingsymbol"), name="gin_trgm_ops"),
+                OpClass(Upper("name"), name="gin_trgm_ops"),
+                name="market_instrument_words",
+                gin_pending_list_limit=512,
+            ),
+            GinIndex(
+                OpClass(Upper("tradingsymbol"), name="gin_trgm_ops"),
+                OpClass(Upper("name"), name="gin_trgm_ops"),
+                name="market_instrument_leading",
+                gin_pending_list_limit=512,
+                condition=Q(instrument_type__in=("EQ", "FUT")),
             ),
         ]
 

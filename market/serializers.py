@@ -64,7 +64,12 @@ class InstrumentSerializer(serializers.ModelSerializer[Instrument]):
 class InstrumentFilter(StrictSerializer):
     """The query of the instrument list. Filters narrow each other; retired instruments are asked for by name."""
 
-    q = serializers.CharField(required=False, max_length=100, help_text="Words of the symbol or name: `nifty 24500 ce`")
+    q = serializers.CharField(
+        required=False,
+        max_length=100,
+        help_text="Words of the symbol or name, a strike, a type: `nifty 24500 ce`. The likeliest come first, 500 at "
+        "most; a misspelt name finds the one most like it",
+    )
     exchange = serializers.RegexField(r"\A[A-Z]{2,16}\Z", required=False)
     segment = serializers.CharField(required=False, max_length=16)
     instrument_type = serializers.ChoiceField(choices=["EQ", "FUT", "CE", "PE"], required=False)
@@ -81,11 +86,16 @@ class InstrumentFilter(StrictSerializer):
     def apply(self, instruments: InstrumentQuerySet) -> InstrumentQuerySet:
         """Those of `instruments` that the (validated) query asks for."""
         wanted: dict[str, Any] = dict(self.validated_data)
-        text = wanted.pop("q", "")
+        wanted.pop("q", None)
         if "name" in wanted:
             wanted["name"] = canonical_name(wanted["name"])
         lookups = {"expiry_from": "expiry__gte", "expiry_to": "expiry__lte"}
-        return instruments.filter(**{lookups.get(name, name): value for name, value in wanted.items()}).search(text)
+        return instruments.filter(**{lookups.get(name, name): value for name, value in wanted.items()})
+
+    @property
+    def text(self) -> str:
+        """What is searched for among them; empty for all."""
+        return str(self.validated_data.get("q", "")).strip()
 
 
 class ExpiriesSerializer(serializers.Serializer[Any]):

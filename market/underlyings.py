@@ -4,6 +4,7 @@ The broker's dump names the underlying of an index option by a short name (``NIF
 (``NIFTY 50``); nothing in the dump connects the two. For stocks both are the same word.
 """
 
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 
@@ -50,6 +51,8 @@ def spot_symbol(name: str, exchange: str = "NFO") -> Symbol | None:
     return Symbol(cash, name) if cash else None
 
 
+# Names are few and asked for over and over; the bound is for those that clients make up.
+@lru_cache(maxsize=10_000)
 def canonical_name(text: str) -> str:
     """The name that contracts use for what a person calls `text`: ``nifty 50`` → ``NIFTY``, ``infy`` → ``INFY``.
 

@@ -16,6 +16,7 @@ from accounts.permissions import MayRead
 from market.chain_examples import EXAMPLES
 from market.chain_reading import read_chain
 from market.chain_serializers import NUMBERS, ChainQuery, OptionChainSerializer
+from market.instrument_search import search
 from market.models import Instrument
 from market.serializers import ExpiriesSerializer, InstrumentFilter, InstrumentSerializer
 from market.underlyings import canonical_name
@@ -32,16 +33,20 @@ class InstrumentViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Instrumen
     lookup_field = "symbol"
     lookup_value_regex = r"[A-Z]{2,16}:[^/\x00]{1,64}"
 
-    def filter_queryset(self, queryset: Any) -> Any:
-        asked = {name: value for name, value in self.request.query_params.items() if name not in PAGING}
-        form = InstrumentFilter(data=asked)
-        form.is_valid(raise_exception=True)
-        return form.apply(queryset)
-
     @extend_schema(parameters=[InstrumentFilter])
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Instruments, filtered, in the order of their symbols."""
-        return super().list(request, *args, **kwargs)
+        """Instruments, filtered, in the order of their symbols; of a search (`q`), the likeliest first."""
+        asked = {name: value for name, value in request.query_params.items() if name not in PAGING}
+        form = InstrumentFilter(data=asked)
+        form.is_valid(raise_exception=True)
+        found = form.apply(Instrument.objects.all())
+        if not form.text:
+            page = self.paginate_queryset(found)
+        else:
+            keys = self.paginate_queryset(search(found, form.text))
+            rows = Instrument.objects.in_bulk(keys)
+            page = [rows[key] for key in keys or () if key in rows]
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     @extend_schema(parameters=[OpenApiParameter("symbol", str, OpenApiParameter.PATH, description="`NSE:NIFTY 50`")])
     def retrieve(self, request: Request, symbol: str) -> Response:
