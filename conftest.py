@@ -9,7 +9,7 @@ from django.conf import settings as django_settings
 from django.db import connection
 from pytest_django import DjangoDbBlocker, Settings
 
-from market import calendar
+from market import calendar, instrument_cache
 
 
 @pytest.fixture(scope="session")
@@ -39,8 +39,9 @@ async def async_valkey() -> AsyncIterator["redis.asyncio.Redis"]:
 
 @pytest.fixture(autouse=True)
 def fresh_calendar() -> Iterator[None]:
-    """The calendar is kept in the process; a test's rows must not be seen by the next one."""
+    """The calendar and instruments are kept in the process; a test's rows must not be seen by the next one."""
     calendar.forget()
+    instrument_cache.forget()
     yield
     calendar.forget()
 

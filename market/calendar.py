@@ -64,6 +64,20 @@ class Session:
         return self.opens_at <= at < self.closes_at
 
 
+@dataclass(frozen=True, slots=True)
+class CalendarDay:
+    """What is known of one date in one market. `kind`: a session's, or `weekend`, or `unknown`, which is not closed."""
+
+    exchange: str
+    segment: str
+    date: date
+    kind: str
+    opens_at: datetime | None = None  # UTC, as `closes_at`
+    closes_at: datetime | None = None
+    source: str = ""
+    verified: bool = False
+
+
 class Calendar:
     """The sessions of all markets as they were known at one moment."""
 
@@ -102,6 +116,18 @@ class Calendar:
             closes_at=datetime.combine(day, known.closes_at, IST).astimezone(UTC),
             verified=known.verified,
         )
+
+    def day_of(self, exchange: str, segment: str, day: date) -> CalendarDay:
+        """What is known of one date in India, for whoever shows it to people: it never raises."""
+        try:
+            session = self.session_of(exchange, segment, day)
+        except CalendarMissing:
+            return CalendarDay(exchange, segment, day, "unknown")
+        known = self._days[exchange, segment].get(day)
+        if known is None:
+            return CalendarDay(exchange, segment, day, "weekend", verified=True)
+        opens_at, closes_at = (session.opens_at, session.closes_at) if session else (None, None)
+        return CalendarDay(exchange, segment, day, known.kind, opens_at, closes_at, known.source, known.verified)
 
     def is_open(self, exchange: str, segment: str, at: datetime) -> bool:
         """Whether the market trades at `at` (aware); false at the moment of closing."""

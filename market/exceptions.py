@@ -29,6 +29,10 @@ class SessionsFileInvalid(MarketError):
     """A row of the sessions files cannot be read; the message names the file and the line."""
 
 
+class HolidayListInvalid(MarketError):
+    """It is not an exchange's whole list of one year; the message says why, and where."""
+
+
 class InstrumentsRefused(MarketError):
     """The dump as a whole cannot be believed: nothing was changed."""
 
@@ -47,6 +51,22 @@ class PricesUnavailable(MarketError, Refused):
     status_code = HTTPStatus.SERVICE_UNAVAILABLE
     code = "unavailable"
     default_message = "Current prices cannot be read now; try again."
+
+
+class QuotesUnavailable(MarketError, Refused):
+    """Neither stream nor broker says anything of any of the instruments. The details name them, with the reason."""
+
+    status_code = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "unavailable"
+    default_message = "No quotes can be had now; try again."
+
+
+class WorkersUnreachable(MarketError, Refused):
+    """What carries work to the workers does not answer."""
+
+    status_code = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "unavailable"
+    default_message = "The workers cannot be reached now; try again."
 
 
 class InputInvalid(MarketError, Refused):

@@ -14,6 +14,7 @@ from typing import Any, Final
 from django.db import connection, transaction
 
 from accounts import clock
+from market import instrument_cache
 from market.dump import COLUMNS, Dump, join, read_dump
 from market.exceptions import ImportAlreadyRunning, InstrumentsRefused
 from market.models import InstrumentImport
@@ -134,7 +135,7 @@ def import_instruments(
         If another import holds the table.
     """
     started = time.monotonic()
-    report = InstrumentImport.objects.create(account=account, source=source[:255])
+    report = InstrumentImport.objects.create(account=account, source=source[:255], market_time=clock.now())
     try:
         on_step("receiving the dump")
         dump = read_dump(join(chunks))
@@ -147,6 +148,7 @@ def import_instruments(
             report.problems = [{"line": p.line, "reason": p.reason} for p in dump.problems[:PROBLEMS_KEPT]]
             report.duration_seconds = time.monotonic() - started
             report.save()
+            transaction.on_commit(instrument_cache.forget)
     except BaseException as exc:
         refused = isinstance(exc, (InstrumentsRefused, ImportAlreadyRunning))
         report.outcome = InstrumentImport.Outcome.REFUSED if refused else InstrumentImport.Outcome.FAILED

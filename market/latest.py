@@ -193,6 +193,22 @@ def parts_of(instrument_tokens: Sequence[int]) -> dict[int, str]:
     return {token: part.decode() for token, part in zip(instrument_tokens, found, strict=True) if part is not None}
 
 
+def carried(parts: Sequence[str]) -> set[str] | None:
+    """Those of `parts` that the stream carries; None if Redis, which would know, does not answer."""
+    if not parts:
+        return set()
+    names = RedisNames(settings.REDIS_PREFIX)
+    try:
+        with _client().pipeline(transaction=False) as pipeline:
+            for part in parts:
+                pipeline.exists(names.blob(part))
+            found = pipeline.execute()
+    except RedisError as exc:
+        logger.warning("Which parts are carried is not known: Redis did not answer (%s)", exc)
+        return None
+    return {part for part, is_there in zip(parts, found, strict=True) if is_there}
+
+
 def _parsed(part: str, blob: bytes | None) -> Snapshot | None:
     if blob is None:
         return None

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 from datetime import date
-from typing import Self
+from typing import Any, Self
 
 from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Count, F, Max, Q
 from django.db.models.functions import Upper
 
 from market.pricing_terms import OptionPrice, UnderlyingSource
@@ -89,6 +89,14 @@ class InstrumentQuerySet(models.QuerySet["Instrument"]):
             rows = rows.filter(expiry__gte=since)
         dates = rows.order_by("expiry").values_list("expiry", flat=True).distinct()
         return [day for day in dates if day is not None]
+
+    def chains(self, name: str, *, since: date) -> list[dict[str, Any]]:
+        """An underlying's living expiries, nearest first: `expiry`, `exchange`, `lot_size`, strikes and contracts."""
+        rows = self.options(name).filter(expiry__gte=since).order_by("expiry", "exchange")
+        counted = rows.values("expiry", "exchange").annotate(
+            lot_size=Max("lot_size"), strikes=Count("strike", distinct=True), contracts=Count("pk")
+        )
+        return [dict(row) for row in counted]
 
     def underlying_of(self, name: str, *, exchange: str = "NFO") -> "Instrument | None":
         """The index or stock under the contracts called `name` on `exchange`; None if there is no such price."""
@@ -183,7 +191,8 @@ class InstrumentImport(models.Model):
     source = models.CharField(max_length=255, blank=True, help_text="The broker's address or the file's name")
     outcome = models.CharField(max_length=16, choices=Outcome, default=Outcome.RUNNING)
     reason = models.TextField(blank=True, help_text="Why it was refused or failed")
-    started_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(auto_now_add=True, help_text="System time")
+    market_time = models.DateTimeField(null=True, help_text="Market time at the start: which day's dump it is")
     duration_seconds = models.FloatField(default=0)
     rows = models.PositiveIntegerField(default=0, help_text="Rows that were taken over")
     added = models.PositiveIntegerField(default=0)
@@ -232,7 +241,10 @@ class TradingSession(models.Model):
     closes_at = models.TimeField(null=True, blank=True, help_text="IST; the first moment that is closed again")
     verified = models.BooleanField(default=False, help_text="Checked against the exchange's own list")
     source = models.CharField(max_length=255, blank=True, help_text="Where this is known from")
-    set_by_hand = models.BooleanField(default=False, help_text="Entered here: `load_calendar` leaves it alone")
+    set_by_hand = models.BooleanField(default=False, help_text="Entered here: neither files nor lists change it")
+    from_list = models.CharField(
+        max_length=128, blank=True, help_text="The exchange's list that was imported: `load_calendar` leaves it alone"
+    )
 
     class Meta:
         ordering = ["date", "exchange", "segment"]

@@ -1,15 +1,22 @@
 """Fetch the instrument dump from the broker and take it over, through whichever data account answers."""
 
 import logging
+from datetime import date, datetime, timedelta
 
-from accounts.broker import DataClient, borrow_data_client
-from accounts.exceptions import BrokerError, CredentialError, NoDataAccount
-from accounts.models import TradingAccount
-from market.exceptions import NoAccountForData
+from django.conf import settings
+from django.utils import timezone
+
+from accounts import clock
+from accounts.broker import DataClient
+from market import calendar
+from market.data_accounts import ask_any_account
+from market.exceptions import CalendarMissing
 from market.instruments import Step, import_instruments
 from market.models import InstrumentImport
 
 logger = logging.getLogger(__name__)
+
+BACK_OFF = timedelta(seconds=60)
 
 
 def refresh_instruments(*, accept_shrinking: bool = False, on_step: Step = logger.debug) -> InstrumentImport:
@@ -35,16 +42,32 @@ def refresh_instruments(*, accept_shrinking: bool = False, on_step: Step = logge
             on_step=on_step,
         )
 
-    failure: BrokerError | CredentialError | None = None
-    accounts = TradingAccount.objects.for_data().select_related("owner")
-    for owner in dict.fromkeys(account.owner for account in accounts):
+    return ask_any_account(fetch).answer
+
+
+def is_due() -> bool:
+    """Whether the day's dump is still to be fetched, and the last try to do so is long enough ago.
+
+    The broker makes a dump every morning; from `INSTRUMENT_REFRESH_AT` (IST) on, a day on which some market trades has
+    to have been imported since then. A day about which the calendar says nothing is taken for one of those: unknown is
+    not closed.
+    """
+    now = clock.now()
+    day = now.astimezone(clock.IST).date()
+    begins = datetime.combine(day, settings.INSTRUMENT_REFRESH_AT, clock.IST)
+    if now < begins or not _may_trade(day):
+        return False
+    done = InstrumentImport.Outcome.COMPLETED
+    if InstrumentImport.objects.filter(outcome=done, market_time__gte=begins, market_time__lte=now).exists():
+        return False
+    return not InstrumentImport.objects.filter(started_at__gt=timezone.now() - BACK_OFF).exists()
+
+
+def _may_trade(day: date) -> bool:
+    for exchange, segment in calendar.SEGMENTS.items():
         try:
-            return borrow_data_client(owner).ask(fetch).answer
-        except NoDataAccount:
-            continue  # disabled meanwhile
-        except (BrokerError, CredentialError) as exc:
-            logger.warning("no account of %s can fetch the instruments: %s", owner, exc)
-            failure = exc
-    if failure is not None:
-        raise failure
-    raise NoAccountForData("no enabled account may feed market data: mark one in the admin, under Trading accounts")
+            if calendar.session_of(exchange, segment, day) is not None:
+                return True
+        except CalendarMissing:
+            return True
+    return False

@@ -98,7 +98,20 @@ class InstrumentFilter(StrictSerializer):
         return str(self.validated_data.get("q", "")).strip()
 
 
+class ChainSummarySerializer(serializers.Serializer[Any]):
+    expiry = serializers.DateField()
+    days_to_expiry = serializers.IntegerField(help_text="Calendar days from today in India; 0 on the last day")
+    exchange = serializers.CharField()
+    lot_size = serializers.IntegerField()
+    strikes = serializers.IntegerField(help_text="How many there are")
+    contracts = serializers.IntegerField(help_text="Calls and puts")
+    is_followed = serializers.BooleanField(
+        allow_null=True, help_text="Whether the stream carries it; null while Redis is away: nobody knows it then"
+    )
+
+
 class ExpiriesSerializer(serializers.Serializer[Any]):
     underlying = serializers.CharField(help_text="The name that contracts use")
     spot = InstrumentSerializer(allow_null=True, help_text="The instrument whose price is the spot")
     expiries = serializers.ListField(child=serializers.DateField(), help_text="Nearest first; none before today")
+    chains = ChainSummarySerializer(many=True, help_text="The same with what each expiry consists of")

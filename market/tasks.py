@@ -1,5 +1,6 @@
 """Work of the `market` queue."""
 
+import logging
 from typing import Any
 
 from celery import shared_task
@@ -7,7 +8,9 @@ from django.conf import settings
 
 from accounts.exceptions import BrokerError, CredentialError
 from market import chain_history, refresh
-from market.exceptions import ImportAlreadyRunning
+from market.exceptions import ImportAlreadyRunning, MarketError
+
+logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 60
 TRIES = 5
@@ -25,6 +28,19 @@ def refresh_instruments(_self: Any) -> None:
         refresh.refresh_instruments()
     except ImportAlreadyRunning:
         return  # the other one does what this one was to do
+
+
+@shared_task(name="market.refresh_instruments_when_due")
+def refresh_instruments_when_due() -> None:
+    """Every minute: fetch the day's dump if it is time and nobody has. What fails is logged, and tried again then."""
+    if not refresh.is_due():
+        return
+    try:
+        refresh.refresh_instruments()
+    except ImportAlreadyRunning:
+        return
+    except (BrokerError, CredentialError, MarketError) as exc:
+        logger.warning("the day's instruments are not there yet: %s; tried again in a minute", exc)
 
 
 @shared_task(name="market.forget_old_chain_minutes")

@@ -4,6 +4,9 @@ from django.urls import path
 from rest_framework.routers import SimpleRouter
 
 from market.calculator_views import GreeksView, PayoffView
+from market.calendar_views import CalendarView
+from market.quote_views import QuotesView
+from market.refresh_views import InstrumentRefreshView
 from market.views import InstrumentViewSet, OptionChainViewSet
 
 router = SimpleRouter(trailing_slash=False)
@@ -12,6 +15,9 @@ router.register("option-chains", OptionChainViewSet, basename="option-chain")
 
 urlpatterns = [
     *router.urls,
+    path("calendar", CalendarView.as_view(), name="calendar"),
+    path("quotes", QuotesView.as_view(), name="quotes"),
+    path("admin/instruments/refresh", InstrumentRefreshView.as_view(), name="instrument-refresh"),
     path("greeks", GreeksView.as_view(), name="greeks"),
     path("strategies/payoff", PayoffView.as_view(), name="strategy-payoff"),
 ]

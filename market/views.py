@@ -16,8 +16,11 @@ from accounts.permissions import MayRead
 from market.chain_examples import EXAMPLES
 from market.chain_reading import read_chain
 from market.chain_serializers import NUMBERS, ChainQuery, OptionChainSerializer
+from market.instrument_cache import instruments_by_symbols
 from market.instrument_search import search
+from market.latest import carried
 from market.models import Instrument
+from market.names import part_of
 from market.serializers import ExpiriesSerializer, InstrumentFilter, InstrumentSerializer
 from market.underlyings import canonical_name
 
@@ -51,10 +54,9 @@ class InstrumentViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Instrumen
     @extend_schema(parameters=[OpenApiParameter("symbol", str, OpenApiParameter.PATH, description="`NSE:NIFTY 50`")])
     def retrieve(self, request: Request, symbol: str) -> Response:
         """One instrument by `exchange:tradingsymbol`, retired ones too."""
-        try:
-            instrument = Instrument.objects.by_symbol(symbol)
-        except Instrument.DoesNotExist:
-            raise NotFound(f"There is no instrument {symbol}.") from None
+        instrument = instruments_by_symbols([symbol]).get(symbol)
+        if instrument is None:
+            raise NotFound(f"There is no instrument {symbol}.")
         return Response(self.get_serializer(instrument).data)
 
 
@@ -69,14 +71,23 @@ class OptionChainViewSet(viewsets.GenericViewSet[Instrument]):
 
     @extend_schema(parameters=[OpenApiParameter("underlying", str, OpenApiParameter.PATH, description="`NIFTY`")])
     def retrieve(self, request: Request, underlying: str) -> Response:
-        """The expiries of an underlying's options that have not passed."""
-        name = canonical_name(underlying)
-        expiries = Instrument.objects.expiries(name, since=clock.today())
-        if not expiries:
+        """The expiries of an underlying's options that have not passed, and what each consists of."""
+        name, today = canonical_name(underlying), clock.today()
+        chains = Instrument.objects.chains(name, since=today)
+        if not chains:
             raise NotFound(f"There are no options on {name}.")
-        exchange = Instrument.objects.options(name).values_list("exchange", flat=True).first() or ""
-        spot = Instrument.objects.underlying_of(name, exchange=exchange)
-        return Response(self.get_serializer({"underlying": name, "spot": spot, "expiries": expiries}).data)
+        parts = [part_of(name, chain["expiry"]) for chain in chains]
+        followed = carried(parts)
+        for chain, part in zip(chains, parts, strict=True):
+            chain["days_to_expiry"] = (chain["expiry"] - today).days
+            chain["is_followed"] = None if followed is None else part in followed
+        answer = {
+            "underlying": name,
+            "spot": Instrument.objects.underlying_of(name, exchange=chains[0]["exchange"]),
+            "expiries": list(dict.fromkeys(chain["expiry"] for chain in chains)),
+            "chains": chains,
+        }
+        return Response(self.get_serializer(answer).data)
 
     @extend_schema(
         operation_id="option_chains_expiry_retrieve",

@@ -4,6 +4,7 @@ Read in this order, the first one wins: the process's environment, `.env` beside
 one-machine run (`bin/run`) writes into its data folder. `.env.example` lists every name.
 """
 
+import datetime
 import sys
 import time
 from pathlib import Path
@@ -192,6 +193,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60.0,
         "options": {"expires": 50},  # of those that wait for a worker, the last one is enough
     },
+    "Fetch the day's instruments": {
+        "task": "market.refresh_instruments_when_due",  # which looks whether it is time, and asks the calendar
+        "schedule": 60.0,
+        "options": {"expires": 50},
+    },
     "Forget old minutes of option chains": {
         "task": "market.forget_old_chain_minutes",
         "schedule": crontab(hour=4, minute=10),  # in Indian time: every market is closed
@@ -247,8 +253,14 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["tickerproject.api.parsers.StrictJSONParser"],
     "DEFAULT_PAGINATION_CLASS": "tickerproject.api.pagination.Page",
-    "DEFAULT_THROTTLE_CLASSES": ["tickerproject.api.throttling.PrincipalThrottle"],
-    "DEFAULT_THROTTLE_RATES": {"principal": env.str("API_THROTTLE_RATE", default="600/min")},
+    "DEFAULT_THROTTLE_CLASSES": [
+        "tickerproject.api.throttling.PrincipalThrottle",
+        "tickerproject.api.throttling.ScopeThrottle",
+    ],
+    "DEFAULT_THROTTLE_RATES": {
+        "principal": env.str("API_THROTTLE_RATE", default="600/min"),
+        "instrument-refresh": "5/hour",
+    },
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "tickerproject.api.errors.handle",
     "NUM_PROXIES": env.int("NUM_PROXIES", default=0),
@@ -322,6 +334,15 @@ MARKET_CLOCK = env.str("MARKET_CLOCK", default="real")
 MARKET_CLOCK_SPEED = env.float("MARKET_CLOCK_SPEED", default=1.0)
 MARKET_CLOCK_ANCHOR = env.float("MARKET_CLOCK_ANCHOR", default=0.0) or time.time()
 MARKET_DATA_DIR = BASE_DIR / "market" / "data"
+
+# --- instruments ---
+# From when on, in India, a day's dump is fetched: the broker makes it every morning before that.
+INSTRUMENT_REFRESH_AT = datetime.time.fromisoformat(env.str("INSTRUMENT_REFRESH_AT", default="08:35"))
+# How many instruments a process keeps at hand, and for how long.
+INSTRUMENT_CACHE_SIZE = env.int("INSTRUMENT_CACHE_SIZE", default=20_000)
+INSTRUMENT_CACHE_SECONDS = env.float("INSTRUMENT_CACHE_SECONDS", default=300.0)
+# For how long the broker's quote of an instrument stands for another call.
+QUOTE_KEPT_SECONDS = env.float("QUOTE_KEPT_SECONDS", default=1.0)
 
 # --- the broker ---
 KITE_API_ROOT = env.str("KITE_API_ROOT", default="https://api.kite.trade")

@@ -2,18 +2,25 @@
 
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.core.management import CommandError, call_command
+from django.test import Client
+from django.utils import timezone
+from kombu.exceptions import OperationalError
 from pytest_django import Settings
 
 from accounts.exceptions import BrokerError
 from accounts.models import TradingAccount
 from accounts.sessions import store_session
-from market import tasks
+from market import refresh, tasks
+from market.calendar_loading import load_calendar
 from market.exceptions import NoAccountForData
 from market.models import Instrument, InstrumentImport
 from market.refresh import refresh_instruments
@@ -139,3 +146,99 @@ def test_the_command_says_why_nothing_was_imported(tmp_path: Path) -> None:
         call_command("import_instruments", file=empty)
     with pytest.raises(CommandError, match=r"cannot read .*: No such file"):
         call_command("import_instruments", file=tmp_path / "none.csv")
+
+
+OPEN_DAY = "2026-11-25T{}+05:30"
+
+
+@pytest.mark.parametrize(
+    ("moment", "due"),
+    [
+        (OPEN_DAY.format("08:20:00"), False),
+        (OPEN_DAY.format("08:35:00"), True),
+        (OPEN_DAY.format("23:59:00"), True),
+        ("2026-11-22T10:00:00+05:30", False),  # a Sunday
+        ("2026-10-02T10:00:00+05:30", False),  # every market is closed
+        ("2026-11-24T10:00:00+05:30", True),  # the commodity market has its evening
+        ("2029-03-04T10:00:00+05:30", True),  # nobody has said anything about that year
+    ],
+)
+def test_the_days_dump_is_due_from_the_morning_on_of_days_on_which_a_market_trades(
+    db: None, settings: Settings, moment: str, due: bool
+) -> None:
+    load_calendar(Path(settings.MARKET_DATA_DIR))
+    settings.MARKET_CLOCK = moment
+    assert refresh.is_due() is due
+
+
+def test_a_dump_of_before_the_morning_is_yesterdays_and_one_of_after_it_is_enough(
+    broker: FakeBroker, logged_in: TradingAccount, settings: Settings
+) -> None:
+    settings.MARKET_CLOCK = OPEN_DAY.format("07:00:00")
+    refresh_instruments()
+    settings.MARKET_CLOCK = OPEN_DAY.format("09:00:00")
+    InstrumentImport.objects.update(started_at=timezone.now() - timedelta(hours=2))
+    assert refresh.is_due()
+
+    tasks.refresh_instruments_when_due.apply(throw=True)
+    tasks.refresh_instruments_when_due.apply(throw=True)
+    assert InstrumentImport.objects.count() == 2
+    InstrumentImport.objects.update(started_at=timezone.now() - timedelta(hours=2))
+    assert not refresh.is_due()
+
+
+def test_after_a_failure_a_minute_passes_before_the_next_try(
+    broker: FakeBroker, logged_in: TradingAccount, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.MARKET_CLOCK = OPEN_DAY.format("09:00:00")
+    broker.content = b"<html>maintenance</html>\n"
+    tasks.refresh_instruments_when_due.apply(throw=True)
+    assert "tried again in a minute" in caplog.text
+    assert not refresh.is_due()
+    InstrumentImport.objects.update(started_at=timezone.now() - timedelta(seconds=61))
+    assert refresh.is_due()
+
+
+def test_an_administrator_asks_for_an_import_and_reads_what_came_of_it(
+    broker: FakeBroker, logged_in: TradingAccount, admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.clear()
+    rung: list[dict[str, Any]] = []
+    monkeypatch.setattr(tasks.refresh_instruments, "apply_async", lambda **how: rung.append(how))
+    path = "/api/v1/admin/instruments/refresh"
+    assert admin_client.get(path).json() == {"last_import": None}
+    answer = admin_client.post(path, content_type="application/json")
+    assert (answer.status_code, answer.json(), len(rung)) == (202, {"last_import": None}, 1)
+
+    refresh_instruments()
+    last = admin_client.get(path).json()["last_import"]
+    assert {name: last[name] for name in ("outcome", "account", "rows", "added", "changed", "retired")} == {
+        "outcome": "completed", "account": "AB1234", "rows": 3, "added": 3, "changed": 0, "retired": 0,
+    }  # fmt: skip
+    assert last["duration_seconds"] > 0
+
+
+def test_five_imports_an_hour_may_be_asked_for_and_looking_is_free(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.clear()
+    monkeypatch.setattr(tasks.refresh_instruments, "apply_async", lambda **_how: None)
+    path = "/api/v1/admin/instruments/refresh"
+    assert [admin_client.post(path, content_type="application/json").status_code for _ in range(6)] == [202] * 5 + [429]
+    refused = admin_client.post(path, content_type="application/json")
+    assert refused.json()["error"]["code"] == "throttled"
+    assert int(refused["Retry-After"]) > 3000
+    assert admin_client.get(path).status_code == 200
+
+
+def test_without_workers_nobody_is_told_that_one_will_come(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.clear()
+
+    def lost(**_how: Any) -> None:
+        raise OperationalError("connection refused")
+
+    monkeypatch.setattr(tasks.refresh_instruments, "apply_async", lost)
+    answer = admin_client.post("/api/v1/admin/instruments/refresh", content_type="application/json")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "unavailable")

@@ -4,8 +4,10 @@ from datetime import date
 from typing import Any
 
 import pytest
+import redis
 from django.contrib.auth.models import User
 from django.test import Client
+from pytest_django import DjangoAssertNumQueries
 
 from accounts.models import TradingAccount
 from market.instruments import import_instruments
@@ -99,6 +101,25 @@ def test_an_option_chain_tells_its_living_expiries(reader: Client, underlying: s
     answer = reader.get(f"/api/v1/option-chains/{underlying}").json()
     assert (answer["underlying"], answer["expiries"]) == ("NIFTY", ["2026-12-01", "2026-12-08"])
     assert answer["spot"]["tradingsymbol"] == "NIFTY 50"
+
+
+def test_an_option_chain_says_of_each_expiry_how_long_and_how_large_it_is_and_whether_it_is_followed(
+    reader: Client, valkey: "redis.Redis", django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    valkey.set("ticker:latest:nifty:2026-12-08", b"whatever")
+    with django_assert_max_num_queries(6):  # of which four say who is asking
+        answer = reader.get("/api/v1/option-chains/NIFTY").json()
+    common = {"exchange": "NFO", "lot_size": 75, "strikes": 1}
+    assert answer["chains"] == [
+        {"expiry": "2026-12-01", "days_to_expiry": 6, "contracts": 2, "is_followed": False} | common,
+        {"expiry": "2026-12-08", "days_to_expiry": 13, "contracts": 1, "is_followed": True} | common,
+    ]
+
+
+@pytest.mark.usefixtures("without_redis")
+def test_without_redis_nobody_knows_which_chains_are_followed(reader: Client) -> None:
+    chains = reader.get("/api/v1/option-chains/NIFTY").json()["chains"]
+    assert {chain["is_followed"] for chain in chains} == {None}
 
 
 def test_an_underlying_without_options_is_404(reader: Client) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 from django.conf import settings
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, SuspiciousOperation, TooManyFieldsSent
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
@@ -104,6 +104,11 @@ def _describe(exc: Exception) -> tuple[int, str, str, Mapping[str, Any]]:
             return HTTPStatus.SERVICE_UNAVAILABLE, "database_unavailable", DATABASE_AWAY, {}
         case Http404():
             return HTTPStatus.NOT_FOUND, "not_found", "Not found.", {}
+        case TooManyFieldsSent():
+            most = settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
+            return HTTPStatus.BAD_REQUEST, "bad_request", f"A request may have {most:,} parameters at most.", {}
+        case SuspiciousOperation():
+            return HTTPStatus.BAD_REQUEST, "bad_request", "The request cannot be understood.", {}
         case PermissionDenied():
             return HTTPStatus.FORBIDDEN, "permission_denied", "You may not do this.", {}
         case drf.ValidationError():

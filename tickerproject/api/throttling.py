@@ -34,3 +34,19 @@ class PrincipalThrottle(SimpleRateThrottle):
         principal = principal_of(request)
         ident = principal.name if principal else f"address:{client_address(request.META)}"
         return self.cache_format % {"scope": self.scope, "ident": ident}
+
+
+class ScopeThrottle(PrincipalThrottle):
+    """For a view with a `throttle_scope`: what one principal may ask of it, by the rate of that name."""
+
+    def __init__(self) -> None:
+        """No rate yet: the view names it."""
+
+    def allow_request(self, request: Request, view: "APIView") -> bool:
+        scope = getattr(view, "throttle_scope", None)
+        if scope is None:
+            return True
+        self.scope = scope
+        self.rate = self.get_rate()
+        self.num_requests, self.duration = self.parse_rate(self.rate)
+        return super().allow_request(request, view)
