@@ -30,14 +30,14 @@ class LoadedCalendar:
     def __str__(self) -> str:
         return (
             f"{', '.join(map(str, self.years))}: {self.created} created, {self.updated} updated, "
-            f"{self.removed} removed, {self.kept_by_hand} set by hand and left alone"
+            f"{self.removed} removed, {self.kept_by_hand} set by hand or by an exchange's list and left alone"
         )
 
 
 def load_calendar(folder: Path) -> LoadedCalendar:
     """Make the table say what the files in `folder` say, for the years they cover. Doing it again changes nothing.
 
-    Rows set by hand stay as they are, and so do years the files do not mention.
+    Rows set by hand or taken from an exchange's own list stay as they are, and so do years the files do not mention.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def load_calendar(folder: Path) -> LoadedCalendar:
             (row.exchange, row.segment, row.date): row
             for row in TradingSession.objects.filter(_of_years(covered)).select_for_update()
         }
-        by_hand = {key for key, row in existing.items() if row.set_by_hand}
+        by_hand = {key for key, row in existing.items() if row.set_by_hand or row.from_list}
         new = [_row(day) for key, day in planned.items() if key not in existing]
         stale = [
             _row(day, pk=existing[key].pk)

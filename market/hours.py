@@ -1,9 +1,10 @@
 """The sessions files: when each market trades by rule, and on which dates it does not. Pure: rows in, days out.
 
 `regular_hours.csv` holds the daily hours with the dates between which they are in force, both included; an empty
-`valid_to` means until further notice. `session_exceptions.csv` holds the dates that differ. Times are IST. A weekday
-without an exception is regular, a weekend without a special session is closed. A market's year is known only if the
-exceptions have rows for it: hours in force say nothing about holidays that nobody has entered.
+`valid_to` means until further notice, and `evening_opens_at` is for markets whose holidays may have an evening.
+`session_exceptions.csv` holds the dates that differ. Times are IST. A weekday without an exception is regular, a
+weekend without a special session is closed. A market's year is known only if the exceptions have rows for it: hours in
+force say nothing about holidays that nobody has entered.
 """
 
 import csv
@@ -31,6 +32,7 @@ class RegularHours:
     opens_at: time
     closes_at: time
     source: str
+    evening_opens_at: time | None = None  # on a holiday whose evening is traded
 
     def in_force(self, day: date) -> bool:
         return self.valid_from <= day <= self.valid_to
@@ -62,6 +64,7 @@ def read_regular_hours(path: Path) -> list[RegularHours]:
             opens_at=time.fromisoformat(row["opens_at"]),
             closes_at=time.fromisoformat(row["closes_at"]),
             source=row["source"],
+            evening_opens_at=time.fromisoformat(row["evening_opens_at"]) if row.get("evening_opens_at") else None,
         )
         if hours.opens_at >= hours.closes_at:
             raise ValueError("it closes before it opens")
@@ -103,7 +106,7 @@ def plan_days(regular: Sequence[RegularHours], exceptions: Iterable[SessionDay])
         hours_of_market = [hours for hours in regular if (hours.exchange, hours.segment) == (exchange, segment)]
         yield from known.values()
         for year in sorted({day.year for day in known}):
-            for weekday in _weekdays(year):
+            for weekday in weekdays(year):
                 hours = hours_in_force(hours_of_market, weekday)
                 if weekday not in known and hours is not None:
                     yield SessionDay(
@@ -123,7 +126,8 @@ def hours_in_force(hours: Iterable[RegularHours], day: date) -> RegularHours | N
     return next((each for each in hours if each.in_force(day)), None)
 
 
-def _weekdays(year: int) -> Iterator[date]:
+def weekdays(year: int) -> Iterator[date]:
+    """Monday to Friday, all year."""
     day = date(year, 1, 1)
     while day.year == year:
         if day.weekday() < SATURDAY:
