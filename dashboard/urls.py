@@ -4,7 +4,16 @@ from datetime import date
 
 from django.urls import path, register_converter
 
-from dashboard import account_views, key_views, orders_views, positions_views, ticket_views, trading_views, views
+from dashboard import (
+    account_views,
+    calendar_views,
+    key_views,
+    orders_views,
+    positions_views,
+    ticket_views,
+    trading_views,
+    views,
+)
 
 
 class IsoDate:
@@ -61,6 +70,7 @@ urlpatterns = [
     path("accounts/", account_views.accounts, name="accounts"),
     path("accounts/<kite_user_id:kite_user_id>/", account_views.account, name="account"),
     path("positions/", positions_views.positions, name="positions"),
+    path("calendar/", calendar_views.month, name="calendar"),
     path("settings/keys/", key_views.keys, name="keys"),
     path("settings/keys/<key_id:key_id>/replace/", key_views.replace, name="replace-key"),
     path("settings/keys/<key_id:key_id>/revoke/", key_views.revoke, name="revoke-key"),

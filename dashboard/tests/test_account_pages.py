@@ -26,7 +26,14 @@ from market.calendar_loading import load_calendar
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("valkey")]
 
 WIDTHS = [320, 390, 760, 1024, 1366, 1920]
-PAGES = ["/accounts/", "/accounts/AB1234/", "/settings/keys/"]
+PAGES = [
+    "/accounts/",
+    "/accounts/AB1234/",
+    "/settings/keys/",
+    "/calendar/",
+    "/calendar/?exchange=MCX&month=2026-11",
+    "/calendar/?month=2027-02",
+]
 
 
 class Open(Protocol):
