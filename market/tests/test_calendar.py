@@ -183,3 +183,35 @@ def test_hours_are_in_force_up_to_and_including_their_last_day() -> None:
     hours = RegularHours(*NFO, date(2026, 1, 1), date(2026, 8, 2), time(9, 15), time(15, 30), "")
     assert hours.in_force(date(2026, 8, 2))
     assert not hours.in_force(date(2026, 8, 3))
+
+
+SHARES, INDEX_OPTIONS = ["NSE", "BSE"], ["NFO", "BFO"]
+EDGES = [
+    *((name, "2026-07-31 09:14:59.999999", False) for name in SHARES + INDEX_OPTIONS),
+    *((name, "2026-07-31 09:15", True) for name in SHARES + INDEX_OPTIONS),
+    *((name, "2026-07-31 15:29:59.9", True) for name in SHARES + INDEX_OPTIONS),
+    *((name, "2026-07-31 15:30", False) for name in SHARES + INDEX_OPTIONS),
+    *((name, "2026-11-25 15:30", False) for name in SHARES),
+    *((name, "2026-11-25 15:30", True) for name in INDEX_OPTIONS),  # open until 15:40 since August
+    *((name, "2026-11-25 15:40", False) for name in INDEX_OPTIONS),
+    *((name, "2026-11-25 08:59:59", False) for name in ("CDS", "BCD", "MCX")),
+    *((name, "2026-11-25 16:59:59", True) for name in ("CDS", "BCD")),
+    *((name, "2026-11-25 17:00", False) for name in ("CDS", "BCD")),
+    ("MCX", "2026-11-25 23:54:59", True),
+    ("MCX", "2026-11-25 23:55", False),
+    ("MCX", "2026-07-31 23:30", False),  # summer in New York
+    *((name, "2026-12-25 12:00", False) for name in SEGMENTS),  # a holiday of all of them
+    *((name, "2026-12-26 12:00", False) for name in SEGMENTS),  # a Saturday
+    *((name, "2025-10-21 14:00", True) for name in SHARES + INDEX_OPTIONS),  # Muhurat, on a holiday
+    *((name, "2025-10-21 11:00", False) for name in SHARES + INDEX_OPTIONS),
+    *((name, "2026-02-01 12:00", True) for name in SHARES + INDEX_OPTIONS),  # the Budget, on a Sunday
+    ("MCX", "2026-11-24 12:00", False),  # a holiday
+    ("MCX", "2026-11-24 18:00", True),  # and its evening
+]
+
+
+@pytest.mark.parametrize(("exchange", "moment", "is_open"), EDGES)
+def test_f73_each_market_opens_and_closes_to_the_moment(
+    project_calendar: Calendar, exchange: str, moment: str, is_open: bool
+) -> None:
+    assert project_calendar.is_open(exchange, SEGMENTS[exchange], at(moment)) is is_open
