@@ -3,7 +3,17 @@
 import argparse
 import sys
 
-from benchmarks import chain, decode, greeks, implied_volatility, orders, pipeline, publish, serialize
+from benchmarks import (
+    chain,
+    decode,
+    greeks,
+    implied_volatility,
+    instruments,
+    orders,
+    pipeline,
+    publish,
+    serialize,
+)
 from benchmarks.harness import ROUNDS, Result, table
 from benchmarks.soak import command as soak
 
@@ -12,6 +22,7 @@ BENCHMARKS = {
     "decode": decode.run,
     "greeks": greeks.run,
     implied_volatility.NAME: implied_volatility.run,
+    "instruments": instruments.run,
     orders.NAME: orders.run,
     "pipeline": pipeline.run,
     "publish": publish.run,

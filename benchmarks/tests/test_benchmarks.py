@@ -1,4 +1,5 @@
 import json
+import subprocess
 import sys
 
 import numpy as np
@@ -126,3 +127,12 @@ def test_the_whole_ingest_is_as_much_faster_than_a_typical_service_as_promised()
     promised = {"900-ticks": 45, "900-ticks-unpublished": 15}
     ratios = {result.case: result.ratio for result in pipeline.run(rounds=5)}
     assert {case for case, least in promised.items() if (ratios[case] or 0) < least} == set()
+
+
+@pytest.mark.long
+def test_a_days_instruments_are_taken_over_as_much_faster_than_row_by_row_as_promised() -> None:
+    # In a process of its own: it sets Django up on a database of its own.
+    command = [sys.executable, "-m", "benchmarks", "instruments", "--json", "--rounds", "5"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    [result] = map(json.loads, done.stdout.splitlines())
+    assert result["ratio"] > 50
