@@ -5,11 +5,12 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.forms import ModelForm
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from unfold.admin import ModelAdmin
-from unfold.decorators import display
+from unfold.decorators import action, display
 
 from market import calendar
+from market.admin_lists import list_page
 from market.models import ChainMinute, Instrument, InstrumentImport, TradingSession, UnderlyingPricing
 from market.underlyings import canonical_name
 
@@ -94,15 +95,20 @@ class TradingSessionAdmin(ModelAdmin):  # type: ignore[misc]
     ordering = ["-date", "exchange"]
     list_per_page = 50
     actions = ["mark_verified"]
-    readonly_fields = ["set_by_hand"]
+    actions_list = ["import_list"]
+    readonly_fields = ["set_by_hand", "from_list"]
     fieldsets = [
         (None, {"fields": [("exchange", "segment"), ("date", "kind"), ("opens_at", "closes_at")]}),
-        ("Where this is known from", {"fields": ["source", "verified", "set_by_hand"]}),
+        ("Where this is known from", {"fields": ["source", "verified", ("set_by_hand", "from_list")]}),
     ]
 
     def save_model(self, request: HttpRequest, obj: TradingSession, form: "ModelForm[Any]", change: bool) -> None:
         obj.set_by_hand = True
         super().save_model(request, obj, form, change)
+
+    @action(description="Import an exchange’s list", url_path="import-list", icon="upload", permissions=["change"])  # type: ignore[untyped-decorator]
+    def import_list(self, request: HttpRequest) -> HttpResponse:
+        return list_page(request, self.admin_site.each_context(request))
 
     @admin.action(description="Mark as checked against the exchange's own list")
     def mark_verified(self, request: HttpRequest, sessions: QuerySet[TradingSession]) -> None:

@@ -1,12 +1,17 @@
 """The market's pages in the admin."""
 
+from typing import Any
+
 import pytest
+from django.contrib.auth.models import User
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 
 from market.instruments import import_instruments
 from market.models import Instrument, InstrumentImport, TradingSession
 from market.tests.dumps import Row, dump, index, option, stock
+from market.tests.test_calendar_lists import LIST
 
 pytestmark = pytest.mark.django_db
 
@@ -61,3 +66,40 @@ def test_days_can_be_marked_as_checked(admin_client: Client, rows: None) -> None
     chosen = {"action": "mark_verified", "_selected_action": [row.pk for row in TradingSession.objects.all()]}
     admin_client.post(reverse("admin:market_tradingsession_changelist"), chosen)
     assert set(TradingSession.objects.values_list("verified", "set_by_hand")) == {(True, True)}
+
+
+LIST_PAGE = "admin:market_tradingsession_import_list"
+
+
+def upload(client: Client, text: str, *exchanges: str) -> Any:
+    file = SimpleUploadedFile("nse-2027.csv", text.encode())
+    return client.post(reverse(LIST_PAGE), {"file": file, "exchanges": list(exchanges)}, follow=True)
+
+
+def test_an_exchange_s_list_can_be_uploaded(admin_client: Client) -> None:
+    assert admin_client.get(reverse(LIST_PAGE)).status_code == 200
+    page = upload(admin_client, LIST, "NFO", "NSE").content.decode()
+    assert "Imported 2027 for NFO, NSE: 10 holidays, 522 days written." in page
+    assert TradingSession.objects.filter(exchange="NFO", kind="holiday", from_list="nse-2027.csv").count() == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "exchanges", "said"),
+    [
+        ("Date\n2027-01-26\n", ["NFO"], "Nothing was imported: it names 1 holidays"),
+        (LIST, [], "This field is required"),
+        (LIST, ["NYSE"], "Select a valid choice"),
+        ("x" * (1 << 20 | 1), ["NFO"], "larger than 1,024 KiB"),
+    ],
+)
+def test_a_list_that_cannot_be_used_is_said_to_be_so(
+    admin_client: Client, text: str, exchanges: list[str], said: str
+) -> None:
+    assert said in upload(admin_client, text, *exchanges).content.decode()
+    assert not TradingSession.objects.exists()
+
+
+def test_who_may_not_change_sessions_may_not_import_any(client: Client) -> None:
+    client.force_login(User.objects.create_user("viewer", is_staff=True))
+    assert client.get(reverse(LIST_PAGE)).status_code in {302, 403}
+    assert not TradingSession.objects.exists()
