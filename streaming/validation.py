@@ -90,13 +90,13 @@ def judge(
     Verdict
         A tick that is dropped for two reasons is counted under the first of `Reason`'s order.
     """
-    counts: Counter[str] = Counter()
+    counts: Counter[str] = Counter()  # by plain words: they become keys of JSON, which may be no enum's members
     keep = np.ones(len(known.subscribed), np.bool_)
 
     def drop(reason: Reason, wrong: NDArray[np.bool_]) -> None:
         newly = wrong & keep
         if found := int(np.count_nonzero(newly)):
-            counts[reason] += found
+            counts[reason.value] += found
             keep[newly] = False
 
     price = columns["last_price"]
@@ -118,7 +118,7 @@ def judge(
 
     def flag(reason: Reason, bit: Flag, doubtful: NDArray[np.bool_]) -> None:
         if found := int(np.count_nonzero(doubtful & keep)):
-            counts[reason] += found
+            counts[reason.value] += found
             flags[doubtful] |= np.uint8(bit)
 
     flag(Reason.UNTRADED, Flag.UNTRADED, price == 0)

@@ -28,6 +28,7 @@ from streaming.desired import Desired
 from streaming.feed_account import FeedAccount
 from streaming.pipeline import TickPipeline
 from streaming.pricing import PricingSettings
+from streaming.state import encode as encode_state
 from streaming.subscriptions import Streamed
 from streaming.supervisor import StreamOptions, StreamProcess
 from streaming.tests import chain, frames
@@ -309,6 +310,8 @@ async def test_bad_frames_are_counted_and_the_rest_is_kept(broker: FakeBroker, d
         await broker.send(tick_frame())
         await until(lambda: process.counters["unknown_token"] == 1 and process.counters["ticks"] >= 12)
         assert len(broker.handshakes) == 1
+        # What was counted can be written down: a process that cannot say how it is would end.
+        assert json.loads(encode_state(process.state()))["counters"]["unknown_token"] == 1
 
 
 async def test_redis_going_away_disturbs_no_socket_and_everything_is_there_again_after(
