@@ -7,7 +7,7 @@ from celery import shared_task
 from django.conf import settings
 
 from accounts.exceptions import BrokerError, CredentialError
-from market import chain_history, refresh
+from market import bar_partitions, chain_history, refresh
 from market.exceptions import ImportAlreadyRunning, MarketError
 
 logger = logging.getLogger(__name__)
@@ -47,3 +47,10 @@ def refresh_instruments_when_due() -> None:
 def forget_old_chain_minutes() -> None:
     """Delete what the settings say is too old of the option chains' history. Once a day; safe to run twice."""
     chain_history.forget_older_than(settings.CHAIN_HISTORY_DAYS)
+
+
+@shared_task(name="market.keep_bar_months")
+def keep_bar_months() -> None:
+    """Make the next months of minute bars, and drop those that the settings say are too old. Safe to run twice."""
+    bar_partitions.ensure_ahead()
+    bar_partitions.drop_older_than(settings.MINUTE_BARS_DAYS)

@@ -203,6 +203,10 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": crontab(hour=4, minute=10),  # in Indian time: every market is closed
         "options": {"expires": 3600},
     },
+    "Make and drop months of minute bars": {
+        "task": "market.keep_bar_months",
+        "schedule": crontab(hour=4, minute=15),
+    },
 }
 
 # --- people and programs ---
@@ -423,6 +427,8 @@ GREEKS_UNDERLYING_SOURCE = env.str("GREEKS_UNDERLYING_SOURCE", default="parity-f
 GREEKS_OPTION_PRICE = env.str("GREEKS_OPTION_PRICE", default="middle")
 # How long the history of option chains (a row per expiry and minute) is kept.
 CHAIN_HISTORY_DAYS = env.int("CHAIN_HISTORY_DAYS", default=400)
+# How long minute bars are kept; they go by whole months.
+MINUTE_BARS_DAYS = env.int("MINUTE_BARS_DAYS", default=800)
 
 # --- the stream ---
 FEED_SOURCE = env.str("FEED_SOURCE", default="live")  # live | simulated | replay

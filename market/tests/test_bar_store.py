@@ -1,0 +1,155 @@
+"""Minute bars in the database: what is written, what takes whose place, and the months they lie in."""
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+import numpy as np
+import pytest
+from django.db import IntegrityError, connection
+from pytest_django import Settings
+
+from accounts import clock
+from market import bar_partitions
+from market.bar_store import UNKNOWN, Bars, months_of, store
+from market.candle_models import MinuteBar
+from market.models import Instrument
+from market.tasks import keep_bar_months
+
+pytestmark = pytest.mark.django_db
+
+MINUTE = int(datetime(2026, 11, 27, 4, 0, tzinfo=UTC).timestamp())
+LIVE, HISTORY, REPAIRED = MinuteBar.Origin.LIVE, MinuteBar.Origin.HISTORY, MinuteBar.Origin.REPAIRED
+
+
+@pytest.fixture
+def infy() -> Instrument:
+    return Instrument.objects.create(
+        exchange="NSE",
+        tradingsymbol="INFY",
+        instrument_token=408065,
+        instrument_type="EQ",
+        segment="NSE",
+        first_seen=date(2026, 1, 1),
+        last_seen=date(2026, 11, 27),
+    )
+
+
+def bars(instrument: Instrument, minutes: list[int], **columns: Any) -> Bars:
+    """Bars of 100, 102, 99, 101 unless told otherwise; a scalar is every bar's."""
+    values = {"open": 100.0, "high": 102.0, "low": 99.0, "close": 101.0, "volume": 50, "oi": UNKNOWN, "vwap": np.nan}
+    size = len(minutes)
+    filled = {name: np.broadcast_to(value, size) for name, value in (values | columns).items()}
+    whole: dict[str, Any] = {"volume": np.int64, "oi": np.int64}
+    arrays: dict[str, Any] = {name: np.asarray(value, whole.get(name, np.float64)) for name, value in filled.items()}
+    return Bars(
+        instrument=np.full(size, instrument.pk, np.int64),
+        minute=np.array(minutes, np.int64),
+        **arrays,
+    )
+
+
+def stored() -> list[tuple[Any, ...]]:
+    return list(MinuteBar.objects.values_list("open", "high", "low", "close", "volume", "oi", "vwap", "origin"))
+
+
+def test_a_bar_comes_back_as_it_went_in(infy: Instrument) -> None:
+    minutes = [MINUTE, MINUTE + 60, MINUTE + 120, MINUTE + 180]
+    oi, vwap = np.array([7, UNKNOWN, 0, UNKNOWN]), np.array([100.35, 100.4, np.nan, np.nan])
+    assert store(bars(infy, minutes, close=[99.05, 101, 102, 99], oi=oi, vwap=vwap), LIVE) == 4
+    rows = MinuteBar.objects.values_list("minute", "close", "oi", "vwap")
+    assert [row[1:] for row in rows] == [(99.05, 7, 100.35), (101, None, 100.4), (102, 0, None), (99, None, None)]
+    assert rows[0][0] == datetime.fromtimestamp(MINUTE, UTC)
+    assert stored()[0] == (100.0, 102.0, 99.0, 99.05, 50, 7, 100.35, "live")
+
+
+def test_writing_twice_is_as_good_as_once(infy: Instrument) -> None:
+    for _ in range(2):
+        store(bars(infy, [MINUTE, MINUTE + 60]), LIVE)
+    assert stored() == [(100.0, 102.0, 99.0, 101.0, 50, None, None, "live")] * 2
+
+
+def test_the_second_half_of_a_minute_widens_the_first(infy: Instrument) -> None:
+    store(bars(infy, [MINUTE], oi=5, vwap=100.5), LIVE)
+    store(bars(infy, [MINUTE], open=103, high=104, low=98, close=103, volume=20, oi=6, vwap=103.0), LIVE)
+    assert stored() == [(100.0, 104.0, 98.0, 103.0, 50, 6, 100.5, "live")]
+
+
+@pytest.mark.parametrize("origin", [HISTORY, REPAIRED])
+def test_the_brokers_candle_takes_the_place_of_a_live_bar_and_keeps_it(
+    infy: Instrument, origin: MinuteBar.Origin
+) -> None:
+    store(bars(infy, [MINUTE], vwap=100.5), LIVE)
+    store(bars(infy, [MINUTE, MINUTE + 60], high=110, volume=900), origin)
+    store(bars(infy, [MINUTE], high=500, volume=9_000), LIVE)
+    assert stored()[0] == (100.0, 110.0, 99.0, 101.0, 900, None, 100.5, origin.value)
+    assert len(stored()) == 2
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"low": 101.5},
+        {"high": 100.5},
+        {"high": np.inf},
+        {"open": np.nan},
+        {"low": np.nan},
+        {"volume": -1},
+        {"oi": -2},
+    ],
+)
+def test_bars_that_make_no_sense_are_refused_whole(infy: Instrument, wrong: dict[str, float]) -> None:
+    with pytest.raises(IntegrityError):
+        store(bars(infy, [MINUTE, MINUTE + 60], **{name: [value] * 2 for name, value in wrong.items()}), HISTORY)
+    assert stored() == []
+
+
+def test_a_bar_begins_with_its_minute_and_belongs_to_an_instrument(infy: Instrument) -> None:
+    with pytest.raises(IntegrityError):
+        store(bars(infy, [MINUTE + 1]), LIVE)
+    infy.pk += 1
+    with pytest.raises(IntegrityError):
+        store(bars(infy, [MINUTE]), LIVE)
+
+
+def tables_with_rows() -> dict[str, int]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT tableoid::regclass::text, count(*) FROM market_minutebar GROUP BY 1")
+        return dict(cursor.fetchall())
+
+
+def test_each_month_has_a_table_of_its_own_made_when_it_is_needed(infy: Instrument) -> None:
+    december = int(datetime(2026, 12, 1, tzinfo=UTC).timestamp())
+    store(bars(infy, [december - 60, december]), HISTORY)
+    assert tables_with_rows() == {"market_minutebar_2026_11": 1, "market_minutebar_2026_12": 1}
+    assert {date(2026, 11, 1), date(2026, 12, 1)} <= set(bar_partitions.existing())
+
+
+def test_what_lay_in_the_table_of_the_rest_moves_into_its_month(infy: Instrument) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO market_minutebar VALUES (%s, '2031-05-05 04:00+00', 1, 1, 1, 1, 1, NULL, NULL, 'live')",
+            [infy.pk],
+        )
+    assert tables_with_rows() == {"market_minutebar_rest": 1}
+    assert bar_partitions.ensure([date(2031, 5, 1)]) == [date(2031, 5, 1)]
+    assert tables_with_rows() == {"market_minutebar_2031_05": 1}
+    assert bar_partitions.ensure([date(2031, 5, 1)]) == []
+
+
+def test_months_are_made_ahead_and_dropped_when_they_are_old(infy: Instrument, settings: Settings) -> None:
+    settings.MINUTE_BARS_DAYS = 100
+    now = clock.now()
+    ancient, recent = int(now.timestamp()) // 60 * 60 - 140 * 86_400, int(now.timestamp()) // 60 * 60 - 60
+    store(bars(infy, [ancient, recent]), HISTORY)
+    keep_bar_months()
+    assert [minute.timestamp() for minute in MinuteBar.objects.values_list("minute", flat=True)] == [recent]
+    months = bar_partitions.existing()
+    this_month = bar_partitions.month_of(now.date())
+    assert months[-1] >= bar_partitions.next_month(bar_partitions.next_month(this_month))
+    assert months_of(np.array([ancient]))[0] not in months
+    keep_bar_months()
+    assert bar_partitions.existing() == months
+
+
+def test_nothing_to_write_is_nothing_written(infy: Instrument) -> None:
+    assert store(bars(infy, []), LIVE) == 0
