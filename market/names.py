@@ -1,7 +1,8 @@
 """What things are called in Redis and in channel-layer groups.
 
 A *part* is one underlying's options of one expiry (`nifty:2026-12-01`), or its cash and futures (`nifty:underlying`);
-what is made of an expiry once a second is a part too (`nifty:2026-12-01:analytics`).
+what is made of an expiry once a second is a part too (`nifty:2026-12-01:analytics`), and so are an underlying's newest
+bars (`nifty:bars`).
 Its name is the unit of everything downstream: the blob's key, the channel and the group all follow from it.
 """
 
@@ -14,6 +15,7 @@ _ODD = re.compile(r"[^a-z0-9.-]")
 UNDERLYING = "underlying"
 OPTIONS = "options"
 ANALYTICS = "analytics"
+BARS = "bars"
 
 
 def topic_of(underlying: str) -> str:
@@ -36,10 +38,15 @@ def analytics_part(part: str) -> str:
     return f"{part}:{ANALYTICS}"
 
 
+def bars_part(underlying: str) -> str:
+    """The part that holds the newest bars of all an underlying's instruments: `nifty:bars`."""
+    return f"{topic_of(underlying)}:{BARS}"
+
+
 def kind_of(part: str) -> str:
-    """`"underlying"`, `"options"` or `"analytics"`: which of an underlying's channels carries the part."""
+    """`"underlying"`, `"options"`, `"analytics"` or `"bars"`: which of an underlying's channels carries the part."""
     last = part.rpartition(":")[2]
-    return last if last in (UNDERLYING, ANALYTICS) else OPTIONS
+    return last if last in (UNDERLYING, ANALYTICS, BARS) else OPTIONS
 
 
 def group_of(part: str) -> str:

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from streaming.analytics import ChainAnalyser
-from streaming.contracts import Contract, Instruments
+from streaming.bar_lines import BarEncoder
+from streaming.bars import MINUTE, BarColumns, BarMaker
+from streaming.contracts import UNKNOWN, Contract, Instruments
 from streaming.packets import decode_window
 from streaming.pricing import Moment, PricingSettings
-from streaming.publisher import Batch, PartPayload
+from streaming.publisher import Batch, PartPayload, merge
 from streaming.snapshots import Line, PartEncoder, Stamp
 from streaming.ticks import TickTable
 from streaming.turns import Turns
@@ -57,6 +59,8 @@ class TickPipeline:
     table: TickTable = field(init=False)
     encoder: PartEncoder = field(init=False)
     analyser: ChainAnalyser = field(init=False)
+    bars: BarMaker = field(init=False)
+    bar_encoder: BarEncoder = field(init=False)
     keyframes: Turns = field(default_factory=lambda: Turns(KEYFRAME_SECONDS))
     monotonic: Callable[[], float] = time.monotonic
 
@@ -64,10 +68,16 @@ class TickPipeline:
         self.table = TickTable(Instruments([]), self.policy)
         self.encoder = PartEncoder(self.table, self.pricing)
         self.analyser = ChainAnalyser(self.table, self.pricing)
+        self.bars = BarMaker(0)
+        self.bar_encoder = BarEncoder(self.table.instruments)
 
     @property
     def parts(self) -> frozenset[str]:
         return frozenset(self.table.instruments.parts)
+
+    @property
+    def underlyings(self) -> frozenset[str]:
+        return frozenset(part.underlying for part in self.table.instruments.parts.values())
 
     @property
     def part_of_token(self) -> dict[int, str]:
@@ -78,7 +88,13 @@ class TickPipeline:
 
     def follow(self, contracts: Iterable[Contract]) -> None:
         """Make these the instruments; those that stay keep their values."""
+        before = self.table.instruments
         self.table.replace_instruments(Instruments(contracts))
+        instruments = self.table.instruments
+        old = before.slots_of(instruments.tokens)
+        stays = np.flatnonzero(old != UNKNOWN)
+        self.bars.follow(len(instruments), old[stays], stays)
+        self.bar_encoder = BarEncoder(instruments)
         self.encoder.follow()
         self.analyser.follow()
         self.keyframes.follow(self.parts)
@@ -97,6 +113,7 @@ class TickPipeline:
         applied = self.table.apply(
             window, received_at=moment.monotonic, received_wall=received_wall, market_time=moment.market_time
         )
+        self.bars.take(applied.ticks, moment.market_time)
         decoded = time.perf_counter()
         batch = self._encode(applied.slots, moment)
         return Flushed(
@@ -118,6 +135,17 @@ class TickPipeline:
     def analytics(self) -> Batch:
         """The analytics of the expiries whose turn it is."""
         return _payloads(self.analyser.take(self._moment(), self._stamp()))
+
+    def take_bars(self) -> tuple[Batch, list[BarColumns]]:
+        """The bars that are over, to be published, and those of them that are minutes' bars, to be kept."""
+        moment = self._moment()
+        minutes: list[BarColumns] = []
+        batch: Batch = {}
+        for columns in self.bars.close(moment.market_time):
+            if columns.seconds == MINUTE:
+                minutes.append(columns)
+            batch = merge(batch, _payloads(self.bar_encoder.encode(columns, moment, self._stamp())))
+        return batch, minutes
 
     def _encode(self, slots: "np.ndarray[tuple[int], np.dtype[np.intp]]", moment: Moment) -> Batch:
         changed = self.table.instruments.parts_of(slots)

@@ -21,7 +21,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from accounts.cancellation import raise_if_cancelled
-from market.names import ANALYTICS, RedisNames, group_of, kind_of
+from market.names import ANALYTICS, BARS, RedisNames, group_of, kind_of
 from streaming import metrics
 from streaming.breaker import Breaker, BreakerState
 
@@ -225,7 +225,7 @@ class Publisher:
         """Each underlying's lines once, as one bytes value, for consumers that people write themselves."""
         groups: dict[str, list[bytes]] = {}
         for part, payload in batch.items():
-            if kind_of(part) != ANALYTICS:
+            if kind_of(part) not in (ANALYTICS, BARS):
                 groups.setdefault(group_of(part), []).extend(payload.lines)
         try:
             async with asyncio.timeout(self._write_seconds):

@@ -235,6 +235,12 @@ def head_of(name: str, part: Part, kind: str, moment: Moment, stamp: Stamp) -> d
     return _of_part(name, part, kind) | _of_all(moment, stamp)
 
 
+def head_bytes(name: str, underlying: str, kind: str, moment: Moment, stamp: Stamp, **more: Any) -> bytes:
+    """The same, encoded, for what belongs to an underlying and no expiry; `more` comes last."""
+    of_part = {"schema": SCHEMA, "part": name, "underlying": underlying, "expiry": None, "kind": kind}
+    return orjson.dumps(of_part | _of_all(moment, stamp) | more)
+
+
 def _of_part(name: str, part: Part, kind: str) -> dict[str, Any]:
     return {"schema": SCHEMA, "part": name, "underlying": part.underlying, "expiry": part.expiry, "kind": kind}
 

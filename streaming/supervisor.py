@@ -27,7 +27,7 @@ from accounts.cancellation import raise_if_cancelled
 from market import chain_history
 from market.calendar import SEGMENTS
 from market.exceptions import CalendarMissing
-from market.names import RedisNames, analytics_part
+from market.names import RedisNames, analytics_part, bars_part
 from market.underlying_pricing import PRICING_CHANGED
 from streaming import broker_messages, desired, metrics, window_metrics
 from streaming.allocation import Assignment, allocate
@@ -38,6 +38,7 @@ from streaming.desired import Desired
 from streaming.feed_account import FeedAccount, StoredTokens
 from streaming.guard import SingleProcess
 from streaming.inbox import Inbox
+from streaming.minute_bars import MinuteBarWriter
 from streaming.order_updates import OrderUpdates
 from streaming.pipeline import LIVE, STALE, TickPipeline
 from streaming.pool import CONNECTIONS_PER_KEY, TOKENS_PER_CONNECTION, ConnectionPool
@@ -47,6 +48,7 @@ from streaming.state import STATE_EVERY_SECONDS, StreamState, erase_state, write
 logger = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 2.0
+BARS_EVERY_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,7 @@ class StreamProcess:
         self.publisher = Publisher(self.redis, options.names, layer=layer)
         self.pool: ConnectionPool | None = None
         self.counters: Counter[str] = Counter()
+        self.minute_bars = MinuteBarWriter(self.counters)
         self._dial = dial
         self._guard = guard
         self._load = load
@@ -114,6 +117,8 @@ class StreamProcess:
                 group.create_task(self._watch(), name="state"),
                 group.create_task(self._guard.watch(), name="lock"),
                 group.create_task(self._keep_minutes(), name="minutes"),
+                group.create_task(self._make_bars(), name="bars"),
+                group.create_task(self.minute_bars.run(), name="minute bars"),
                 group.create_task(self._freeze(), name="warm-up"),
             ]
             windows = group.create_task(self._run_windows(), name="windows")
@@ -177,6 +182,21 @@ class StreamProcess:
             self.counters["analyses_lost"] += 1
             return {}
 
+    async def _make_bars(self) -> None:
+        """Every second, whether or not ticks came: a bar is over when its time is."""
+        while True:
+            await asyncio.sleep(BARS_EVERY_SECONDS)
+            try:
+                batch, minutes = self.pipeline.take_bars()
+            except Exception:  # as with analytics: bars must not cost anybody the prices
+                logger.exception("the bars of a second were lost")
+                self.counters["bars_lost"] += 1
+                continue
+            if batch:
+                self.publisher.put(batch)
+            for columns in minutes:
+                self.minute_bars.put(columns, self.pipeline.table.instruments.tokens)
+
     # --- what is streamed, and through which account ------------------------------------------------------------------
 
     async def _follow_desired(self, group: asyncio.TaskGroup) -> None:
@@ -206,10 +226,11 @@ class StreamProcess:
             if same_rows:
                 self.publisher.put(self.pipeline.whole())
         if not same_rows:
-            gone = self.pipeline.parts
+            gone, underlyings = self.pipeline.parts, self.pipeline.underlyings
             self.pipeline.follow(wanted.contracts)
             gone -= self.pipeline.parts
-            self.publisher.forget([*gone, *map(analytics_part, gone)])
+            gone_bars = underlyings - self.pipeline.underlyings
+            self.publisher.forget([*gone, *map(analytics_part, gone), *map(bars_part, gone_bars)])
             # A part whose rows changed is sent whole, so that nobody keeps rows that are no longer streamed.
             self.publisher.put(self.pipeline.whole())
             await self._write_parts(gone)
@@ -338,6 +359,7 @@ class StreamProcess:
         if feed_state != self.pipeline.feed_state:
             logger.log(logging.INFO if feed_state == LIVE else logging.WARNING, "the feed is %s", feed_state)
             self.pipeline.feed_state = feed_state
+            self.pipeline.bars.forget()  # what was traded while nothing came belongs to no second that was seen
             self.publisher.put(self.pipeline.whole())
 
     def _is_stale(self) -> bool:

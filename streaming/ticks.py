@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from market.pricing_rules import Flag
+from streaming.bars import Ticks
 from streaming.contracts import UNKNOWN, Instruments
 from streaming.packets import DEPTH_LEVELS, Block, Window
 from streaming.validation import Known, Policy, judge
@@ -49,6 +50,8 @@ class Applied:
     """Accepted, but not the newest of their instrument in the window."""
     counts: Counter[str]
     """Dropped and flagged ticks by `validation.Reason`."""
+    ticks: Ticks
+    """Every accepted tick, those that were conflated too."""
 
 
 class TickTable:
@@ -113,6 +116,7 @@ class TickTable:
         counts: Counter[str] = Counter()
         changed = np.zeros(len(self), np.bool_)
         accepted = winners = 0
+        kept: list[tuple[Block, NDArray[np.intp], NDArray[np.intp]]] = []
         for block in window.blocks:
             slots = self.instruments.slots_of(block.columns["instrument_token"])
             verdict = judge(
@@ -124,14 +128,16 @@ class TickTable:
             counts += verdict.counts
             rows = self._newest(block, slots, verdict.keep)
             self._write(block, rows, slots[rows], verdict.flags[rows])
-            accepted += int(np.count_nonzero(verdict.keep))
+            keep = np.flatnonzero(verdict.keep)
+            kept.append((block, keep, slots[keep]))
+            accepted += len(keep)
             winners += len(rows)
             changed[slots[rows]] = True
         self._packets += window.packets
         dirty = np.flatnonzero(changed)
         self.columns["received_at"][dirty] = received_at
         self.columns["received_wall"][dirty] = received_wall
-        return Applied(dirty, accepted, accepted - winners, counts)
+        return Applied(dirty, accepted, accepted - winners, counts, _accepted(kept))
 
     def _known(self, slots: NDArray[np.intp]) -> Known:
         """What the checks compare with. A token that is not subscribed gets row 0's: it is dropped all the same."""
@@ -203,6 +209,29 @@ class TickTable:
         previous = np.where(of_today, columns["previous_oi"][slots], MISSING)
         columns["previous_oi"][slots] = np.where(untraded, columns["oi"][slots], previous)
         columns["previous_oi_day"][slots] = day
+
+
+def _accepted(kept: list[tuple[Block, NDArray[np.intp], NDArray[np.intp]]]) -> Ticks:
+    """The ticks of these rows and slots, in order of arrival. A trade's own time counts, if it is told."""
+
+    def total(name: str, block: Block, rows: NDArray[np.intp]) -> NDArray[np.int64]:
+        values = block.columns.get(name)
+        return np.full(len(rows), MISSING, np.int64) if values is None else values[rows]
+
+    columns = []
+    for block, rows, slots in kept:
+        sent, traded = total("exchange_timestamp", block, rows), total("last_trade_time", block, rows)
+        time = np.where(traded > 0, traded, np.where(sent > 0, sent, MISSING))
+        volume, oi = total("volume_traded", block, rows), total("oi", block, rows)
+        columns.append((slots, block.columns["last_price"][rows], volume, oi, time, block.sequence[rows]))
+    if not columns:
+        none = np.empty(0, np.int64)
+        return Ticks(np.empty(0, np.intp), np.empty(0), none, none, none)
+    if len(columns) == 1:
+        return Ticks(*columns[0][:-1])
+    *joined, sequence = (np.concatenate(values) for values in zip(*columns, strict=True))
+    order = np.argsort(sequence, kind="stable")
+    return Ticks(*(values[order] for values in joined))
 
 
 def _ist_day(timestamp: Any) -> Any:

@@ -1,0 +1,62 @@
+"""Bars as lines (`market.lines`): of each underlying one for each second and each minute, with a row per instrument."""
+
+from typing import Final
+
+import numpy as np
+
+from market.lines import MISSING_U4, Block, Column, Layout, widened
+from market.names import bars_part
+from streaming.bars import BarColumns
+from streaming.contracts import Instruments
+from streaming.pricing import Moment
+from streaming.snapshots import Line, Stamp, head_bytes
+
+KIND: Final = "bars"
+_COLUMNS: Final = (
+    Column("instrument_token", "u4"),
+    Column("open", "i4", decimals=2),
+    Column("high", "i4", decimals=2),
+    Column("low", "i4", decimals=2),
+    Column("close", "i4", decimals=2),
+    Column("volume", "u4"),
+    Column("oi", "u4"),
+    Column("vwap", "f8"),
+)
+_LAYOUTS: Final = {False: Layout(_COLUMNS), True: Layout(widened(_COLUMNS))}  # by whether it is wide
+_VWAP_DECIMALS: Final = 4
+
+
+class BarEncoder:
+    """Encodes bars of these instruments."""
+
+    def __init__(self, instruments: Instruments) -> None:
+        self._tokens = instruments.tokens
+        self._names = sorted({part.underlying for part in instruments.parts.values()})
+        number = {name: place for place, name in enumerate(self._names)}
+        self._of_slot = np.zeros(len(instruments), np.intp)
+        for part in instruments.parts.values():
+            self._of_slot[part.slots] = number[part.underlying]
+
+    def encode(self, bars: BarColumns, moment: Moment, stamp: Stamp) -> dict[str, Line]:
+        """One line per underlying that has a bar. Each stands alone: a bar is over, and nothing is added to it."""
+        order = np.argsort(self._of_slot[bars.slots], kind="stable")
+        slots = bars.slots[order]
+        block = Block(_COLUMNS, len(slots))
+        block["instrument_token"][:] = self._tokens[slots]
+        for name in ("open", "high", "low", "close"):
+            block[name][:] = getattr(bars, name)[order]
+        block["volume"][:] = np.minimum(bars.volume[order], MISSING_U4 - 1)
+        block["oi"][:] = bars.oi[order]  # MISSING becomes MISSING_U4
+        block["vwap"][:] = np.round(bars.vwap[order], _VWAP_DECIMALS)
+        fits = block.seal()
+        wide = None if fits.all() else block.wide()
+        owners = self._of_slot[slots]
+        begins = np.flatnonzero(np.append(True, owners[1:] != owners[:-1])).tolist() if len(owners) else []
+        lines = {}
+        for start, end in zip(begins, [*begins[1:], len(slots)], strict=True) if begins else ():
+            underlying = self._names[owners[start]]
+            name = bars_part(underlying)
+            head = head_bytes(name, underlying, KIND, moment, stamp, seconds=bars.seconds, start=bars.start)
+            held = block if wide is None or fits[start:end].all() else wide
+            lines[name] = Line(_LAYOUTS[held is wide].line(head, held, start, end), is_whole=True)
+        return lines

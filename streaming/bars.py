@@ -1,0 +1,348 @@
+"""One-second and one-minute bars of every instrument, made of ticks. Arrays in, arrays out: no I/O, no clock.
+
+    ticks of a window ─► trades ─► second bars (one open per instrument) ─► closed seconds ─► minute bars
+
+A *trade* is a tick whose day's volume is above the highest seen; what was traded since is its quantity. An index, or
+an instrument that is streamed without volume, trades with each of its ticks. Rules, which the tests hold against a
+plain loop:
+
+- A trade belongs to the second of its exchange time, or of market time where the packet has none.
+- Seconds close together, `LATE_SECONDS` after their end. What comes later, or behind a later trade of its instrument,
+  counts in the first second that is still open: a volume is never lost, and a bar that was handed out never changes.
+- The first volume seen of an instrument, after `forget` too, is where counting starts and no trade: what was traded
+  while nobody looked belongs to no bar of ours. A new day's volume counts from zero.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+MISSING: Final = -1
+LATE_SECONDS: Final = 1
+MINUTE: Final = 60
+_IST_SECONDS: Final = 19_800
+_DAY_SECONDS: Final = 86_400
+_NEVER: Final = np.int64(-(2**62))
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Slots = NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True)
+class Ticks:
+    """Accepted ticks in order of arrival, as columns: `volume`, `oi` and `time` (Unix seconds) may be `MISSING`."""
+
+    slots: Slots
+    price: Floats
+    volume: Ints
+    oi: Ints
+    time: Ints
+
+    def __len__(self) -> int:
+        return len(self.slots)
+
+
+@dataclass(frozen=True, slots=True)
+class BarColumns:
+    """Bars that begin at one time (`start`, Unix seconds), one per instrument, by slot.
+
+    `turnover` is price times quantity, summed over the trades; `oi` may be `MISSING`.
+    """
+
+    start: int
+    seconds: int
+    slots: Slots
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Ints
+    turnover: Floats
+    oi: Ints
+
+    def __len__(self) -> int:
+        return len(self.slots)
+
+    @property
+    def vwap(self) -> Floats:
+        """Nan where nothing with a quantity was traded."""
+        return np.where(self.volume > 0, self.turnover / np.maximum(self.volume, 1), np.nan)
+
+
+class _Open:
+    """One open bar per slot."""
+
+    def __init__(self, size: int) -> None:
+        self.start = np.full(size, MISSING, np.int64)
+        self.open = np.full(size, np.nan)
+        self.high = np.full(size, np.nan)
+        self.low = np.full(size, np.nan)
+        self.close = np.full(size, np.nan)
+        self.volume = np.zeros(size, np.int64)
+        self.turnover = np.zeros(size)
+        self.oi = np.full(size, MISSING, np.int64)
+
+    def add(self, pieces: "_Pieces", rows: NDArray[np.intp]) -> None:
+        """Take these rows in, of which no two have one slot; a slot's bar is empty or begins when its row does."""
+        slots = pieces.slots[rows]
+        new = self.start[slots] == MISSING
+        fresh, old = slots[new], slots[~new]
+        first, more = rows[new], rows[~new]
+        self.start[fresh] = pieces.start[first]
+        for name in ("open", "high", "low", "volume", "turnover"):
+            getattr(self, name)[fresh] = getattr(pieces, name)[first]
+        self.high[old] = np.maximum(self.high[old], pieces.high[more])
+        self.low[old] = np.minimum(self.low[old], pieces.low[more])
+        self.volume[old] += pieces.volume[more]
+        self.turnover[old] += pieces.turnover[more]
+        self.close[slots] = pieces.close[rows]
+        self.oi[slots] = pieces.oi[rows]
+
+    def take(self, slots: Slots) -> "_Pieces":
+        """These slots' bars, which are empty afterwards."""
+        taken = _Pieces(
+            slots,
+            self.start[slots],
+            self.open[slots],
+            self.high[slots],
+            self.low[slots],
+            self.close[slots],
+            self.volume[slots],
+            self.turnover[slots],
+            self.oi[slots],
+        )
+        self.start[slots] = MISSING
+        return taken
+
+    def moved(self, size: int, to: Slots, stays: Slots) -> "_Open":
+        """The bars of the slots that stay, at their new places."""
+        new = _Open(size)
+        for name, values in vars(self).items():
+            getattr(new, name)[to] = values[stays]
+        return new
+
+
+@dataclass(frozen=True, slots=True)
+class _Pieces:
+    """Bars, or parts of them, of many slots and times."""
+
+    slots: Slots
+    start: Ints
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Ints
+    turnover: Floats
+    oi: Ints
+
+
+class BarMaker:
+    """The bars of one process: `take` ticks as they come, `close` once a second."""
+
+    def __init__(self, size: int) -> None:
+        self._closed_until = 0
+        self._allocate(size)
+
+    def _allocate(self, size: int) -> None:
+        self._seconds, self._minutes = _Open(size), _Open(size)
+        self._ended: list[_Pieces] = []
+        self._volume = np.full(size, MISSING, np.int64)
+        self._day = np.full(size, _NEVER, np.int64)
+        self._oi = np.full(size, MISSING, np.int64)
+
+    def __len__(self) -> int:
+        return len(self._volume)
+
+    def follow(self, size: int, old: Slots, new: Slots) -> None:
+        """Make `size` slots of what there is: what was in `old[n]` is in `new[n]`; what is in neither is dropped."""
+        seconds, minutes, ended = self._seconds, self._minutes, self._ended
+        volume, day, oi = self._volume, self._day, self._oi
+        self._allocate(size)
+        self._seconds, self._minutes = seconds.moved(size, new, old), minutes.moved(size, new, old)
+        place = np.full(len(volume), MISSING, np.intp)
+        place[old] = new
+        for pieces in ended:
+            rows = np.flatnonzero(place[pieces.slots] != MISSING)
+            self._ended.append(_at(pieces, rows, place[pieces.slots[rows]]))
+        self._volume[new], self._day[new], self._oi[new] = volume[old], day[old], oi[old]
+
+    def forget(self) -> None:
+        """The feed was interrupted: what was traded meanwhile is in no bar."""
+        self._volume[:] = MISSING
+
+    def take(self, ticks: Ticks, market_time: float) -> None:
+        """Take in one window's ticks; `market_time` (Unix seconds) is theirs where they have none."""
+        if not len(ticks):
+            return
+        time = np.where(ticks.time == MISSING, np.int64(market_time), ticks.time)
+        order = np.lexsort((ticks.volume, time, ticks.slots))  # stable: ties stay in order of arrival
+        slots, volume, time = ticks.slots[order], ticks.volume[order], time[order]
+        price = ticks.price[order]
+        traded, quantity = self._traded(slots, volume, time)
+        oi = self._follow_oi(slots, ticks.oi[order])
+        rows = np.flatnonzero(traded & (price != 0) & np.isfinite(price))
+        if not rows.size:
+            return
+        start = np.maximum(np.maximum(time[rows], self._closed_until), self._seconds.start[slots[rows]])
+        self._add(_reduced(slots[rows], start, price[rows], quantity[rows], oi[rows]))
+
+    def close(self, market_time: float) -> Iterator[BarColumns]:
+        """The bars whose time is over, in order of time, a minute's behind those of its last second."""
+        until = int(market_time) - LATE_SECONDS
+        if until <= self._closed_until:
+            return
+        self._closed_until = until
+        self._end(np.flatnonzero((self._seconds.start != MISSING) & (self._seconds.start < until)))
+        for start, pieces in _by_start(self._ended_before(until)):
+            yield from self._minutes_before(start - start % MINUTE)
+            count = len(pieces.slots)
+            minute = np.full(count, start - start % MINUTE)
+            self._minutes.add(_at(pieces, slice(None), pieces.slots, minute), np.arange(count))
+            yield _columns(pieces, start, 1)
+        yield from self._minutes_before(until - until % MINUTE)
+
+    def _minutes_before(self, minute: int) -> Iterator[BarColumns]:
+        minutes = self._minutes
+        slots = np.flatnonzero((minutes.start != MISSING) & (minutes.start < minute))
+        for start, pieces in _by_start(minutes.take(slots)):
+            yield _columns(pieces, start, MINUTE)
+
+    def _traded(self, slots: Slots, volume: Ints, time: Ints) -> tuple[NDArray[np.bool_], Ints]:
+        """Which ticks are trades, and of how much. Sorted by slot, then time, then volume."""
+        day = (time + _IST_SECONDS) // _DAY_SECONDS
+        counts = volume != MISSING
+        traded, quantity = ~counts, np.zeros(len(slots), np.int64)
+        rows = np.flatnonzero(counts)
+        if not rows.size:
+            return traded, quantity
+        slots, volume, day = slots[rows], volume[rows], day[rows]
+        first = _begins(slots)
+        new_day = np.where(first, day > self._day[slots], day > np.append(_NEVER, day[:-1]))
+        kept = self._volume[slots]
+        # What is above this was traded since: the highest of the day, of the window and of before it.
+        base = np.where(kept == MISSING, volume, np.where(new_day, 0, kept))
+        base = np.where(first, base, np.where(new_day, 0, np.append(MISSING, volume[:-1])))
+        highest = _running_maximum(base, np.cumsum(first | new_day) - 1)
+        quantity[rows] = grown = np.maximum(volume - highest, 0)
+        traded[rows] = grown > 0
+        last = np.append(slots[1:] != slots[:-1], True)
+        self._volume[slots[last]] = np.maximum(highest, volume)[last]
+        self._day[slots[last]] = day[last]
+        return traded, quantity
+
+    def _follow_oi(self, slots: Slots, oi: Ints) -> Ints:
+        """The open interest as of each tick: its own, else the last one that came."""
+        known = np.flatnonzero(oi != MISSING)
+        first = _begins(slots)
+        begins = np.flatnonzero(first)[np.cumsum(first) - 1]
+        newest = np.maximum.accumulate(np.where(oi != MISSING, np.arange(len(oi)), MISSING))
+        own = newest >= begins
+        followed = np.where(own, oi[np.maximum(newest, 0)], self._oi[slots])
+        self._oi[slots[known]] = oi[known]  # of two for one slot the later one stays
+        return followed
+
+    def _add(self, pieces: _Pieces) -> None:
+        """Into the open seconds: each slot's earliest piece first, then its next."""
+        first = _begins(pieces.slots)
+        begins = np.flatnonzero(first)
+        rank = np.arange(len(first)) - np.repeat(begins, np.diff(np.append(begins, len(first))))
+        for number in range(int(rank.max()) + 1):
+            rows = np.flatnonzero(rank == number)
+            opened = self._seconds.start[pieces.slots[rows]]
+            behind = (opened != MISSING) & (opened < pieces.start[rows])
+            self._end(pieces.slots[rows[behind]])
+            self._seconds.add(pieces, rows)
+
+    def _end(self, slots: Slots) -> None:
+        if slots.size:
+            self._ended.append(self._seconds.take(slots))
+
+    def _ended_before(self, until: int) -> _Pieces:
+        ended = _joined(self._ended)
+        now = ended.start < until
+        self._ended = [] if now.all() else [_at(ended, ~now, ended.slots[~now])]
+        return _at(ended, now, ended.slots[now])
+
+
+def _begins(keys: NDArray[np.signedinteger]) -> NDArray[np.bool_]:
+    """Where a run of equal keys begins; there is one key at least."""
+    return np.append(True, keys[1:] != keys[:-1])
+
+
+def _running_maximum(values: Ints, group: NDArray[np.intp]) -> Ints:
+    """The highest so far within each group. Groups ascend; values lie above -2 and below 2^33."""
+    lift = group.astype(np.int64) << 33
+    return np.asarray(np.maximum.accumulate(values + lift) - lift)
+
+
+def _reduced(slots: Slots, start: Ints, price: Floats, quantity: Ints, oi: Ints) -> _Pieces:
+    """Trades in order of slot and time as one piece per slot and second."""
+    begins = np.flatnonzero(_begins(slots) | _begins(start))
+    last = np.append(begins[1:], len(slots)) - 1
+    return _Pieces(
+        slots[begins],
+        start[begins],
+        price[begins],
+        np.maximum.reduceat(price, begins),
+        np.minimum.reduceat(price, begins),
+        price[last],
+        np.add.reduceat(quantity, begins),
+        np.add.reduceat(price * quantity, begins),
+        oi[last],
+    )
+
+
+def _at(
+    pieces: _Pieces, rows: "NDArray[np.intp] | NDArray[np.bool_] | slice", slots: Slots, start: Ints | None = None
+) -> _Pieces:
+    """These rows, with other slots, and with another start if one is given."""
+    return _Pieces(
+        slots,
+        pieces.start[rows] if start is None else start,
+        pieces.open[rows],
+        pieces.high[rows],
+        pieces.low[rows],
+        pieces.close[rows],
+        pieces.volume[rows],
+        pieces.turnover[rows],
+        pieces.oi[rows],
+    )
+
+
+def _joined(some: list[_Pieces]) -> _Pieces:
+    if not some:
+        none = np.empty(0, np.int64)
+        floats = np.empty(0)
+        return _Pieces(none, none, floats, floats, floats, floats, none, floats, none)
+    names = tuple(_Pieces.__dataclass_fields__)
+    return _Pieces(*(np.concatenate([getattr(pieces, name) for pieces in some]) for name in names))
+
+
+def _by_start(pieces: _Pieces) -> Iterator[tuple[int, _Pieces]]:
+    """Pieces of one start each, the earliest first, in order of slots."""
+    if not len(pieces.slots):
+        return
+    order = np.lexsort((pieces.slots, pieces.start))
+    begins = np.flatnonzero(_begins(pieces.start[order]))
+    for rows in np.split(order, begins[1:]):
+        yield int(pieces.start[rows[0]]), _at(pieces, rows, pieces.slots[rows])
+
+
+def _columns(pieces: _Pieces, start: int, seconds: int) -> BarColumns:
+    return BarColumns(
+        start,
+        seconds,
+        pieces.slots,
+        pieces.open,
+        pieces.high,
+        pieces.low,
+        pieces.close,
+        pieces.volume,
+        pieces.turnover,
+        pieces.oi,
+    )

@@ -1,0 +1,103 @@
+"""Minute bars on their way into the database: a short queue, and nobody who makes bars waits for it."""
+
+import asyncio
+import logging
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+from channels.db import database_sync_to_async
+from django.db import Error as DatabaseError
+from numpy.typing import NDArray
+
+from accounts.cancellation import raise_if_cancelled
+from market.bar_store import Bars, store
+from market.candle_models import MinuteBar
+from market.models import Instrument
+from streaming.bars import BarColumns
+
+logger = logging.getLogger(__name__)
+
+MOST_MINUTES: Final = 15
+"""What waits while the database is away: 27,000 bars take two megabytes."""
+RETRY_SECONDS: Final = 5.0
+
+Tokens = NDArray[np.uint32]
+
+
+class MinuteBarWriter:
+    """`put` minutes as they end; `run` writes them one by one. Writing again is harmless, so a failed one is."""
+
+    def __init__(
+        self,
+        counters: Counter[str],
+        *,
+        write: Callable[[BarColumns, Tokens], int] | None = None,
+        retry_seconds: float = RETRY_SECONDS,
+    ) -> None:
+        self._counters = counters
+        self._write = write or write_minute
+        self._retry_seconds = retry_seconds
+        self._waiting: deque[tuple[BarColumns, Tokens]] = deque()
+        self._ready = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def put(self, bars: BarColumns, tokens: Tokens) -> None:
+        """Queue a minute's bars; `tokens` are those of all slots. The oldest minute goes if there are too many."""
+        if len(self._waiting) == MOST_MINUTES:
+            self._waiting.popleft()
+            self._counters["minute_bars_dropped"] += 1
+            logger.error("a minute of bars is lost: the database has not taken any for %d minutes", MOST_MINUTES)
+        self._waiting.append((bars, tokens[bars.slots]))
+        self._idle.clear()
+        self._ready.set()
+
+    async def drained(self) -> None:
+        """Wait until nothing is queued."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        while True:
+            await self._ready.wait()
+            while self._waiting:
+                minute = self._waiting[0]
+                try:
+                    self._counters["minute_bars"] += await database_sync_to_async(self._write)(*minute)
+                except DatabaseError as exc:
+                    logger.warning("minute bars are not taken by the database, trying again soon: %s", exc)
+                    raise_if_cancelled()
+                    await asyncio.sleep(self._retry_seconds)
+                    continue
+                raise_if_cancelled()
+                if self._waiting and self._waiting[0] is minute:
+                    self._waiting.popleft()
+            self._ready.clear()
+            self._idle.set()
+
+
+def write_minute(bars: BarColumns, tokens: Tokens) -> int:
+    """Store bars as live ones; `tokens` are theirs. Bars of tokens that nobody bears any more are left out."""
+    rows = Instrument.objects.active().filter(instrument_token__in=tokens.tolist()).order_by("first_seen", "pk")
+    bearer = dict(rows.values_list("instrument_token", "pk"))
+    owners = np.array([bearer.get(token, -1) for token in tokens.tolist()], np.int64)
+    known = owners != -1
+    return store(
+        Bars(
+            instrument=owners[known],
+            minute=np.full(np.count_nonzero(known), bars.start, np.int64),
+            open=bars.open[known],
+            high=bars.high[known],
+            low=bars.low[known],
+            close=bars.close[known],
+            volume=bars.volume[known],
+            oi=bars.oi[known],
+            vwap=bars.vwap[known],
+        ),
+        MinuteBar.Origin.LIVE,
+    )
