@@ -48,10 +48,14 @@ def ensure(months: Iterable[date]) -> list[date]:
 
 
 def ensure_ahead() -> list[date]:
-    """Make the tables of this month of market time and of the next ones."""
+    """Make the tables of this month of market time, of the next ones, and of what lies in the table of the rest."""
     months = [month_of(clock.now().date())]
     for _ in range(MONTHS_AHEAD):
         months.append(next_month(months[-1]))
+    with connection.cursor() as cursor:
+        query = "SELECT DISTINCT date_trunc('month', minute AT TIME ZONE 'UTC')::date FROM {}"
+        cursor.execute(sql.SQL(query).format(sql.Identifier(REST)))
+        months += [month for (month,) in cursor]
     return ensure(months)
 
 

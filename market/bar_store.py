@@ -12,7 +12,7 @@ from datetime import date
 from typing import Any, Final
 
 import numpy as np
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 from numpy.typing import NDArray
 from psycopg import errors
 
@@ -95,7 +95,7 @@ def store(bars: Bars, origin: Origin) -> int:
         return 0
     data = encoded(bars, origin)
     with transaction.atomic():
-        bar_partitions.ensure(months_of(bars.minute))
+        _make_months(months_of(bars.minute))
         try:
             with transaction.atomic():
                 _copy(MINUTE_BARS, data)
@@ -115,6 +115,17 @@ def months_of(minutes: NDArray[np.int64]) -> list[date]:
     """The months (UTC) in which these Unix seconds lie."""
     months = np.unique(minutes.astype("datetime64[s]").astype("datetime64[M]"))
     return [month.astype("datetime64[D]").item() for month in months]
+
+
+def _make_months(months: list[date]) -> None:
+    """Where somebody is writing instruments, a month cannot be made at once: then the table of the rest takes its bars,
+    and the nightly job moves them."""
+    try:
+        with transaction.atomic():
+            bar_partitions.ensure(months)
+    except OperationalError as exc:
+        if not isinstance(exc.__cause__, errors.LockNotAvailable):
+            raise
 
 
 def _pieces(bars: Bars, origin: Origin) -> Iterator[bytes]:

@@ -69,6 +69,14 @@ class WorkersUnreachable(MarketError, Refused):
     default_message = "The workers cannot be reached now; try again."
 
 
+class CandlesUnavailable(MarketError, Refused):
+    """Nothing of a range is stored, and the broker could not be asked. The details say which days are missing."""
+
+    status_code = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "candles_unavailable"
+    default_message = "These candles are not stored, and the broker cannot be asked for them now."
+
+
 class InputInvalid(MarketError, Refused):
     """A request that makes no sense, which only became plain with what is known here. The details are by field."""
 

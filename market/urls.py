@@ -5,6 +5,7 @@ from rest_framework.routers import SimpleRouter
 
 from market.calculator_views import GreeksView, PayoffView
 from market.calendar_views import CalendarView
+from market.candle_views import CandlesView
 from market.quote_views import QuotesView
 from market.refresh_views import InstrumentRefreshView
 from market.views import InstrumentViewSet, OptionChainViewSet
@@ -18,6 +19,7 @@ urlpatterns = [
     path("calendar", CalendarView.as_view(), name="calendar"),
     path("quotes", QuotesView.as_view(), name="quotes"),
     path("admin/instruments/refresh", InstrumentRefreshView.as_view(), name="instrument-refresh"),
+    path("candles", CandlesView.as_view(), name="candles"),
     path("greeks", GreeksView.as_view(), name="greeks"),
     path("strategies/payoff", PayoffView.as_view(), name="strategy-payoff"),
 ]

@@ -131,7 +131,7 @@ def test_what_lay_in_the_table_of_the_rest_moves_into_its_month(infy: Instrument
             [infy.pk],
         )
     assert tables_with_rows() == {"market_minutebar_rest": 1}
-    assert bar_partitions.ensure([date(2031, 5, 1)]) == [date(2031, 5, 1)]
+    assert date(2031, 5, 1) in bar_partitions.ensure_ahead()
     assert tables_with_rows() == {"market_minutebar_2031_05": 1}
     assert bar_partitions.ensure([date(2031, 5, 1)]) == []
 

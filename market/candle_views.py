@@ -1,0 +1,141 @@
+"""Candles over HTTP: what is missing is fetched first, what is stored is streamed month by month."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any, Final
+
+import orjson
+from channels.db import database_sync_to_async
+from django.http import StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from accounts import clock
+from accounts.permissions import MayRead
+from accounts.serializers import StrictSerializer
+from market import candles
+from market.candle_series import CandleInterval, as_rows
+from market.candles import Found, Wanted
+from market.exceptions import CandlesUnavailable
+from market.models import Instrument
+
+MOST_DAYS_OF_MINUTES: Final = 400
+MOST_DAYS_OF_DAYS: Final = 7_320  # twenty years
+COLUMNS: Final = ("time", "open", "high", "low", "close", "volume")
+
+
+class MomentField(serializers.DateTimeField):
+    """A moment that is one in every time zone: the first and the last days of the calendar are not."""
+
+    def to_internal_value(self, value: Any) -> Any:
+        try:
+            return super().to_internal_value(value)
+        except OverflowError:
+            self.fail("overflow")
+
+
+class CandleQuery(StrictSerializer):
+    """The query of `/candles`."""
+
+    instrument = serializers.RegexField(r"\A[A-Z]{2,16}:[^/\x00]{1,64}\Z", help_text="`NSE:INFY`")
+    to = MomentField(required=False, help_text="The last candle that may begin; now by default")
+    interval = serializers.ChoiceField(choices=[interval.value for interval in CandleInterval], default="minute")
+    continuous = serializers.BooleanField(
+        default=False, help_text="A future's days together with those of the ones that expired before it"
+    )
+    oi = serializers.BooleanField(default=False, help_text="Open interest as a last column")
+
+    def get_fields(self) -> dict[str, Any]:
+        # `from` is no name that a class may use.
+        first = MomentField(help_text="The first candle that may begin; Indian time unless it has a zone")
+        return {"from": first, **super().get_fields()}
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        start, end = attrs["from"], attrs.setdefault("to", clock.now())
+        interval = CandleInterval(attrs["interval"])
+        if start > end:
+            raise serializers.ValidationError({"from": "It lies after `to`."})
+        if start > clock.now():
+            raise serializers.ValidationError({"from": "It lies in the future."})
+        most = MOST_DAYS_OF_DAYS if interval is CandleInterval.DAY else MOST_DAYS_OF_MINUTES
+        if end - start > timedelta(days=most):
+            kind = "days" if interval is CandleInterval.DAY else "minutes"
+            raise serializers.ValidationError({"from": f"At most {most} days of {kind} are answered at once."})
+        try:
+            attrs["instrument"] = Instrument.objects.by_symbol(attrs["instrument"])
+        except Instrument.DoesNotExist:
+            raise serializers.ValidationError({"instrument": "There is no such instrument."}) from None
+        is_future = attrs["instrument"].instrument_type == "FUT"
+        if attrs["continuous"] and not (interval is CandleInterval.DAY and is_future):
+            raise serializers.ValidationError({"continuous": "Only days of a future can be continuous."})
+        return attrs
+
+    def wanted(self) -> Wanted:
+        asked = self.validated_data
+        interval = CandleInterval(asked["interval"])
+        return Wanted(asked["instrument"], asked["from"], asked["to"], interval, asked["continuous"])
+
+
+class CandlesView(APIView):
+    """Candles of one instrument."""
+
+    permission_classes = [MayRead]
+
+    @extend_schema(
+        parameters=[CandleQuery],
+        responses=OpenApiResponse(
+            {
+                "type": "object",
+                "properties": {
+                    "instrument": {"type": "string"},
+                    "interval": {"type": "string"},
+                    "columns": {"type": "array", "items": {"type": "string"}},
+                    "missing": {"type": "array", "items": {"type": "object"}},
+                    "age_seconds": {"type": "number", "nullable": True},
+                    "candles": {"type": "array", "items": {"type": "array", "items": {}}},
+                },
+            }
+        ),
+        description="Fetched from the broker once, then served from the database; the rows are streamed. `missing` "
+        "lists days that could not be had, with the reason; `age_seconds` is when the broker was last asked. Where "
+        "nothing at all is stored of the range and it cannot be fetched, the answer is a 503 that lists the same.",
+    )
+    def get(self, request: Request) -> HttpResponseBase:
+        query = CandleQuery(data=request.query_params.dict())
+        query.is_valid(raise_exception=True)
+        wanted = query.wanted()
+        found = candles.prepare(wanted)
+        if found.missing and not candles.is_stored(wanted):
+            raise CandlesUnavailable(details={"missing": _missing(found)})
+        body = _body(wanted, found, oi=query.validated_data["oi"])
+        return StreamingHttpResponse(body, content_type="application/json")
+
+
+def _missing(found: Found) -> list[dict[str, str]]:
+    return [
+        {"from": first.isoformat(), "to": last.isoformat(), "reason": reason} for (first, last), reason in found.missing
+    ]
+
+
+async def _body(wanted: Wanted, found: Found, *, oi: bool) -> AsyncIterator[bytes]:
+    head = {
+        "instrument": wanted.instrument.symbol,
+        "interval": wanted.interval,
+        "from": wanted.start,
+        "to": wanted.end,
+        "continuous": wanted.continuous,
+        "columns": [*COLUMNS, "oi"] if oi else COLUMNS,
+        "missing": _missing(found),
+        "age_seconds": found.asked_at and round((timezone.now() - found.asked_at).total_seconds(), 1),
+    }
+    before = orjson.dumps(head)[:-1] + b',"candles":['
+    for start, end in candles.read_months(wanted):
+        rows = as_rows(await database_sync_to_async(candles.read)(wanted, start, end), oi=oi)
+        if rows:
+            yield before + rows
+            before = b","
+    yield (before if before != b"," else b"") + b"]}"
