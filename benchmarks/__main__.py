@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from benchmarks import (
+    candles,
     chain,
     decode,
     greeks,
@@ -13,11 +14,13 @@ from benchmarks import (
     pipeline,
     publish,
     serialize,
+    store,
 )
 from benchmarks.harness import ROUNDS, Result, table
 from benchmarks.soak import command as soak
 
 BENCHMARKS = {
+    "candles": candles.run,
     "chain": chain.run,
     "decode": decode.run,
     "greeks": greeks.run,
@@ -27,6 +30,7 @@ BENCHMARKS = {
     "pipeline": pipeline.run,
     "publish": publish.run,
     "serialize": serialize.run,
+    "store": store.run,
 }
 LEAST_ROUNDS = 5
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import Result, compare_or_miss
-from benchmarks.postgres import postgres_with_tables
+from benchmarks.postgres import database
 
 ROWS = 115_000
 DAY = date(2026, 11, 25)
@@ -29,7 +29,7 @@ def run(rounds: int) -> Iterator[Result]:
     dumps = list(_two_days())
     rows = dumps[0].count(b"\n") - 1
     with ExitStack() as stack:
-        stack.enter_context(postgres_with_tables())
+        stack.enter_context(database())
         from market.instruments import import_instruments
         from market.models import Instrument
 

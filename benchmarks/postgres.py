@@ -1,12 +1,16 @@
 """A PostgreSQL of the benchmark's own, with the service's tables in it."""
 
 import os
+import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import django
+from django.core.management import call_command
 
 from tickerproject.local.ports import any_free
 from tickerproject.local.postgres import Postgres, PostgresUnavailable
@@ -16,13 +20,14 @@ READY_SECONDS = 60
 
 
 @contextmanager
-def postgres_with_tables() -> Iterator[None]:
-    """Django is set up on a fresh, migrated database; the server is stopped and its files removed at the end."""
-    with tempfile.TemporaryDirectory(prefix="ticker-bench-") as folder:
+def database(redis_url: str | None = None) -> Iterator[None]:
+    """Django is set up on a fresh database in the block, once in a process; only then can models be imported."""
+    with tempfile.TemporaryDirectory(prefix="ticker-bench-", ignore_cleanup_errors=True) as folder:
         server = Postgres(Path(folder) / "postgres", any_free(), durable=False)
         server.prepare()
         command, options = server.command()
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
+        with (Path(folder) / "postgres.log").open("wb") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log, **options)
         try:
             deadline = time.monotonic() + READY_SECONDS
             while not server.is_ready():
@@ -30,29 +35,19 @@ def postgres_with_tables() -> Iterator[None]:
                     raise PostgresUnavailable(f"PostgreSQL did not answer within {READY_SECONDS} s")
                 time.sleep(0.02)
             server.create_database()
-            _migrate(server.url)
+            os.environ["DATABASE_URL"] = server.url
+            if redis_url is not None:
+                os.environ["REDIS_URL"] = redis_url
+            environment.fill()
+            os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tickerproject.settings")
+            django.setup()
+            call_command("migrate", verbosity=0)
             yield
-            _disconnect()
         finally:
-            process.terminate()
+            from django.db import connections
+
+            connections.close_all()
+            for connection in connections.all(initialized_only=True):
+                connection.close_pool()  # type: ignore[attr-defined]  # PostgreSQL only
+            process.send_signal(signal.SIGINT)
             process.wait()
-
-
-def _migrate(url: str) -> None:
-    os.environ["DATABASE_URL"] = url
-    environment.fill()
-    os.environ["LOG_LEVEL"] = "ERROR"
-    os.environ["DJANGO_SETTINGS_MODULE"] = "tickerproject.settings"
-    import django  # it reads the settings, which need the address
-
-    django.setup()
-    from django.core.management import call_command
-
-    call_command("migrate", verbosity=0)
-
-
-def _disconnect() -> None:
-    from django.db import connection
-
-    connection.close()
-    connection.close_pool()  # type: ignore[attr-defined]  # PostgreSQL only

@@ -7,6 +7,7 @@ from celery import shared_task
 from django.conf import settings
 
 from accounts.exceptions import BrokerError, CredentialError
+from market import backfill as backfilling
 from market import bar_partitions, chain_history, refresh
 from market.exceptions import ImportAlreadyRunning, MarketError
 
@@ -54,3 +55,9 @@ def keep_bar_months() -> None:
     """Make the next months of minute bars, and drop those that the settings say are too old. Safe to run twice."""
     bar_partitions.ensure_ahead()
     bar_partitions.drop_older_than(settings.MINUTE_BARS_DAYS)
+
+
+@shared_task(name="market.backfill")
+def backfill(underlying: str, *, days: int = 30, with_options: bool = False) -> None:
+    """Fetch and keep an underlying's minutes. What is stored is not fetched again: safe to run twice."""
+    backfilling.backfill(backfilling.instruments_of(underlying, with_options=with_options), days)
