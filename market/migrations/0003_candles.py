@@ -16,7 +16,7 @@ CREATE TABLE market_minutebar (
     oi bigint,
     vwap double precision,
     origin varchar(8) NOT NULL,
-    CONSTRAINT market_minutebar_minute CHECK (extract(epoch FROM minute)::bigint % 60 = 0),
+    CONSTRAINT market_minutebar_minute CHECK (date_part('second', minute) = 0),
     -- In this order of numbers nan is above infinity, so neither comes through.
     CONSTRAINT market_minutebar_prices CHECK (
         low <= open AND low <= close AND open <= high AND close <= high
