@@ -12,6 +12,7 @@ from accounts.actions import Action
 from accounts.permissions import page_view
 from dashboard.blotter import contract_words
 from dashboard.ticket import contract_of, quote_of
+from market import instrument_search
 from market.exceptions import PricesUnavailable
 from market.models import Instrument
 from market.prices import price_of
@@ -40,16 +41,17 @@ def contract(request: HttpRequest) -> HttpResponse:
 @never_cache
 @page_view(Action.TRADE)
 def search(request: HttpRequest) -> HttpResponse:
-    """Contracts in whose name all words of `q` occur, the nearest expiry first: `24600 ce` finds options."""
+    """The contracts that are likeliest meant by `q`: `24600 ce` finds options."""
     text = request.GET.get("q", "")[:LONGEST_SEARCH].replace("\0", "").replace(",", "")
     if len(text.strip()) < 2:
         return JsonResponse({"found": []})
     today = clock.today()
-    rows = Instrument.objects.active().exclude(segment="INDICES").search(text).exclude(expiry__lt=today)
-    rows = rows.order_by("expiry", "name", "strike", "instrument_type")[:MOST_FOUND]
+    tradable = Instrument.objects.active().exclude(segment="INDICES").exclude(expiry__lt=today)
+    likeliest = instrument_search.search(tradable, text)[:MOST_FOUND]
+    rows = Instrument.objects.in_bulk(likeliest)
     found = [
         {"exchange": row.exchange, "symbol": row.tradingsymbol, "name": contract_words(row, today=today)}
-        for row in rows
+        for row in (rows[key] for key in likeliest)
     ]
     return JsonResponse({"found": found})
 

@@ -32,7 +32,7 @@ CREATE TABLE market_minutebar_rest PARTITION OF market_minutebar DEFAULT;
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("market", "0002_pricing_and_chain_history"),
+        ("market", "0004_import_and_session_origins"),
     ]
 
     operations = [
