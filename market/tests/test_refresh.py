@@ -1,6 +1,7 @@
 """Fetching the dump from the broker: a small HTTP server plays the broker."""
 
 import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -167,16 +168,16 @@ def test_the_days_dump_is_due_from_the_morning_on_of_days_on_which_a_market_trad
     db: None, settings: Settings, moment: str, due: bool
 ) -> None:
     load_calendar(Path(settings.MARKET_DATA_DIR))
-    settings.MARKET_CLOCK = moment
+    settings.MARKET_CLOCK, settings.MARKET_CLOCK_ANCHOR = moment, time.time()
     assert refresh.is_due() is due
 
 
 def test_a_dump_of_before_the_morning_is_yesterdays_and_one_of_after_it_is_enough(
     broker: FakeBroker, logged_in: TradingAccount, settings: Settings
 ) -> None:
-    settings.MARKET_CLOCK = OPEN_DAY.format("07:00:00")
+    settings.MARKET_CLOCK, settings.MARKET_CLOCK_ANCHOR = OPEN_DAY.format("07:00:00"), time.time()
     refresh_instruments()
-    settings.MARKET_CLOCK = OPEN_DAY.format("09:00:00")
+    settings.MARKET_CLOCK, settings.MARKET_CLOCK_ANCHOR = OPEN_DAY.format("09:00:00"), time.time()
     InstrumentImport.objects.update(started_at=timezone.now() - timedelta(hours=2))
     assert refresh.is_due()
 
@@ -190,7 +191,7 @@ def test_a_dump_of_before_the_morning_is_yesterdays_and_one_of_after_it_is_enoug
 def test_after_a_failure_a_minute_passes_before_the_next_try(
     broker: FakeBroker, logged_in: TradingAccount, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings.MARKET_CLOCK = OPEN_DAY.format("09:00:00")
+    settings.MARKET_CLOCK, settings.MARKET_CLOCK_ANCHOR = OPEN_DAY.format("09:00:00"), time.time()
     broker.content = b"<html>maintenance</html>\n"
     tasks.refresh_instruments_when_due.apply(throw=True)
     assert "tried again in a minute" in caplog.text

@@ -60,7 +60,7 @@ def test_f74_the_morning_after_what_has_expired_is_dropped_and_the_stream_looks_
     assert near not in after
     assert after
 
-    settings.MARKET_CLOCK = f"{near}T23:00:00+05:30"
+    settings.MARKET_CLOCK = f"{near}T12:00:00+05:30"
     before = desired.mark()
-    settings.MARKET_CLOCK = f"{near + timedelta(days=1)}T06:00:00+05:30"
+    settings.MARKET_CLOCK = f"{near + timedelta(days=1)}T12:00:00+05:30"
     assert desired.mark() != before
