@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 from channels.db import database_sync_to_async
+from django.db import DataError, IntegrityError
 from django.db import Error as DatabaseError
 from numpy.typing import NDArray
 
@@ -69,6 +70,9 @@ class MinuteBarWriter:
                 minute = self._waiting[0]
                 try:
                     self._counters["minute_bars"] += await database_sync_to_async(self._write)(*minute)
+                except (IntegrityError, DataError):  # will be refused again: the next minute must not wait for it
+                    logger.exception("a minute of bars is refused by the database, and lost")
+                    self._counters["minute_bars_dropped"] += 1
                 except DatabaseError as exc:
                     logger.warning("minute bars are not taken by the database, trying again soon: %s", exc)
                     raise_if_cancelled()

@@ -6,7 +6,7 @@ from datetime import date
 
 import numpy as np
 import pytest
-from django.db import OperationalError
+from django.db import IntegrityError, OperationalError
 
 from market.candle_models import MinuteBar
 from market.lines import decode
@@ -134,6 +134,24 @@ async def test_a_minute_that_the_database_did_not_take_is_written_later() -> Non
     await asyncio.gather(running, return_exceptions=True)
     assert written == [chain.NOW, chain.NOW + 60]
     assert counters["minute_bars"] == 4
+
+
+async def test_a_minute_that_is_refused_does_not_hold_up_the_next_one() -> None:
+    def write(bars: BarColumns, tokens: Tokens) -> int:
+        if bars.start == chain.NOW:
+            raise IntegrityError("no such instrument")
+        return len(bars)
+
+    counters: Counter[str] = Counter()
+    writer = MinuteBarWriter(counters, write=write)
+    running = asyncio.create_task(writer.run())
+    for minute in range(2):
+        writer.put(columns(chain.NOW + 60 * minute), TOKENS)
+    async with asyncio.timeout(5):
+        await writer.drained()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert counters == {"minute_bars_dropped": 1, "minute_bars": 2}
 
 
 async def test_a_database_that_stays_away_costs_the_oldest_minutes_and_nobody_waits() -> None:
