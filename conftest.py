@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator
 
+import hypothesis
 import pytest
 import redis
 import redis.asyncio
@@ -10,6 +11,10 @@ from django.db import connection
 from pytest_django import DjangoDbBlocker, Settings
 
 from market import calendar, instrument_cache
+
+# How long an example takes says something about the machine only; speed is measured in `benchmarks/`.
+hypothesis.settings.register_profile("ticker", deadline=None)
+hypothesis.settings.load_profile("ticker")
 
 
 @pytest.fixture(scope="session")
