@@ -345,7 +345,11 @@ def _worth_unknown(request: OrderRequest, most: Decimal) -> str:
 
 
 def _rupees(value: Decimal) -> str:
-    return f"₹{value:,.2f}"
+    """In Indian grouping, with paise where there are any: `₹1,00,00,000`, `₹3,750.50`."""
+    whole, _, paise = f"{abs(value):.2f}".partition(".")
+    head, tail = whole[:-3], whole[-3:]
+    pairs = [head[max(0, end - 2) : end] for end in range(len(head), 0, -2)][::-1]
+    return f"{'−' if value < 0 else ''}₹{','.join([*pairs, tail])}" + (f".{paise}" if paise != "00" else "")
 
 
 def _text(value: Decimal | None) -> str:

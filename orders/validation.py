@@ -197,9 +197,9 @@ def _prices(request: OrderRequest, instrument: Instrument) -> Iterator[Check]:
         yield Check(
             "tick_size",
             below == price,
-            f"{name} {price} is on the tick of {tick.normalize():f}."
+            f"{_words_of(name)} {_plain(price)} is on the tick of {tick.normalize():f}."
             if below == price
-            else f"{name} {price} is not on the tick of {tick.normalize():f}: "
+            else f"{_words_of(name)} {_plain(price)} is not on the tick of {tick.normalize():f}: "
             f"{below.normalize():f} or {(below + tick).normalize():f}.",
             {"field": name, "price": str(price), "tick_size": f"{tick.normalize():f}"},
         )
@@ -216,9 +216,9 @@ def _trigger(request: OrderRequest, price: MarketPrice | None) -> Iterator[Check
         yield Check(
             "stop_price",
             fits,
-            f"Price {request.price} is {side} the trigger {trigger}."
+            f"Price {_plain(request.price)} is {side} the trigger {_plain(trigger)}."
             if fits
-            else f"Price {request.price} must be {side} the trigger {trigger}.",
+            else f"Price {_plain(request.price)} must be {side} the trigger {_plain(trigger)}.",
         )
     last = price.last_price if price is not None and price.is_fresh else None
     if last is None:
@@ -229,9 +229,9 @@ def _trigger(request: OrderRequest, price: MarketPrice | None) -> Iterator[Check
     yield Check(
         "trigger_side",
         fits,
-        f"Trigger {trigger} is {side} the last price {last}."
+        f"Trigger {_plain(trigger)} is {side} the last price {_plain(last)}."
         if fits
-        else f"Trigger {trigger} must be {side} the last price {last}.",
+        else f"Trigger {_plain(trigger)} must be {side} the last price {_plain(last)}.",
         {"trigger_price": str(trigger), "last_price": str(last)},
     )
 
@@ -268,3 +268,13 @@ def notional(request: OrderRequest, price: MarketPrice | None) -> Decimal | None
         return None
     at = request.price or request.trigger_price or (price.last_price if price else None)
     return None if at is None else at * request.quantity
+
+
+def _words_of(name: str) -> str:
+    return "Trigger" if name == "trigger_price" else "Price"
+
+
+def _plain(price: Decimal) -> str:
+    """As people write prices: two decimals, more only where there are more."""
+    text = f"{price.normalize():f}"
+    return f"{price:.2f}" if len(text.partition(".")[2]) <= 2 else text

@@ -46,7 +46,7 @@ def test_an_algo_id_has_the_exchanges_form(algo_id: str, passes: bool) -> None:
 def test_orders_leave_from_an_address_that_is_known(
     settings: Settings, addresses: list[str], passes: bool | None
 ) -> None:
-    settings.ORDER_EGRESS_IP = addresses
+    settings.ORDER_EGRESS_IP, settings.FEED_SOURCE = addresses, "live"
     assert outcomes()["egress_ip"] == passes
 
 
@@ -55,3 +55,8 @@ def test_where_no_orders_are_sent_none_is_taken_on(trader: Trader, settings: Set
     refused = trader.place().json()["error"]
     assert refused["code"] == "egress_ip"
     assert "No orders are sent from here" in refused["message"]
+
+
+def test_a_simulated_broker_asks_for_no_address(settings: Settings) -> None:
+    settings.ORDER_EGRESS_IP, settings.FEED_SOURCE = [], "simulated"
+    assert "egress_ip" not in outcomes()

@@ -259,7 +259,7 @@ def test_entries_end_once_the_day_has_lost_the_limit(pnl: Decimal, most: Decimal
 
 def test_a_message_says_what_was_found_and_what_is_allowed() -> None:
     (check,) = risk_rules.order_notional(ORDER, limited(max_notional=Decimal(5000)), Decimal("9037.50"))
-    assert check.message == "An order of ₹9,037.50: above the ₹5,000.00 that AB1234 may have."
+    assert check.message == "An order of ₹9,037.50: above the ₹5,000 that AB1234 may have."
     assert check.figures == {"notional": "9037.5", "most": "5000"}
     check = risk_rules.really_exits(replace(EXIT, quantity=150), OpenPosition(75))
     assert check.message == (
