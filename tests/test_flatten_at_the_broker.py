@@ -1,10 +1,11 @@
 """Out of real positions at the simulated broker: it holds nothing afterwards, and took each slice once."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, time
 from decimal import Decimal
 from pathlib import Path
+from time import monotonic, sleep
 
 import pytest
 from django.conf import settings as django_settings
@@ -112,6 +113,14 @@ def held(kite: KiteConnect) -> dict[str, int]:
     return {row["tradingsymbol"]: row["quantity"] for row in kite.positions()["net"] if row["quantity"]}
 
 
+def wait_until(condition: Callable[[], bool], seconds: float, words: str) -> None:
+    """The market takes its time."""
+    give_up_at = monotonic() + seconds
+    while not condition():
+        assert monotonic() < give_up_at, words
+        sleep(0.1)
+
+
 def out(account: TradingAccount, key: str = "out") -> Flattened:
     return flatten("user:1", account, Wish(), key=key)
 
@@ -144,7 +153,7 @@ def test_out_of_everything_in_a_halt_shorts_first_in_slices_and_once(
     assert all(quantity <= 2 * lot for _, quantity, symbol in asked if symbol == CALL)
     taken = [order.tag for order in control.orders(user_id="AB1234")]
     assert [taken.count(task.tag) for task in tasks] == [1] * len(tasks)
-    assert held(kite) == {}, "nothing is left, and nothing was turned around"
+    wait_until(lambda: held(kite) == {}, 15, "nothing is left, and nothing was turned around")
 
     read_book(account)
     again = out(account, key="again")

@@ -21,7 +21,7 @@ from tests.order_processes import Door, OrderProcesses, ready, wait_until
 from tickerproject.local.ports import any_free
 from tickerproject.local.postgres import Postgres
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.long]  # minutes, by the deaths of processes
 
 FEW = 24  # connections
 

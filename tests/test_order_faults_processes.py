@@ -24,7 +24,7 @@ from simulator.control import SimulatorControl
 from tests.conftest import Place, taken_by_tag
 from tests.order_processes import STRICT, Door, OrderProcesses, Process, ready, wait_until
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.long]  # minutes, by the deaths of processes
 
 LEASE = float(STRICT["ORDER_LEASE_SECONDS"])
 PLACING = {"method": "POST", "path": "/orders/{variety}"}

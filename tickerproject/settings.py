@@ -206,6 +206,7 @@ CELERY_BEAT_SCHEDULE = {
     "Make and drop months of minute bars": {
         "task": "market.keep_bar_months",
         "schedule": crontab(hour=4, minute=15),
+        "options": {"expires": 3600},
     },
 }
 
