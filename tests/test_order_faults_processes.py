@@ -160,6 +160,8 @@ def test_f05_f49_workers_that_end_under_load_lose_no_order_and_send_none_twice(
             ring(account.pk)
         time.sleep(dice.uniform(0.3, 0.8))
         leaving = workers.pop(dice.randrange(len(workers)))
+        if number == signal.SIGTERM:
+            ready(leaving)  # before that it has nothing to end, and no handler for the signal
         leaving.signal(number)
         workers.append(processes.worker())
         code = leaving.wait_for_its_end(20)
@@ -261,8 +263,9 @@ def test_f20_two_beats_and_a_pump_do_everything_once_and_say_it_once(
     assert status_of(tired) == Status.DEAD_LETTER
     alarms = sum(process.text.count("needs a person") for process in started)
     assert alarms == 1
-    claims = [reasons(task).count("claimed") for task in OrderTask.objects.exclude(pk=tired.pk)]
-    assert set(claims) == {1}
+    # An order may be claimed and put back while the budget is full; it is sent by one claim.
+    sent = [reasons(task).count("accepted_by_broker") for task in OrderTask.objects.exclude(pk=tired.pk)]
+    assert set(sent) == {1}
     nothing_twice_nothing_lost(control)
 
 
@@ -369,9 +372,12 @@ def test_f48_a_worker_whose_log_can_take_no_more_works_on(
 def test_f50_workers_of_two_versions_work_side_by_side_while_a_column_is_added(
     processes: OrderProcesses, traders: list[TradingAccount], place: Place, control: SimulatorControl
 ) -> None:
-    """F50: an older worker meets a column that it does not know; both obey the same tokens."""
-    old, new = processes.worker(), processes.worker()
-    ready(old, new)
+    """F50: an older worker meets a column that it does not know; both obey the same tokens.
+
+    The table's lock may cost a worker its turn, and with it the bell for the next one: the pump sees to that.
+    """
+    old, new, pump = processes.worker(), processes.worker(), processes.pump()
+    ready(old, new, pump)
     for count in range(20):
         place(traders[count % 2])
     for account in traders[:2]:

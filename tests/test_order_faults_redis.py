@@ -87,7 +87,10 @@ class Service:
 
 
 @pytest.fixture
-def service(processes: OrderProcesses, trader: TradingAccount, own_redis: OwnRedis) -> Service:
+def service(
+    control: SimulatorControl, processes: OrderProcesses, trader: TradingAccount, own_redis: OwnRedis
+) -> Service:
+    """`control` comes first: orders of the test before would be orphans to the processes, and stop the account."""
     return Service(processes, trader, own_redis)
 
 
