@@ -139,7 +139,7 @@ async def running(process: StreamProcess) -> AsyncIterator[None]:
         assert not task.done(), task
     finally:
         stop.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await task
 
 
@@ -162,7 +162,7 @@ async def state_of(client: "redis.Redis") -> dict[str, Any]:
 
 async def eventually(ask: Callable[[], Any]) -> Any:
     """The first answer that is not empty."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not (answer := await ask()):  # noqa: ASYNC110 - what is waited for has no event
             await asyncio.sleep(0.005)
         return answer
@@ -359,7 +359,7 @@ async def test_a_part_that_fails_for_good_ends_the_process(broker: FakeBroker, d
 
     database.load = broken  # type: ignore[method-assign]
     with pytest.raises(ExceptionGroup) as failed:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await process_for(broker, database).run(asyncio.Event())
     assert failed.group_contains(ZeroDivisionError)
 
