@@ -8,8 +8,7 @@ from typing import Final
 
 import numpy as np
 from channels.db import database_sync_to_async
-from django.db import DataError, IntegrityError
-from django.db import Error as DatabaseError
+from django.db import OperationalError
 from numpy.typing import NDArray
 
 from accounts.cancellation import raise_if_cancelled
@@ -70,14 +69,14 @@ class MinuteBarWriter:
                 minute = self._waiting[0]
                 try:
                     self._counters["minute_bars"] += await database_sync_to_async(self._write)(*minute)
-                except (IntegrityError, DataError):  # will be refused again: the next minute must not wait for it
-                    logger.exception("a minute of bars is refused by the database, and lost")
-                    self._counters["minute_bars_dropped"] += 1
-                except DatabaseError as exc:
+                except OperationalError as exc:
                     logger.warning("minute bars are not taken by the database, trying again soon: %s", exc)
                     raise_if_cancelled()
                     await asyncio.sleep(self._retry_seconds)
                     continue
+                except Exception:  # refused, and again if tried again; bars must cost nobody the next ones, nor prices
+                    logger.exception("a minute of bars cannot be stored, and is lost")
+                    self._counters["minute_bars_dropped"] += 1
                 raise_if_cancelled()
                 if self._waiting and self._waiting[0] is minute:
                     self._waiting.popleft()

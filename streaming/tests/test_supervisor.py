@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -21,11 +22,13 @@ from market.lines import decode, split
 from market.names import RedisNames, analytics_part
 from market.pricing_terms import PricingTerms, UnderlyingSource
 from orders.models import BrokerOrder, PortfolioReading
-from streaming import feed_account
+from streaming import feed_account, supervisor
 from streaming.broker_messages import Reader
 from streaming.connection import AccessToken, kite_dial
 from streaming.desired import Desired
 from streaming.feed_account import FeedAccount
+from streaming.minute_bars import MinuteBarWriter
+from streaming.order_updates import OrderUpdates
 from streaming.pipeline import TickPipeline
 from streaming.pricing import PricingSettings
 from streaming.state import encode as encode_state
@@ -103,6 +106,15 @@ def database(monkeypatch: pytest.MonkeyPatch) -> Database:
     return database
 
 
+@pytest.fixture(autouse=True)
+def no_tables(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Orders and bars are written to tables, which tests without a database refuse again and again."""
+    if "account" not in request.fixturenames:
+        updates = partial(OrderUpdates, take=lambda *_: None, want=lambda *_: None)
+        monkeypatch.setattr(supervisor, "OrderUpdates", updates)
+        monkeypatch.setattr(supervisor, "MinuteBarWriter", partial(MinuteBarWriter, write=lambda *_: 0))
+
+
 @pytest.fixture
 async def broker() -> AsyncIterator[FakeBroker]:
     async with FakeBroker().running() as broker:
@@ -139,7 +151,7 @@ async def running(process: StreamProcess) -> AsyncIterator[None]:
         assert not task.done(), task
     finally:
         stop.set()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(10):
             await task
 
 
@@ -162,7 +174,7 @@ async def state_of(client: "redis.Redis") -> dict[str, Any]:
 
 async def eventually(ask: Callable[[], Any]) -> Any:
     """The first answer that is not empty."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(10):
         while not (answer := await ask()):  # noqa: ASYNC110 - what is waited for has no event
             await asyncio.sleep(0.005)
         return answer
@@ -359,7 +371,7 @@ async def test_a_part_that_fails_for_good_ends_the_process(broker: FakeBroker, d
 
     database.load = broken  # type: ignore[method-assign]
     with pytest.raises(ExceptionGroup) as failed:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(10):
             await process_for(broker, database).run(asyncio.Event())
     assert failed.group_contains(ZeroDivisionError)
 
