@@ -57,18 +57,8 @@ def _is_taken_back(task: OrderTask) -> bool:
 
 def _adopt(task: OrderTask, order_id: str) -> None:
     task.refresh_from_db()
-    adopted = ledger.settle(
-        task,
-        Status.COMPLETED,
-        actor=ACTOR,
-        reason="late_arrival",
-        evidence={"was": task.status},
-        broker_order_id=order_id,
-        error_code="",
-        error_message="",
-        is_late_arrival=True,
-    )
-    if adopted:
+    was = {"was": task.status}
+    if ledger.adopt(task, order_id, actor=ACTOR, reason="late_arrival", evidence=was, is_late_arrival=True):
         logger.critical("task %s had been given up, and the broker has it: %s", task.public_id, order_id)
 
 

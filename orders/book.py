@@ -11,8 +11,6 @@ from accounts import clock
 from accounts.breaker import BreakerState, Group, breaker_name, states
 from accounts.broker import orders_client
 from accounts.models import TradingAccount
-from orders import ledger
-from orders.arrivals import ACTOR as ACTOR
 from orders.arrivals import look_through
 from orders.broker_orders import record_book, root_of
 from orders.models import OrderBook, OrderTask
@@ -72,20 +70,6 @@ def read_book(account: TradingAccount) -> Book:
 def has_book_of_today(account: TradingAccount) -> bool:
     """Whether the book was read, whole and not old, on this trading date: before that nothing may be sent."""
     return OrderBook.objects.filter(account=account, trading_date=clock.today(), is_stale=False).exists()
-
-
-def complete(task: OrderTask, order_id: str, reason: str, evidence: Mapping[str, Any], **fields: Any) -> bool:
-    return ledger.settle(
-        task,
-        Status.COMPLETED,
-        actor=ACTOR,
-        reason=reason,
-        evidence=evidence,
-        broker_order_id=order_id,
-        error_code="",
-        error_message="",
-        **fields,
-    )
 
 
 def _known_ids(account: TradingAccount) -> frozenset[str]:

@@ -252,11 +252,6 @@ def mark(claim: Claim) -> None:
         )
 
 
-def unmark(claim: Claim) -> None:
-    """Take the mark back because this worker knows that it has sent nothing."""
-    _fenced(claim).update(send_started_at=None)
-
-
 def complete(claim: Claim, broker_order_id: str, *, reason: str = "accepted_by_broker", **evidence: Any) -> None:
     """The broker has it."""
     _move(claim, Status.COMPLETED, reason, evidence, broker_order_id=broker_order_id, error_code="", error_message="")
@@ -303,6 +298,14 @@ def settle(task: OrderTask, to: Status, *, actor: str, reason: str, evidence: Ma
     """Move a task that nobody holds from the state in which it was read. Whether it was still in it."""
     with transaction.atomic():
         return _write(task, OrderTask.objects.filter(lease_token=task.lease_token), to, actor, reason, evidence, fields)
+
+
+def adopt(
+    task: OrderTask, order_id: str, *, actor: str, reason: str, evidence: Mapping[str, Any], **fields: Any
+) -> bool:
+    """`settle` as completed: the broker has the task that nobody holds, as this order."""
+    fields |= {"broker_order_id": order_id, "error_code": "", "error_message": ""}
+    return settle(task, Status.COMPLETED, actor=actor, reason=reason, evidence=evidence, **fields)
 
 
 def _move(claim: Claim, to: Status, reason: str, evidence: Mapping[str, Any], **fields: Any) -> None:

@@ -16,7 +16,8 @@ from accounts import clock
 from accounts.exceptions import BrokerError, CredentialError
 from accounts.models import TradingAccount
 from orders import ledger, resend, trips
-from orders.book import ACTOR, Book, Row, complete, read_book
+from orders.arrivals import ACTOR
+from orders.book import Book, Row, read_book
 from orders.broker_orders import roots_with_our_tags
 from orders.comparison import differences
 from orders.models import OrderTask
@@ -79,11 +80,11 @@ def _found(task: OrderTask, roots: Mapping[str, Row]) -> bool:
     }
     if evidence["differs"]:
         logger.critical("task %s: the broker's order differs in %s", task.public_id, evidence["differs"])
-    return complete(task, order_id, "found_in_book", evidence)
+    return ledger.adopt(task, order_id, actor=ACTOR, reason="found_in_book", evidence=evidence)
 
 
 def _absent(book: Book, task: OrderTask) -> bool:
-    """One more book without it; the verdict once all of reliability B9 holds."""
+    """One more book without it; the verdict after several of them over a while, the last one with a later order."""
     if not book.proves_absence or task.trading_date != clock.today():
         return _end_if_unresolved(task, "the broker's book proves nothing: it is old, or of another day")
     OrderTask.objects.filter(pk=task.pk, status=Status.UNKNOWN, version=task.version).update(
@@ -116,7 +117,7 @@ def _settle_modify(book: Book, task: OrderTask) -> bool:
     if row is None:
         return _end_if_unresolved(task, "the order to be changed is not in the broker's book")
     if not differences(task, row):
-        return complete(task, str(row["order_id"]), "found_changed", {"status": str(row.get("status"))})
+        return _is_as_asked(task, row, "found_changed")
     if str(row.get("status")) in TERMINAL or task.attempts >= MOST_MODIFIES:
         return _give_up(task, "not_changed", "the broker's order is as it was before", row)
     return _try_again(task, "not_changed", row)
@@ -128,10 +129,15 @@ def _settle_cancel(book: Book, task: OrderTask) -> bool:
         return _end_if_unresolved(task, "the order to be cancelled is not in the broker's book")
     if str(row.get("status")) in TERMINAL:
         reason = "cancelled" if row.get("status") == "CANCELLED" else "already_terminal"
-        return complete(task, str(row["order_id"]), reason, {"status": str(row.get("status"))})
+        return _is_as_asked(task, row, reason)
     if task.attempts >= MOST_CANCELS:
         return _give_up(task, "not_cancelled", "the order is still open after several tries", row)
     return _try_again(task, "not_cancelled", row)
+
+
+def _is_as_asked(task: OrderTask, row: Row, reason: str) -> bool:
+    evidence = {"status": str(row.get("status"))}
+    return ledger.adopt(task, str(row["order_id"]), actor=ACTOR, reason=reason, evidence=evidence)
 
 
 def _try_again(task: OrderTask, code: str, row: Row) -> bool:

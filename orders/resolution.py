@@ -75,14 +75,7 @@ def resolve(task: OrderTask, principal: str, *, order_id: str = "", reason: str)
         raise NotResolvable(f"Order {order_id} belongs to another task.")
     with transaction.atomic():
         if order_id:
-            moved = ledger.settle(
-                task,
-                Status.COMPLETED,
-                actor=principal,
-                reason="resolved",
-                evidence={"why": reason},
-                broker_order_id=order_id,
-            )
+            moved = ledger.adopt(task, order_id, actor=principal, reason="resolved", evidence={"why": reason})
         else:
             moved = ledger.settle(
                 task,

@@ -1,4 +1,4 @@
-"""What the service's own broker client makes of each way in which the broker can fail (reliability B8)."""
+"""What the service's own broker client makes of each way in which the broker can fail."""
 
 from collections.abc import Iterator
 from pathlib import Path
