@@ -42,6 +42,7 @@ from accounts.models import (
     LoginLink,
     TradingAccount,
 )
+from accounts.read_only_admin import UneditableAdmin
 
 if TYPE_CHECKING:  # generic for the type checker only
     AnyModelForm = forms.ModelForm[Any]
@@ -249,16 +250,8 @@ class TradingAccountAdmin(AccountButtons, HoldsSecrets):
             set_state(account, TradingAccount.State.ENABLED)
 
 
-class ReadOnly(ModelAdmin):  # type: ignore[misc]
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-
 @admin.register(BrokerCredential)
-class BrokerCredentialAdmin(ReadOnly):
+class BrokerCredentialAdmin(UneditableAdmin):
     """Which secrets there are, of what age and under which key; never what they are."""
 
     list_display = ["holder", "kind", "key_id", "version", "updated_at"]
@@ -268,7 +261,7 @@ class BrokerCredentialAdmin(ReadOnly):
 
 
 @admin.register(BrokerSession)
-class BrokerSessionAdmin(ReadOnly):
+class BrokerSessionAdmin(UneditableAdmin):
     list_display = ["account", "status_badge", "token_version", "logged_in_at", "expires_at"]
     list_select_related = ["account"]
 
@@ -362,7 +355,7 @@ class ExternalIdentityAdmin(ModelAdmin):  # type: ignore[misc]
 
 
 @admin.register(LoginLink)
-class LoginLinkAdmin(ReadOnly):
+class LoginLinkAdmin(UneditableAdmin):
     list_display = ["user", "created_at", "expires_at", "used_at"]
     list_select_related = ["user"]
     fields = ["user", "created_at", "expires_at", "used_at"]

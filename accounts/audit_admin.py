@@ -7,9 +7,9 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from unfold.admin import ModelAdmin
 
 from accounts.audit_events import AuditEvent, Kind
+from accounts.read_only_admin import ReadOnlyAdmin
 
 
 class KindFilter(admin.SimpleListFilter):
@@ -24,7 +24,7 @@ class KindFilter(admin.SimpleListFilter):
 
 
 @admin.register(AuditEvent)
-class AuditEventAdmin(ModelAdmin):  # type: ignore[misc]
+class AuditEventAdmin(ReadOnlyAdmin):
     """Newest first. Whether the chain holds is for `manage.py audit_verify` to say."""
 
     list_display = ["at", "shown_kind", "who", "account", "address", "shown_details"]
@@ -46,16 +46,6 @@ class AuditEventAdmin(ModelAdmin):  # type: ignore[misc]
         "hash",
     ]
     readonly_fields = fields
-    show_full_result_count = False
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     @admin.display(description="kind", ordering="kind")
     def shown_kind(self, event: AuditEvent) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rest_framework import serializers
+from rest_framework.request import Request
 
 from accounts.actions import Action
 from accounts.breaker import BreakerState
@@ -23,6 +24,14 @@ class StrictSerializer(serializers.Serializer[Any]):
             if unknown:
                 raise serializers.ValidationError(unknown)
         return super().to_internal_value(data)
+
+
+def valid(form: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
+    """The body, as the form has understood it. Raises ValidationError."""
+    filled = form(data=request.data)
+    filled.is_valid(raise_exception=True)
+    given: dict[str, Any] = filled.validated_data
+    return given
 
 
 class AccountRightsSerializer(serializers.Serializer[Any]):

@@ -1,7 +1,6 @@
 """REST for trading accounts: who they are, how they are logged in, and the secrets they need (written, never read)."""
 
 from http import HTTPStatus
-from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.models import User
@@ -24,6 +23,7 @@ from accounts.exceptions import BrokerError, CredentialError, Denied, SessionMis
 from accounts.models import TradingAccount
 from accounts.permissions import AdministersService, MayAdminister, MayRead
 from accounts.principals import ApiKeyPrincipal, principal_of, user_of
+from accounts.serializers import valid
 from accounts.token_refresh import log_in_now
 from accounts.trading_account_serializers import (
     AppSecretSerializer,
@@ -75,7 +75,7 @@ class TradingAccountViewSet(viewsets.GenericViewSet[TradingAccount]):
     def create(self, request: Request) -> Response:
         """Take on an account. For the service's administrators: an account cannot be claimed by whoever comes first."""
         principal = principal_of(request)
-        given = _valid(NewTradingAccountSerializer, request)
+        given = valid(NewTradingAccountSerializer, request)
         with transaction.atomic():
             app = ensure_app(AppDetails(**given.pop("app")))
             account = add_account(**given | {"app": app, "owner": _owner(given.pop("owner", None), user_of(principal))})
@@ -86,7 +86,7 @@ class TradingAccountViewSet(viewsets.GenericViewSet[TradingAccount]):
     @extend_schema(request=TradingAccountChangesSerializer, responses=TradingAccountSerializer)
     def partial_update(self, request: Request, public_id: UUID) -> Response:
         account = self._account(public_id)
-        changes = _valid(TradingAccountChangesSerializer, request)
+        changes = valid(TradingAccountChangesSerializer, request)
         change_account(account, changes)
         return _shown(account)
 
@@ -99,7 +99,7 @@ class TradingAccountViewSet(viewsets.GenericViewSet[TradingAccount]):
         if request.method == "DELETE":
             log_out(account)
             return _shown(account)
-        way = _valid(LoginSerializer, request)
+        way = valid(LoginSerializer, request)
         if not ("request_token" in way or "access_token" in way):
             log_in_now(account)  # which notes its failures itself
             return _shown(account)
@@ -122,7 +122,7 @@ class TradingAccountViewSet(viewsets.GenericViewSet[TradingAccount]):
         if request.method == "DELETE":
             opt_out(account)
             return _shown(account)
-        given = _valid(AutomatedLoginSerializer, request)
+        given = valid(AutomatedLoginSerializer, request)
         opt_in(account, password=given["password"], totp_seed=given["totp_seed"])
         return _shown(account)
 
@@ -134,18 +134,11 @@ class TradingAccountViewSet(viewsets.GenericViewSet[TradingAccount]):
         mine = accounts_for(principal_of(request), Action.ADMIN)
         if account.app.accounts.exclude(pk__in=mine.values("pk")).exists():
             raise Denied("The app serves accounts that you may not administer.")
-        store_secret(account.app, Kind.API_SECRET, _valid(AppSecretSerializer, request)["api_secret"])
+        store_secret(account.app, Kind.API_SECRET, valid(AppSecretSerializer, request)["api_secret"])
         return _shown(account)
 
     def _account(self, public_id: UUID, action: Action = Action.ADMIN) -> TradingAccount:
         return account_for(principal_of(self.request), action, public_id)
-
-
-def _valid(form: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
-    filled = form(data=request.data)
-    filled.is_valid(raise_exception=True)
-    valid: dict[str, Any] = filled.validated_data
-    return valid
 
 
 def _owner(username: str | None, asking: User) -> User:

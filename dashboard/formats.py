@@ -8,6 +8,7 @@ from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 
 from accounts.clock import IST
+from orders.rupees import in_lakhs
 
 DASH = "–"
 MINUS = "−"
@@ -77,10 +78,7 @@ def grouped(value: float | None, decimals: int = 0) -> str:
         return DASH
     rounded = _rounded(abs(value), decimals)
     whole, _, fraction = str(rounded).partition(".")
-    head, tail = whole[:-3], whole[-3:]
-    pairs = [head[max(0, end - 2) : end] for end in range(len(head), 0, -2)][::-1]
-    digits = ",".join([*pairs, tail])
-    return f"{MINUS if value < 0 else ''}{digits}{'.' + fraction if fraction else ''}"
+    return f"{MINUS if value < 0 else ''}{in_lakhs(whole)}{'.' + fraction if fraction else ''}"
 
 
 def signed_grouped(value: float | None, decimals: int = 2) -> str:

@@ -9,23 +9,11 @@ from django.http import HttpRequest, HttpResponse
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 
+from accounts.read_only_admin import ReadOnlyAdmin
 from market import calendar
 from market.admin_lists import list_page
 from market.models import ChainMinute, Instrument, InstrumentImport, TradingSession, UnderlyingPricing
 from market.underlyings import canonical_name
-
-
-class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
-    """Rows that only the service writes."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 @admin.register(Instrument)

@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import TabularInline
 from unfold.decorators import display
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminTextInputWidget
@@ -21,6 +21,7 @@ from accounts.admin_buttons import button, done
 from accounts.authorisation import account_for
 from accounts.exceptions import Denied, NotAuthenticated, NotFound, Refused
 from accounts.principals import principal_of
+from accounts.read_only_admin import ReadOnlyAdmin
 from orders import submit
 from orders.models import BrokerOrder, OrderEvent, OrderTask
 from orders.portfolio_admin import TradeAdmin as TradeAdmin  # the admin looks for it here
@@ -47,21 +48,6 @@ class ReasonForm(BaseDialogForm):  # type: ignore[misc]  # unfold has no types
     """Why, for those who read the audit."""
 
     reason = forms.CharField(min_length=3, max_length=300, widget=UnfoldAdminTextInputWidget())
-
-
-class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]
-    """Rows that only the service writes."""
-
-    show_full_result_count = False
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 class EventInline(TabularInline):  # type: ignore[misc]

@@ -10,6 +10,7 @@ from accounts.authorisation import account_for
 from accounts.exceptions import NotFound
 from accounts.permissions import MayTrade
 from accounts.principals import principal_of
+from accounts.serializers import valid
 from orders import submit
 from orders.models import OrderTask
 from orders.rest import (
@@ -20,7 +21,6 @@ from orders.rest import (
     placing,
     seconds_of,
     told_of_reuse,
-    valid,
 )
 from orders.serializers import (
     BatchAnswerSerializer,

@@ -11,6 +11,7 @@ from accounts.actions import Action
 from accounts.authorisation import account_for
 from accounts.permissions import MayTrade
 from accounts.principals import principal_of
+from accounts.serializers import valid
 from orders import submit
 from orders.rest import (
     KEY_HEADER,
@@ -21,7 +22,6 @@ from orders.rest import (
     key_of,
     name_of,
     told_of_reuse,
-    valid,
     wait_of,
 )
 from orders.serializers import (

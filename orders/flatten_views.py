@@ -16,12 +16,12 @@ from accounts.authorisation import account_for
 from accounts.broker.words import Exchange, Product
 from accounts.permissions import MayTrade
 from accounts.principals import principal_of
-from accounts.serializers import StrictSerializer
+from accounts.serializers import StrictSerializer, valid
 from orders import flatten
 from orders.exceptions import KeyMissing
 from orders.fields import DecimalTextField
 from orders.flatten import Flattened, Key, Wish
-from orders.rest import KEY_HEADER, key_of, name_of, told_of_reuse, valid
+from orders.rest import KEY_HEADER, key_of, name_of, told_of_reuse
 from orders.serializers import SYMBOL, CheckSerializer, OrderTaskSerializer
 
 MOST_POSITIONS = 100

@@ -22,11 +22,11 @@ from accounts.exceptions import Denied
 from accounts.models import TradingAccount
 from accounts.permissions import MayRead, MayStop
 from accounts.principals import Principal, principal_of
-from accounts.serializers import StrictSerializer
+from accounts.serializers import StrictSerializer, valid
 from orders.halts import Scope, set_state
 from orders.models import TradingState
 from orders.open_orders import cancel_open
-from orders.rest import name_of, valid
+from orders.rest import name_of
 from orders.serializers import STRATEGY
 
 LEAST_REASON = 3

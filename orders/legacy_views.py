@@ -11,8 +11,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.permissions import MayTrade
-from accounts.serializers import StrictSerializer
-from orders.rest import KEY_HEADER, WAIT, valid
+from accounts.serializers import StrictSerializer, valid
+from orders.rest import KEY_HEADER, WAIT
 from orders.serializers import ChangesSerializer, OrderTaskSerializer
 from orders.views import OrderViewSet
 

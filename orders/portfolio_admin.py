@@ -1,25 +1,13 @@
 """What the broker has told, in the admin: to be read, and changed by nobody."""
 
-from typing import Any
-
 from django.contrib import admin
-from django.http import HttpRequest
-from unfold.admin import ModelAdmin
 
+from accounts.read_only_admin import ReadOnlyAdmin
 from orders.models import PortfolioReading, Position, Postback, Trade
 
 
-class _AsTold(ModelAdmin):  # type: ignore[misc]
+class _AsTold(ReadOnlyAdmin):
     list_select_related = ["account"]
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 @admin.register(Trade)

@@ -10,7 +10,6 @@ from django.urls import reverse
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.serializers import Serializer
 
 from accounts import audit
 from accounts.actions import Action
@@ -122,13 +121,6 @@ class told_of_reuse:  # noqa: N801 - used as a context manager
     def __exit__(self, kind: Any, exc: BaseException | None, trace: Any) -> None:
         if isinstance(exc, KeyReused):
             audit.record(audit.Kind.ORDER_KEY_REUSED, account=self._account.kite_user_id, request=self._key)
-
-
-def valid(form: type[Serializer[Any]], request: Request) -> dict[str, Any]:
-    filled = form(data=request.data)
-    filled.is_valid(raise_exception=True)
-    given: dict[str, Any] = filled.validated_data
-    return given
 
 
 def name_of(request: Request) -> str:

@@ -11,6 +11,7 @@ from market.prices import MarketPrice
 from orders.checks import Check
 from orders.limits import Limits, ScopedLimits
 from orders.requests import AT_MARKET, HAS_TRIGGER, OrderRequest
+from orders.rupees import rupees
 from orders.validation import notional
 
 # A share of a price of a few paise is less than a tick: so far an order may always go.
@@ -222,7 +223,7 @@ def order_notional(request: OrderRequest, limits: Sequence[ScopedLimits], worth:
         yield Check("max_notional", None, _worth_unknown(request, most))
         return
     told = {"notional": _text(worth), "most": _text(most)}
-    yield _at_most("max_notional", worth <= most, f"An order of {_rupees(worth)}", _rupees(most), scope, told)
+    yield _at_most("max_notional", worth <= most, f"An order of {rupees(worth)}", rupees(most), scope, told)
 
 
 def open_notional(
@@ -237,9 +238,9 @@ def open_notional(
         return
     most, each = min(known, key=lambda one: one[0] - _used(usage, one[1]).open_notional)
     before = _used(usage, each).open_notional
-    words = f"{_rupees(worth)} with the {_rupees(before)} of orders that are open already"
+    words = f"{rupees(worth)} with the {rupees(before)} of orders that are open already"
     told = {"notional": _text(worth), "open": _text(before), "most": _text(most)}
-    yield _at_most("max_open_notional", before + worth <= most, words, _rupees(most), each.scope, told)
+    yield _at_most("max_open_notional", before + worth <= most, words, rupees(most), each.scope, told)
 
 
 def orders_per_minute(limits: Sequence[ScopedLimits], usage: Mapping[str, Usage]) -> Iterator[Check]:
@@ -259,11 +260,11 @@ def day_loss(limits: Sequence[ScopedLimits], day_pnl: Decimal | None) -> Iterato
         return
     most, scope = tightest
     if day_pnl is None:
-        yield Check("max_day_loss", None, f"The day's result is not known; the limit is a loss of {_rupees(most)}.")
+        yield Check("max_day_loss", None, f"The day's result is not known; the limit is a loss of {rupees(most)}.")
         return
     told = {"day_pnl": _text(day_pnl), "most": _text(most)}
-    words = f"A loss of {_rupees(-day_pnl)} today" if day_pnl < 0 else f"A gain of {_rupees(day_pnl)} today"
-    yield _at_most("max_day_loss", -day_pnl < most, words, f"a loss of {_rupees(most)}", scope, told)
+    words = f"A loss of {rupees(-day_pnl)} today" if day_pnl < 0 else f"A gain of {rupees(day_pnl)} today"
+    yield _at_most("max_day_loss", -day_pnl < most, words, f"a loss of {rupees(most)}", scope, told)
 
 
 def net_delta(limits: Sequence[ScopedLimits], before: float | None, change: float | None) -> Iterator[Check]:
@@ -341,15 +342,7 @@ def _at_most(code: str, fits: bool, words: str, most: str, scope: str, told: Map
 
 
 def _worth_unknown(request: OrderRequest, most: Decimal) -> str:
-    return f"What {request.quantity} of {request.symbol} are worth is not known; the limit is {_rupees(most)}."
-
-
-def _rupees(value: Decimal) -> str:
-    """In Indian grouping, with paise where there are any: `₹1,00,00,000`, `₹3,750.50`."""
-    whole, _, paise = f"{abs(value):.2f}".partition(".")
-    head, tail = whole[:-3], whole[-3:]
-    pairs = [head[max(0, end - 2) : end] for end in range(len(head), 0, -2)][::-1]
-    return f"{'−' if value < 0 else ''}₹{','.join([*pairs, tail])}" + (f".{paise}" if paise != "00" else "")
+    return f"What {request.quantity} of {request.symbol} are worth is not known; the limit is {rupees(most)}."
 
 
 def _text(value: Decimal | None) -> str:

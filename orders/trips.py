@@ -7,7 +7,6 @@ was seen before that does not trip a second time.
 import logging
 import time
 from collections.abc import Iterable
-from decimal import Decimal
 
 from django.conf import settings
 from django.db import DatabaseError, OperationalError, connection
@@ -18,6 +17,7 @@ from orders.halts import Scope, tighten
 from orders.limits import limits_for, somebody_limits
 from orders.metrics import CLOCK_SKEW, TRIPS
 from orders.models import TradingState
+from orders.rupees import rupees
 
 logger = logging.getLogger(__name__)
 
@@ -136,7 +136,7 @@ def _day_loss(account: TradingAccount) -> bool:
     pnl = portfolio.day_pnl(account) if most is not None else None
     if most is None or pnl is None or pnl > -most:
         return False
-    return trip(account, "day_loss", f"it has lost ₹{_rupees(-pnl)} today; the limit is ₹{_rupees(most)}")
+    return trip(account, "day_loss", f"it has lost {rupees(-pnl)} today; the limit is {rupees(most)}")
 
 
 def clock_skew() -> float:
@@ -162,7 +162,3 @@ def clock_skew() -> float:
 
 def _trading_accounts() -> Iterable[TradingAccount]:
     return TradingAccount.objects.enabled().filter(is_trading=True)
-
-
-def _rupees(value: Decimal) -> str:
-    return f"{value:,.2f}"

@@ -16,6 +16,7 @@ from accounts.authorisation import account_for
 from accounts.exceptions import NotFound
 from accounts.permissions import MayRead, MayTrade
 from accounts.principals import principal_of
+from accounts.serializers import valid
 from orders import submit
 from orders.models import OrderTask
 from orders.preview import preview
@@ -33,7 +34,6 @@ from orders.rest import (
     task_of,
     tasks_of,
     told_of_reuse,
-    valid,
     wait_of,
 )
 from orders.serializers import (

@@ -1,11 +1,10 @@
 """Out of real positions at the simulated broker: it holds nothing afterwards, and took each slice once."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, time
 from decimal import Decimal
 from pathlib import Path
-from time import monotonic, sleep
 
 import pytest
 from django.conf import settings as django_settings
@@ -26,6 +25,7 @@ from orders.states import Status
 from simulator.control import SimulatorControl
 from simulator.options import DEMO_APP
 from simulator.tests.running import RunningSimulator, options_for_tests, running, with_control
+from tests.order_processes import wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("valkey")]
 
@@ -111,14 +111,6 @@ def trade(kite: KiteConnect, exchange: str, symbol: str, side: str, quantity: in
 
 def held(kite: KiteConnect) -> dict[str, int]:
     return {row["tradingsymbol"]: row["quantity"] for row in kite.positions()["net"] if row["quantity"]}
-
-
-def wait_until(condition: Callable[[], bool], seconds: float, words: str) -> None:
-    """The market takes its time."""
-    give_up_at = monotonic() + seconds
-    while not condition():
-        assert monotonic() < give_up_at, words
-        sleep(0.1)
 
 
 def out(account: TradingAccount, key: str = "out") -> Flattened:

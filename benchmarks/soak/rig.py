@@ -136,7 +136,7 @@ class Rig:
     def __enter__(self) -> Self:
         try:
             self._start_servers()
-        except BaseException:
+        except BaseException:  # also where it is interrupted: what was started must not stay behind
             self.__exit__()
             raise
         self._keeping.set()

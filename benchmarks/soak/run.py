@@ -59,7 +59,7 @@ class Soak:
         self.rig.__enter__()
         try:
             self._start_processes()
-        except BaseException:
+        except BaseException:  # also where it is interrupted: the servers must not stay behind
             self.rig.__exit__()
             raise
         self._control = SimulatorControl(self.rig.environment["KITE_API_ROOT"], CONTROL_TOKEN, timeout_seconds=60)
