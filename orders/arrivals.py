@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from django.db import transaction
 from django.db.models.functions import Now
@@ -17,6 +17,7 @@ from orders.states import PLACING, RUNNABLE, Operation, Status
 logger = logging.getLogger(__name__)
 
 ACTOR = "reconcile"
+_GIVEN_UP: Final = (Status.FAILED, Status.DEAD_LETTER)
 
 
 def look_through(account: TradingAccount, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -35,7 +36,7 @@ def look_through(account: TradingAccount, rows: Iterable[Mapping[str, Any]]) -> 
                     _tell_orphan(account, str(row["order_id"]))
         elif Operation(task.operation) not in PLACING:
             continue
-        elif task.status in (Status.FAILED, Status.DEAD_LETTER) or _is_taken_back(task):
+        elif task.status in _GIVEN_UP or _is_taken_back(task):
             _adopt(task, min(roots))
         elif task.status == Status.UNKNOWN:
             due = OrderTask.objects.filter(pk=task.pk, status=Status.UNKNOWN, recon_after__gt=Now())
@@ -57,6 +58,8 @@ def _is_taken_back(task: OrderTask) -> bool:
 
 def _adopt(task: OrderTask, order_id: str) -> None:
     task.refresh_from_db()
+    if task.status not in _GIVEN_UP:
+        return  # somebody else who reads the book was first
     was = {"was": task.status}
     if ledger.adopt(task, order_id, actor=ACTOR, reason="late_arrival", evidence=was, is_late_arrival=True):
         logger.critical("task %s had been given up, and the broker has it: %s", task.public_id, order_id)

@@ -107,6 +107,7 @@ def _look_into_the_book(task: OrderTask) -> None:
     task.refresh_from_db()
     if task.status == Status.COMPLETED:
         raise NotResolvable(f"The broker's book has it: order {task.broker_order_id}. It is completed.")
+    _must_wait_for_a_person(task)  # somebody else may have been first
     if not book.proves_absence and Operation(task.operation) in PLACING:
         raise NotResolvable("The broker's book lacks orders that are known: it is old, so nothing is decided.")
 

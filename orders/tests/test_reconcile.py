@@ -12,6 +12,7 @@ from accounts import clock
 from accounts.models import TradingAccount
 from accounts.tests.fakes import Answer, ScriptedBroker
 from orders import ledger
+from orders.arrivals import look_through
 from orders.book import has_book_of_today, read_book
 from orders.broker_orders import Unreadable, record_book, record_broker_update
 from orders.execute import drain, may_send
@@ -20,6 +21,7 @@ from orders.reconcile import reconcile
 from orders.states import Operation, Status
 from orders.sweep import sweep
 from orders.tests.conftest import ORDER_ID, Submit, posts
+from orders.tests.racing import right_after
 
 TODAY = date(2026, 11, 25)
 
@@ -217,6 +219,21 @@ def test_a_late_arrival_is_adopted_and_said(
     task = OrderTask.objects.order_by("pk")[0]
     assert (task.status, task.is_late_arrival, task.broker_order_id) == ("completed", True, "2511000000000009")
     assert "had been given up, and the broker has it" in caplog.text
+
+
+def test_of_two_who_read_a_late_arrival_at_once_one_adopts_it(
+    unknown: OrderTask, submit: Submit, account: TradingAccount, broker: ScriptedBroker
+) -> None:
+    later = later_order(submit, account)
+    books(broker, later)
+    for _ in range(3):
+        look(account)
+    book = record_book(account, [later, row(unknown)])
+    with right_after('"orders_ordertask"."tag" IN', lambda: look_through(account, book)):
+        look_through(account, book)
+    task = OrderTask.objects.order_by("pk")[0]
+    assert (task.status, task.broker_order_id) == ("completed", "2511000000000009")
+    assert [event.reason for event in task.events.order_by("number")][-2:] == ["absent_at_broker", "late_arrival"]
 
 
 def test_an_order_with_a_tag_of_ours_that_no_task_has_is_told(

@@ -19,6 +19,7 @@ from orders.execute import drain
 from orders.models import BrokerOrder, OrderBook, OrderTask, TradingState
 from orders.sweep import sweep
 from orders.tests.conftest import ORDER_ID, posts
+from orders.tests.racing import right_after
 from orders.tests.trading import BODY, TODAY, Trader, quote
 
 pytestmark = pytest.mark.django_db
@@ -590,6 +591,19 @@ def test_a_dead_letter_is_sent_again_by_a_person_after_a_look_into_the_book(
     drain(trader.account)
     assert OrderTask.objects.get().status == "completed"
     assert AuditEvent.objects.get(kind="order.resolved").details["reason"] == "the line is back"
+
+
+def test_of_two_who_send_a_dead_letter_again_at_once_the_second_is_told(
+    trader: Trader, broker: ScriptedBroker, valkey: object
+) -> None:
+    placed = dead_letter(trader)
+    requeue = f"/api/v1/orders/{placed}/requeue"
+    first = []
+    with right_after('"orders_orderbook"', lambda: first.append(trader.send("post", requeue, {"reason": "mine"}))):
+        second = trader.send("post", requeue, {"reason": "mine, too"})
+    assert [answer.status_code for answer in (*first, second)] == [200, 409]
+    assert error_of(second)["code"] == "not_resolvable"
+    assert AuditEvent.objects.get(kind="order.resolved").details["reason"] == "mine"
 
 
 def test_a_dead_letter_that_the_book_shows_is_completed_and_not_sent(
