@@ -1,6 +1,7 @@
 """The positions page: fetch, hand over to `positions`, render."""
 
 from http import HTTPStatus
+from typing import Final
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
@@ -11,14 +12,17 @@ from django.views.decorators.http import require_safe
 from accounts import clock
 from accounts.actions import Action
 from accounts.authorisation import accounts_for
+from accounts.kept import kept
 from accounts.models import TradingAccount
 from accounts.principals import principal_of
 from dashboard.account_views import frame
 from dashboard.positions import group_of, totals_of
 from market.models import Instrument
 from orders import portfolio
-from orders.drift import drift
+from orders.drift import Difference, drift
 from orders.validation import IN_LOTS
+
+DRIFT_KEPT_SECONDS: Final = 15
 
 
 @require_safe
@@ -34,13 +38,18 @@ def positions(request: HttpRequest) -> HttpResponse:
     views = [(account, portfolio.positions(account)) for account in readable]
     lots = _lot_sizes(views)
     context |= {
-        "groups": [group_of(account, view, lots, drift(account)) for account, view in views],
+        "groups": [group_of(account, view, lots, _differences(account)) for account, view in views],
         "totals": totals_of([view for _, view in views]),
         "checked_at": clock.now(),
     }
     asked_by_htmx = request.headers.get("HX-Request") == "true"
     name = "dashboard/_positions.html" if asked_by_htmx else "dashboard/positions.html"
     return render(request, name, context)
+
+
+def _differences(account: TradingAccount) -> list[Difference]:
+    """Kept for a while: they come of readings some seconds apart, and to compare a day's takes longer than a poll."""
+    return kept(f"drift:{account.pk}:{clock.today()}", lambda: drift(account), DRIFT_KEPT_SECONDS)
 
 
 def _lot_sizes(views: list[tuple[TradingAccount, portfolio.PortfolioView]]) -> dict[str, int]:

@@ -1,5 +1,6 @@
 """Candles over HTTP: what is missing is fetched first, what is stored is streamed month by month."""
 
+import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any, Final
@@ -25,6 +26,7 @@ from market.models import Instrument
 
 MOST_DAYS_OF_MINUTES: Final = 400
 MOST_DAYS_OF_DAYS: Final = 7_320  # twenty years
+_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 COLUMNS: Final = ("time", "open", "high", "low", "close", "volume")
 
 
@@ -38,11 +40,22 @@ class MomentField(serializers.DateTimeField):
             self.fail("overflow")
 
 
+class LastMomentField(MomentField):
+    """A date alone is all of that day."""
+
+    def to_internal_value(self, value: Any) -> Any:
+        if isinstance(value, str) and _DATE.fullmatch(value):
+            value += "T23:59:59"
+        return super().to_internal_value(value)
+
+
 class CandleQuery(StrictSerializer):
     """The query of `/candles`."""
 
     instrument = serializers.RegexField(r"\A[A-Z]{2,16}:[^/\x00]{1,64}\Z", help_text="`NSE:INFY`")
-    to = MomentField(required=False, help_text="The last candle that may begin; now by default")
+    to = LastMomentField(
+        required=False, help_text="The last candle that may begin, a date: the last one of that day; now by default"
+    )
     interval = serializers.ChoiceField(choices=[interval.value for interval in CandleInterval], default="minute")
     continuous = serializers.BooleanField(
         default=False, help_text="A future's days together with those of the ones that expired before it"
@@ -62,7 +75,7 @@ class CandleQuery(StrictSerializer):
         if start > clock.now():
             raise serializers.ValidationError({"from": "It lies in the future."})
         most = MOST_DAYS_OF_DAYS if interval is CandleInterval.DAY else MOST_DAYS_OF_MINUTES
-        if end - start > timedelta(days=most):
+        if end - start >= timedelta(days=most + 1):
             kind = "days" if interval is CandleInterval.DAY else "minutes"
             raise serializers.ValidationError({"from": f"At most {most} days of {kind} are answered at once."})
         try:

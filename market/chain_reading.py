@@ -5,16 +5,15 @@ The term structure and what the history says take three queries more, whose resu
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from django.conf import settings
-from django.core.cache import cache
-from redis.exceptions import RedisError
 
 from accounts import clock
 from accounts.exceptions import NotFound
+from accounts.kept import kept
 from greeks.history import iv_percentile, iv_rank
 from market import chain_history
 from market.latest import Row, read
@@ -28,8 +27,6 @@ KEPT_SECONDS: Final = 60
 # Days that are over do not change, and to read a year of them takes the database half a second.
 DAYS_KEPT_SECONDS: Final = 600
 _COLUMNS: Final = ("strike", "instrument_type", "tradingsymbol", "instrument_token", "exchange", "lot_size")
-
-Value = TypeVar("Value")
 
 
 def read_chain(underlying: str, expiry: date, wanted: Wanted) -> dict[str, Any]:
@@ -48,7 +45,7 @@ def read_chain(underlying: str, expiry: date, wanted: Wanted) -> dict[str, Any]:
         raise NotFound(f"There are no options on {name} that expire on {expiry}.")
     contracts = [Contract(float(row[0]), row[1] == "CE", row[2], row[3]) for row in rows]
     part, cash_part = part_of(name, expiry), part_of(name, None)
-    expiries = kept(f"expiries:{name}", lambda: _living_expiries(name)) if wanted.analytics else []
+    expiries = kept(f"expiries:{name}", lambda: _living_expiries(name), KEPT_SECONDS) if wanted.analytics else []
     (options, cash), lines = read([part, cash_part], analytics=[part_of(name, day) for day in expiries])
     terms = terms_of(name) if wanted.overrides else None  # the stream's own numbers need no terms
     chain = priced(options, cash, expiry, wanted, terms) if options else None
@@ -116,19 +113,6 @@ def oi_since_last_session(
         for side in ("call", "put")
     }
     return {"date": then["date"], **changes}
-
-
-def kept(key: str, find: Callable[[], Value], seconds: int = KEPT_SECONDS) -> Value:
-    """What `find` gives, asked again after so many seconds. A cache that is away is done without."""
-    key = "market:" + key.replace(" ", "_")
-    try:
-        value: Value | None = cache.get(key)
-        if value is None:
-            value = find()
-            cache.set(key, value, seconds)
-    except RedisError:
-        return find()
-    return value
 
 
 def _or_none(value: float, decimals: int) -> float | None:

@@ -312,6 +312,12 @@ async def test_without_the_broker_what_is_stored_is_served_and_the_rest_is_named
     assert answer.json()["error"]["details"]["missing"][0]["from"] == "2026-10-01"
 
 
+async def test_a_date_alone_is_all_of_its_day(reader: AsyncClient, broker: FakeBroker) -> None:
+    found = await body_of(await reader.get("/api/v1/candles?instrument=NSE:INFY&from=2026-11-25&to=2026-11-25"))
+    assert [candle[0][:10] for candle in found["candles"]] == ["2026-11-25"] * 2
+    assert broker.asked == [(date(2026, 11, 25), date(2026, 11, 25))]
+
+
 async def test_a_range_without_a_candle_is_empty(reader: AsyncClient, broker: FakeBroker) -> None:
     found = await body_of(await reader.get("/api/v1/candles?instrument=NSE:INFY&from=2026-11-22&to=2026-11-22T23:59"))
     assert (found["candles"], found["missing"]) == ([], [])
