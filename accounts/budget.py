@@ -30,9 +30,10 @@ _of_this_process = ProcessLogs()
 
 @dataclass(frozen=True, slots=True)
 class Go:
-    """Send it: the budget is charged."""
+    """Send it: the budget is charged. `has_room`: its windows have room for another such call."""
 
     charge_id: str
+    has_room: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,13 @@ def acquire_order(account: TradingAccount, kind: OrderKind, *, charge_id: str, c
     if _days.is_due(account.pk):
         _write_behind(account, budget, kind)
     answer = ask_for_orders("take", account, budget, kind, cost=cost, charge_id=charge_id)
-    return _decided(budget, answer, charge_id, cost=cost)
+    decided = _decided(budget, answer, charge_id, cost=cost)
+    if isinstance(decided, Wait):
+        return decided
+    allowed = [window.allows(with_reserve=kind.may_use_reserve) for window in budget.limits.windows]
+    counts = [count for count, _ in answer.windows]  # without this call
+    has_room = all(count + 2 * cost <= most for count, most in zip(counts, allowed, strict=True))
+    return Go(charge_id, has_room)
 
 
 def acquire_order_without_redis(

@@ -55,12 +55,12 @@ def fill(each: int, price: int, users: Sequence[str]) -> None:
 
 
 def ring(users: Sequence[str]) -> None:
-    """Ring once for each of these users."""
+    """Ring once for each of these users; by ourselves, since the thread that rings would end with this process."""
     from accounts.models import TradingAccount
     from orders import tasks
 
     for account in TradingAccount.objects.filter(kite_user_id__in=users):
-        tasks.ring(account.pk)
+        tasks.wake.apply_async((account.pk,), ignore_result=True)
 
 
 if __name__ == "__main__":

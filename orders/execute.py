@@ -15,7 +15,7 @@ from django.db import DatabaseError, IntegrityError, OperationalError, connectio
 
 from accounts import breaker, clock
 from accounts.breaker import Group, Outcome, Permit, breaker_name
-from accounts.broker import OrdersClient, orders_client
+from accounts.broker import OrdersClient
 from accounts.broker.guard import outcome_of
 from accounts.broker.transport import nothing_sent_after
 from accounts.broker.words import Variety
@@ -44,8 +44,9 @@ from orders.exceptions import LeaseLost, NotToBeSent, Postponed
 from orders.failpoints import failpoint
 from orders.ledger import Claim
 from orders.models import BrokerOrder, OrderTask
-from orders.states import PLACING, REDUCING, TERMINAL, Operation
+from orders.states import PLACING, TERMINAL, Operation
 from orders.targets import order_id_of
+from orders.turn import Turn
 from orders.verdicts import Decision, Verdict, verdict_on
 
 logger = logging.getLogger(__name__)
@@ -99,30 +100,31 @@ def drain(account: TradingAccount, *, seconds: float = DRAIN_SECONDS) -> int:
 
 
 def _drain(account: TradingAccount, give_up_at: float) -> int:
-    done, owner = 0, senders.worker_name()
+    done, owner, turn = 0, senders.worker_name(), Turn(account)
     while time.monotonic() < give_up_at:
-        only_reducing = _must_wait(account, OrderKind.ENTRY)
+        only_reducing = not turn.has_room and _must_wait(account, OrderKind.ENTRY)
         if only_reducing and _must_wait(account, OrderKind.EXIT):
             break
         claim = ledger.claim(account, owner, only_reducing=only_reducing)
         if claim is None:
             break
         failpoint("order.after_claim")
-        carry_out(claim)
+        carry_out(claim, turn)
         done += 1
     return done
 
 
-def carry_out(claim: Claim) -> None:
+def carry_out(claim: Claim, turn: Turn) -> None:
     """One claimed task, to whatever end. Never raises for what the broker or another worker does."""
     task = claim.task
+    turn.has_room = False
     try:
         if Operation(task.operation) not in PLACING and _needs_no_call(claim):
             return
-        permit = _pass_the_gates(claim)
+        permit = _pass_the_gates(claim, turn)
         if permit is None:
             return
-        client = orders_client(task.account, urgent=Operation(task.operation) in REDUCING)
+        client = turn.client_for(Operation(task.operation))
         ledger.mark(claim)
     except NotToBeSent as exc:
         _end_quietly(ledger.fail, claim, exc.code, str(exc))
@@ -152,7 +154,7 @@ def carry_out(claim: Claim) -> None:
         _write_verdict(claim, Verdict(Decision.RETRY, "unexpected_error", "An error of this service before sending."))
         return
     failpoint("order.after_mark")
-    _send(claim, client, permit)
+    _send(claim, client, permit, turn)
 
 
 def _needs_no_call(claim: Claim) -> bool:
@@ -177,7 +179,7 @@ def _needs_no_call(claim: Claim) -> bool:
     return True
 
 
-def _pass_the_gates(claim: Claim) -> Permit | None:
+def _pass_the_gates(claim: Claim, turn: Turn) -> Permit | None:
     """Budget and breaker. None if the task was put back."""
     task = claim.task
     kind = KINDS[Operation(task.operation)]
@@ -192,6 +194,7 @@ def _pass_the_gates(claim: Claim) -> Permit | None:
     if isinstance(answer, Wait):
         _put_back(claim, "over_budget", f"the budget of this {answer.window} is used up", answer.seconds)
         return None
+    turn.has_room = kind is OrderKind.ENTRY and answer.has_room
     try:
         return breaker.ask(breaker_name(task.account.kite_user_id, Group.ORDERS), urgent=kind.may_use_reserve)
     except BreakerOpen as exc:
@@ -199,7 +202,7 @@ def _pass_the_gates(claim: Claim) -> Permit | None:
         return None
 
 
-def _send(claim: Claim, client: OrdersClient, permit: Permit) -> None:
+def _send(claim: Claim, client: OrdersClient, permit: Permit, turn: Turn) -> None:
     """The one place from which an order leaves."""
     task = claim.task
     if client.account.pk != task.account_id:
@@ -216,6 +219,9 @@ def _send(claim: Claim, client: OrdersClient, permit: Permit) -> None:
         if not isinstance(exc, BrokerError):
             logger.exception("task %s: unexpected error while sending", task.public_id)
         breaker.report(permit, outcome_of(exc))
+        if isinstance(exc, SessionExpired):
+            turn.forget_token()
+        turn.has_room = False
         if type(exc) is RateLimited:  # the broker's own word; what derives from it is about our own limits
             _freeze(task.account, exc.retry_after_seconds)
         _write_verdict(claim, verdict_on(exc))

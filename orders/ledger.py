@@ -1,13 +1,15 @@
-"""The one place that writes order tasks. Each change of state is one conditional UPDATE and its event, in one go.
+"""The one place that writes order tasks. Each change of state is one statement: a conditional UPDATE and its event.
 
 All times are the database's: no worker's clock decides anything. What a worker writes is fenced by the token of its
 claim: if another worker has claimed the task since, nothing is written and `LeaseLost` is raised.
 """
 
+import json
 import secrets
 import string
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -15,12 +17,10 @@ from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
-from django.db.models import F
-from django.db.models.functions import Now
 
 from accounts import audit
 from accounts.models import TradingAccount
-from orders import risk
+from orders import news_bell, risk
 from orders.exceptions import KeyReused, LeaseLost, NotToBeSent, Postponed
 from orders.models import OrderEvent, OrderTask, TradingState
 from orders.states import REDUCING, Operation, Status
@@ -28,6 +28,21 @@ from orders.states import REDUCING, Operation, Status
 _TAG_ALPHABET = string.ascii_uppercase + string.digits
 TAG_PREFIX = "T"
 _FINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.DEAD_LETTER})
+
+
+@dataclass(frozen=True, slots=True)
+class Sql:
+    """A value that the database works out when it writes it."""
+
+    text: str
+    values: tuple[Any, ...] = ()
+
+
+NOW = Sql("statement_timestamp()")
+
+
+def in_seconds(seconds: float) -> Sql:
+    return Sql("statement_timestamp() + %s", (timedelta(seconds=seconds),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +137,7 @@ def _insert(new: NewTask) -> OrderTask:
         trading_date=new.trading_date,
         version=1,
     )
-    _event(task, 1, "", Status.PENDING, new.principal, 0, "accepted")
+    OrderEvent.objects.create(task=task, number=1, to_status=Status.PENDING, actor=new.principal, reason="accepted")
     audit.record(
         audit.Kind.ORDER_ACCEPTED,
         account=new.account.kite_user_id,
@@ -132,6 +147,7 @@ def _insert(new: NewTask) -> OrderTask:
         fingerprint=new.fingerprint,
         principal=new.principal,
     )
+    news_bell.ring_after_commit(new.account.pk)
     task.refresh_from_db()
     return task
 
@@ -145,7 +161,7 @@ def ensure_state(account: TradingAccount) -> None:
 
 _CLAIM = """
 with candidate as (
-  select id from orders_ordertask as task
+  select id, status from orders_ordertask as task
    where account_id = %(account)s and status in ('pending', 'retrying')
      and run_after <= statement_timestamp() and valid_until > statement_timestamp()
      and (operation in ('cancel', 'exit') or (%(everything)s and not exists (
@@ -158,12 +174,18 @@ with candidate as (
             where earlier.serial_key = task.serial_key and earlier.account_id = task.account_id and earlier.id < task.id
               and earlier.status in ('pending', 'running', 'retrying', 'unknown')))
    order by (operation in ('cancel', 'exit')) desc, run_after, id
-   for update of task skip locked limit 1)
-update orders_ordertask as task
-   set status = 'running', lease_owner = %(owner)s, lease_token = task.lease_token + 1, version = task.version + 1,
-       lease_until = statement_timestamp() + %(lease)s, attempts = task.attempts + 1, send_started_at = null
-  from candidate where task.id = candidate.id
-returning task.*, (select status from orders_ordertask as before where before.id = task.id) as from_status
+   for update of task skip locked limit 1),
+claimed as (
+  update orders_ordertask as task
+     set status = 'running', lease_owner = %(owner)s, lease_token = task.lease_token + 1, version = task.version + 1,
+         lease_until = statement_timestamp() + %(lease)s, attempts = task.attempts + 1, send_started_at = null
+    from candidate where task.id = candidate.id
+  returning task.*),
+event as (
+  insert into orders_orderevent (task_id, number, from_status, to_status, actor, lease_token, reason, evidence)
+  select id, claimed.version, candidate.status, claimed.status, lease_owner, lease_token, 'claimed', '{}'
+    from claimed join candidate using (id))
+select * from claimed
 """
 
 
@@ -181,11 +203,10 @@ def claim(account: TradingAccount, owner: str, *, only_reducing: bool = False) -
     # Before the claim: whatever the database takes counts against this worker, and not against the next one.
     fence_at = time.monotonic() + settings.ORDER_FENCE_SHARE * lease.total_seconds()
     values = {"account": account.pk, "everything": not only_reducing, "owner": owner, "lease": lease}
-    with transaction.atomic():
-        task = next(iter(OrderTask.objects.raw(_CLAIM, values)), None)
-        if task is None:
-            return None
-        _event(task, task.version, task.from_status, Status.RUNNING, owner, task.lease_token, "claimed")  # type: ignore[attr-defined]
+    task = next(iter(OrderTask.objects.raw(_CLAIM, values)), None)
+    if task is None:
+        return None
+    # No bell for it: what becomes of it is told in a moment.
     task.account = account
     return Claim(task, task.lease_token, owner, fence_at)
 
@@ -269,9 +290,9 @@ def retry(
 
     What was tried too often is ended by `orders.sweep`.
     """
-    fields: dict[str, Any] = {"run_after": Now() + timedelta(seconds=after_seconds), "send_started_at": None}
+    fields: dict[str, Any] = {"run_after": in_seconds(after_seconds), "send_started_at": None}
     if not costs_an_attempt:
-        fields["attempts"] = F("attempts") - 1
+        fields["attempts"] = Sql("attempts - 1")
     _move(claim, Status.RETRYING, code, evidence, error_code=code, error_message=message[:500], **fields)
 
 
@@ -285,8 +306,8 @@ def leave_unknown(claim: Claim, code: str, message: str, *, http_status: int | N
         error_code=code,
         error_message=message[:500],
         http_status=http_status,
-        unknown_since=Now(),
-        recon_after=Now() + timedelta(seconds=settings.ORDER_RECONCILE_FIRST_SECONDS),
+        unknown_since=NOW,
+        recon_after=in_seconds(settings.ORDER_RECONCILE_FIRST_SECONDS),
         absent_reads=0,
     )
 
@@ -294,10 +315,39 @@ def leave_unknown(claim: Claim, code: str, message: str, *, http_status: int | N
 # --- what happens to a task that no worker has -----------------------------------------------------------------------
 
 
+_CHANGE = """
+with changed as (
+  update orders_ordertask set {fields}, status = %s, version = version + 1
+   where id = %s and status = %s and version = %s and lease_token = %s
+  returning id, version, status, lease_token)
+insert into orders_orderevent (task_id, number, from_status, to_status, actor, lease_token, reason, evidence)
+select id, version, %s, status, %s, lease_token, %s, %s::jsonb from changed
+"""
+
+
 def settle(task: OrderTask, to: Status, *, actor: str, reason: str, evidence: Mapping[str, Any], **fields: Any) -> bool:
-    """Move a task that nobody holds from the state in which it was read. Whether it was still in it."""
-    with transaction.atomic():
-        return _write(task, OrderTask.objects.filter(lease_token=task.lease_token), to, actor, reason, evidence, fields)
+    """Move a task from the state, and under the lease, in which it was read. Whether it was still in it.
+
+    Parameters
+    ----------
+    fields : of the task, with the values to write along: plain ones, or `Sql`
+    """
+    if to in _FINAL:
+        fields["finished_at"] = NOW
+    if task.status == Status.RUNNING and task.send_started_at is not None:
+        evidence = {"marked_at": task.send_started_at.isoformat()} | dict(evidence)
+    values = {name: value if isinstance(value, Sql) else Sql("%s", (value,)) for name, value in fields.items()}
+    statement = _CHANGE.format(fields=", ".join(f"{name} = {value.text}" for name, value in values.items()))
+    given = [one for value in values.values() for one in value.values]
+    was: list[Any] = [task.pk, task.status, task.version, task.lease_token]
+    # By itself a statement needs no transaction; inside of one, what is refused must not undo what is around it.
+    savepoint = transaction.atomic() if connection.in_atomic_block else nullcontext()
+    with savepoint, connection.cursor() as cursor:
+        cursor.execute(statement, [*given, to, *was, task.status, actor, reason, json.dumps(dict(evidence))])
+        is_moved = bool(cursor.rowcount)
+    if is_moved:
+        news_bell.ring_after_commit(task.account_id)
+    return is_moved
 
 
 def adopt(
@@ -309,34 +359,8 @@ def adopt(
 
 
 def _move(claim: Claim, to: Status, reason: str, evidence: Mapping[str, Any], **fields: Any) -> None:
-    with transaction.atomic():
-        if not _write(claim.task, _fenced(claim), to, claim.owner, reason, evidence, fields):
-            raise LeaseLost(f"task {claim.task.public_id} belongs to another worker by now")
-
-
-def _write(
-    task: OrderTask,
-    rows: Any,
-    to: Status,
-    actor: str,
-    reason: str,
-    evidence: Mapping[str, Any],
-    fields: Mapping[str, Any],
-) -> bool:
-    values = dict(fields) | {"status": to, "version": task.version + 1}
-    if to in _FINAL:
-        values["finished_at"] = Now()
-    moved = rows.filter(pk=task.pk, status=task.status, version=task.version).update(**values)
-    if not moved:
-        return False
-    if task.status == Status.RUNNING and task.send_started_at is not None:
-        evidence = {"marked_at": task.send_started_at.isoformat()} | dict(evidence)
-    _event(task, task.version + 1, task.status, to, actor, task.lease_token, reason, evidence)
-    return True
-
-
-def _fenced(claim: Claim) -> Any:
-    return OrderTask.objects.filter(pk=claim.task.pk, status=Status.RUNNING, lease_token=claim.token)
+    if not settle(claim.task, to, actor=claim.owner, reason=reason, evidence=evidence, **fields):
+        raise LeaseLost(f"task {claim.task.public_id} belongs to another worker by now")
 
 
 def _raise_why_not_marked(claim: Claim) -> None:
@@ -350,28 +374,6 @@ def _raise_why_not_marked(claim: Claim) -> None:
     if row and row[0]:
         raise NotToBeSent("expired", "its time was over before it was sent")
     raise LeaseLost(f"task {claim.task.public_id} belongs to another worker by now")
-
-
-def _event(
-    task: OrderTask,
-    number: int,
-    from_status: str,
-    to: Status,
-    actor: str,
-    token: int,
-    reason: str,
-    evidence: Mapping[str, Any] | None = None,
-) -> None:
-    OrderEvent.objects.create(
-        task=task,
-        number=number,
-        from_status=from_status,
-        to_status=to,
-        actor=actor,
-        lease_token=token,
-        reason=reason,
-        evidence=dict(evidence or {}),
-    )
 
 
 def _new_tag() -> str:

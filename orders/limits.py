@@ -4,13 +4,13 @@ An order has to keep within all of them: the widest and the narrowest. The row o
 itself, and `DEFAULTS` stand in for it until somebody writes one: an account without any row is not without limits.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from decimal import Decimal
 from typing import Any
 
 from django.core.validators import MinValueValidator
-from django.db import models, transaction
+from django.db import connection, models, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
@@ -136,22 +136,29 @@ class OrderLimits(models.Model):
         ]
 
     def __str__(self) -> str:
-        whole = self.account.kite_user_id if self.account else EVERYTHING
-        return f"{whole}, strategy {self.strategy}" if self.strategy else whole
+        return _scope(self.account, self.strategy)
 
     @property
     def limits(self) -> Limits:
         return Limits(**{name: getattr(self, name) for name in FIGURES})
 
 
+_IN_FORCE = f"""
+select account_id is not null, strategy, {", ".join(FIGURES)} from orders_orderlimits
+ where (account_id is null or account_id = %(account)s)
+   and (%(strategy)s::text is null or strategy in ('', %(strategy)s))
+ order by 1, 2
+"""  # noqa: S608 - the names are ours
+
+
 def limits_for(account: TradingAccount, strategy: str = "") -> list[ScopedLimits]:
     """What an order of the account's strategy has to keep within, the widest first. One query."""
-    return _scoped(account, _rows_for(account).filter(strategy__in={"", strategy}))
+    return _in_force(account, strategy)
 
 
 def all_limits_of(account: TradingAccount) -> list[ScopedLimits]:
     """The same with every strategy that has limits of its own."""
-    return _scoped(account, _rows_for(account))
+    return _in_force(account, None)
 
 
 def somebody_limits(name: str) -> bool:
@@ -195,15 +202,18 @@ def record_limits(row: OrderLimits, before: Mapping[str, Any], actor: str) -> No
     )
 
 
-def _rows_for(account: TradingAccount) -> "models.QuerySet[OrderLimits]":
-    rows = OrderLimits.objects.filter(Q(account=None) | Q(account=account))
-    return rows.order_by(models.F("account").asc(nulls_first=True), "strategy")
+def _in_force(account: TradingAccount, strategy: str | None) -> list[ScopedLimits]:
+    # Each order asks before it is sent: put together by the ORM, the query took longer than the database does.
+    with connection.cursor() as cursor:
+        cursor.execute(_IN_FORCE, {"account": account.pk, "strategy": strategy})
+        rows = cursor.fetchall()
+    found = [
+        ScopedLimits(Limits(*figures), _scope(account if of_account else None, label), label)
+        for of_account, label, *figures in rows
+    ]
+    return found if rows and not rows[0][0] else [ScopedLimits(DEFAULTS, EVERYTHING), *found]
 
 
-def _scoped(account: TradingAccount, rows: Iterable[OrderLimits]) -> list[ScopedLimits]:
-    found = [] if any(row.account_id is None for row in rows) else [ScopedLimits(DEFAULTS, EVERYTHING)]
-    for row in rows:
-        if row.account_id is not None:
-            row.account = account  # spares a query for its name
-        found.append(ScopedLimits(row.limits, str(row), row.strategy))
-    return found
+def _scope(account: TradingAccount | None, strategy: str) -> str:
+    whole = account.kite_user_id if account else EVERYTHING
+    return f"{whole}, strategy {strategy}" if strategy else whole

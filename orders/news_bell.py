@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models.signals import post_save
 
 from accounts.shared_scripts import RedisAway, publish
-from orders.models import BrokerOrder, OrderEvent, TradingState
+from orders.models import BrokerOrder, TradingState
 
 EVERYTHING = "*"
 
@@ -22,18 +22,19 @@ def channel() -> str:
 
 
 def connect() -> None:
-    """Ring whenever a row is saved that a trigger makes news of."""
-    for model, name in ((OrderEvent, "event"), (BrokerOrder, "broker order"), (TradingState, "trading state")):
-        post_save.connect(_ring_after_commit, sender=model, dispatch_uid=f"orders.news_bell {name}")
+    """Ring whenever a row is saved that a trigger makes news of; for events of tasks the ledger rings."""
+    for model, name in ((BrokerOrder, "broker order"), (TradingState, "trading state")):
+        post_save.connect(_on_save, sender=model, dispatch_uid=f"orders.news_bell {name}")
 
 
-def _ring_after_commit(instance: Any, **_: Any) -> None:
+def ring_after_commit(account_id: int | None) -> None:
+    """`None`: what is news to every account."""
     # Robust: a bell that cannot be rung must not make an error of what has happened.
-    transaction.on_commit(partial(_ring, _account_of(instance)), robust=True)
+    transaction.on_commit(partial(_ring, account_id), robust=True)
 
 
-def _account_of(instance: OrderEvent | BrokerOrder | TradingState) -> int | None:
-    return instance.task.account_id if isinstance(instance, OrderEvent) else instance.account_id
+def _on_save(instance: BrokerOrder | TradingState, **_: Any) -> None:
+    ring_after_commit(instance.account_id)
 
 
 def _ring(account_id: int | None) -> None:

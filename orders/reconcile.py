@@ -149,7 +149,7 @@ def _try_again(task: OrderTask, code: str, row: Row) -> bool:
         evidence={"status": str(row.get("status"))},
         send_started_at=None,
         unknown_since=None,
-        run_after=Now(),
+        run_after=ledger.NOW,
     )
 
 

@@ -35,7 +35,7 @@ def send_again(task: OrderTask, *, actor: str, evidence: Mapping[str, Any]) -> b
         actor=actor,
         reason="absent_and_sent_again",
         evidence=dict(evidence) | {"sender": senders.process_of(task.lease_owner)},
-        run_after=Now(),
+        run_after=ledger.NOW,
         send_started_at=None,
         unknown_since=None,
         absent_since=None,

@@ -6,7 +6,6 @@ Both look into the broker's book first: what is found there is no longer a quest
 from datetime import UTC, datetime, timedelta
 
 from django.db import transaction
-from django.db.models.functions import Now
 
 from accounts import audit
 from accounts.exceptions import BrokerError, CredentialError, Refused
@@ -45,7 +44,7 @@ def requeue(task: OrderTask, principal: str, *, reason: str, valid_for: timedelt
             reason="requeued",
             evidence={"why": reason},
             attempts=0,
-            run_after=Now(),
+            run_after=ledger.NOW,
             send_started_at=None,
             unknown_since=None,
             finished_at=None,

@@ -68,7 +68,7 @@ def end_leases() -> None:
             actor=ACTOR,
             reason="lease_over_before_sending",
             evidence={"worker": task.lease_owner},
-            run_after=Now(),
+            run_after=ledger.NOW,
         )
     for task in _some(over.filter(send_started_at__isnull=False)):
         moved = ledger.settle(
@@ -79,8 +79,8 @@ def end_leases() -> None:
             evidence={"worker": task.lease_owner},
             error_code="worker_lost",
             error_message="The worker was lost after it had begun to send.",
-            unknown_since=Now(),
-            recon_after=Now(),
+            unknown_since=ledger.NOW,
+            recon_after=ledger.NOW,
             absent_reads=0,
             absent_since=None,
         )

@@ -45,7 +45,7 @@ class BrokerClient(KiteConnect):  # type: ignore[misc]  # the official client ha
         super().__init__(
             api_key, access_token=token, root=settings.KITE_API_ROOT, timeout=settings.KITE_TIMEOUT_SECONDS
         )
-        self.reqsession = broker_session()
+        self.reqsession = broker_session(settings.KITE_API_ROOT)
         self._on_dead_token = on_dead_token
         self.answers = 0  # how many came whole and in the broker's form
         self._caller = Caller(account, api_key, urgent=urgent)

@@ -91,7 +91,7 @@ def log_in_automatically(account: TradingAccount) -> BrokerSession:
 
 
 def _request_token(account: TradingAccount, password: str, totp: pyotp.TOTP) -> str:
-    with broker_session() as browser:
+    with broker_session(settings.KITE_LOGIN_ROOT) as browser:
         first = _submit(browser, "/api/login", {"user_id": account.kite_user_id, "password": password})
         second = {
             "user_id": account.kite_user_id,

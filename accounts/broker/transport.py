@@ -70,9 +70,15 @@ def nothing_sent_after(moment: float) -> Iterator[None]:
         _nothing_after.reset(token)
 
 
-def broker_session() -> requests.Session:
-    """A session whose exchanges are timed. It belongs to one thread, as all sessions of `requests`."""
+def broker_session(root: str) -> requests.Session:
+    """A session whose exchanges are timed. It belongs to one thread, as all sessions of `requests`.
+
+    `root` is the address that it is for: what the environment says of proxies and certificates there holds for all of
+    its requests, and is looked up once.
+    """
     session = requests.Session()
+    found = session.merge_environment_settings(root, {}, None, None, None)
+    session.proxies, session.verify, session.trust_env = found["proxies"], found["verify"], False
     for scheme in ("https://", "http://"):
         session.mount(scheme, _TimedAdapter())
     return session

@@ -85,7 +85,7 @@ def tls(certificate: Path) -> ssl.SSLContext:
 
 
 def get(url: str, *, session: requests.Session | None = None, seconds: float = 5.0, **options: Any) -> bytes:
-    with exchange(session or broker_session(), "GET", url, seconds=seconds, **options) as response:
+    with exchange(session or broker_session(url), "GET", url, seconds=seconds, **options) as response:
         return body_of(response)
 
 
@@ -138,7 +138,7 @@ def test_a_long_silence_ends_a_long_exchange() -> None:
     with (
         server(talk) as url,
         pytest.raises(OutcomeUnknown),
-        exchange(broker_session(), "GET", url, seconds=60, silence_seconds=0.2) as response,
+        exchange(broker_session(url), "GET", url, seconds=60, silence_seconds=0.2) as response,
     ):
         body_of(response)
     assert time.monotonic() - begun < 4
@@ -183,8 +183,22 @@ def test_nobody_there_means_not_sent(url: str) -> None:
         get(url)
 
 
+def test_the_environment_says_which_proxy_leads_to_the_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hears_of_it(connection: socket.socket) -> None:
+        asked = connection.recv(65536).decode()
+        answer = asked.partition("\r\n")[0].encode()
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(answer), answer))
+
+    with server(hears_of_it) as proxy:
+        monkeypatch.setenv("http_proxy", proxy)
+        assert get("http://broker.example/orders") == b"GET http://broker.example/orders HTTP/1.1"
+        monkeypatch.setenv("no_proxy", "localhost")
+        with server(answering(b"direct")) as url:
+            assert get(url) == b"direct"
+
+
 def test_two_answers_may_be_read_at_once() -> None:
-    session = broker_session()
+    session = broker_session("http://127.0.0.1")
     with (
         server(answering(b"outer")) as outer,
         server(answering(b"inner")) as inner,
@@ -203,7 +217,7 @@ def test_what_changes_something_never_goes_out_on_a_connection_that_was_used_bef
         while connection.recv(65536):
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
-    session = broker_session()
+    session = broker_session("http://127.0.0.1")
     with server(talk) as url:
         for method in ("GET", "GET", "POST", "DELETE"):
             with exchange(session, method, url, seconds=5) as response:

@@ -43,7 +43,6 @@ def without_fencing() -> None:
 
     ledger.mark = mark
     execute.nothing_sent_after = nullcontext  # type: ignore[assignment,attr-defined]
-    ledger._fenced = lambda claim: OrderTask.objects.filter(pk=claim.task.pk)
     ledger.Claim.is_fenced_off = property(lambda claim: False)  # type: ignore[assignment,method-assign]
 
 

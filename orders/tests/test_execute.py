@@ -20,12 +20,13 @@ from accounts.exceptions import BudgetUnavailable
 from accounts.models import TradingAccount
 from accounts.sessions import end_session, store_session
 from accounts.tests.fakes import Answer, ScriptedBroker
-from orders import execute, ledger
+from orders import execute, ledger, turn
 from orders.execute import drain
 from orders.models import OrderTask, TradingState
 from orders.states import Operation, Status
 from orders.sweep import sweep
 from orders.tests.conftest import ORDER_ID, Submit, posts
+from orders.turn import Turn
 
 
 def only_task() -> OrderTask:
@@ -174,6 +175,28 @@ def test_f33_a_dead_token_makes_orders_wait_and_a_login_lets_them_go(
     assert posts(broker) == 3
 
 
+def test_a_login_in_the_middle_of_a_turn_is_taken_once_the_token_before_is_refused(
+    submit: Submit, account: TradingAccount, broker: ScriptedBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key in ("k1", "k2", "k3"):
+        submit(key)
+    complete = ledger.complete
+
+    def log_in_after_the_first(claim: ledger.Claim, *args: Any, **kwargs: Any) -> None:
+        complete(claim, *args, **kwargs)
+        if claim.task.idempotency_key == "k1":
+            store_session(account, {"user_id": "AB1234", "access_token": "second"})
+            refusal = {"status": "error", "message": "dead", "error_type": "TokenException"}
+            broker.answer_by_token["token-of-the-day"] = Answer(refusal, 403)
+
+    monkeypatch.setattr(ledger, "complete", log_in_after_the_first)
+    drain(account)
+    found = dict(OrderTask.objects.values_list("idempotency_key", "error_code"))
+    assert found == {"k1": "", "k2": "session_expired", "k3": ""}
+    tokens = [asked.headers["Authorization"].rpartition(":")[2] for asked in broker.asked if asked.method == "POST"]
+    assert tokens == ["token-of-the-day", "token-of-the-day", "second"]
+
+
 def test_an_account_that_is_not_logged_in_sends_nothing(
     submit: Submit, account: TradingAccount, broker: ScriptedBroker
 ) -> None:
@@ -272,7 +295,7 @@ def test_f13_a_worker_that_was_held_up_too_long_does_not_send(
     settings.ORDER_FENCE_SHARE = 0.0
     claim = ledger.claim(account, "slow")
     assert claim is not None
-    execute.carry_out(claim)
+    execute.carry_out(claim, Turn(account))
     task = only_task()
     assert (task.status, task.error_code, task.attempts, task.send_started_at) == ("retrying", "fenced_off", 0, None)
     assert posts(broker) == 0
@@ -334,10 +357,10 @@ def test_f30_an_order_that_always_fails_before_the_mark_ends_with_a_person_and_o
 ) -> None:
     good = execute._pass_the_gates
 
-    def poisoned(claim: ledger.Claim) -> Any:
+    def poisoned(claim: ledger.Claim, turn: Turn) -> Any:
         if claim.task.idempotency_key == "bad":
             raise ZeroDivisionError
-        return good(claim)
+        return good(claim, turn)
 
     monkeypatch.setattr(execute, "_pass_the_gates", poisoned)
     bad = submit("bad")
@@ -451,7 +474,7 @@ def test_a_client_of_another_account_never_sends(
     )
     store_session(other, {"user_id": "CD5678", "access_token": "theirs"})
     theirs = orders_client(other)
-    monkeypatch.setattr(execute, "orders_client", lambda account, urgent: theirs)
+    monkeypatch.setattr(turn, "orders_client", lambda account, urgent: theirs)
     submit()
     with pytest.raises(AssertionError, match="another account"):
         drain(account)

@@ -16,6 +16,7 @@ from orders.halts import Scope, set_state
 from orders.models import OrderTask, TradingState
 from orders.states import Operation, Status
 from orders.tests.conftest import Submit, posts
+from orders.turn import Turn
 
 State = TradingState.State
 
@@ -149,7 +150,7 @@ def test_an_entry_that_was_claimed_before_only_exits_go_out_is_put_back(
     claim = ledger.claim(account, "w")
     assert claim is not None
     set_state(Scope(account), TradingState.State.REDUCING, actor="user:1", reason="a look first")
-    carry_out(claim)
+    carry_out(claim, Turn(account))
     task.refresh_from_db()
     assert (task.status, task.error_code, task.attempts, task.send_started_at) == ("retrying", "only_exits", 0, None)
     assert posts(broker) == 0
