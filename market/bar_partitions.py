@@ -85,13 +85,9 @@ def existing() -> list[date]:
 
 
 def _missing(months: list[date]) -> list[date]:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT name FROM unnest(%s::text[]) name WHERE to_regclass(name) IS NULL",
-            [[table_of(month) for month in months]],
-        )
-        missing = {name for (name,) in cursor}
-    return [month for month in months if table_of(month) in missing]
+    # By a query of the catalogue: `to_regclass` may still not know of a table that was made while one waited.
+    made = set(existing())
+    return [month for month in months if month not in made]
 
 
 def _make(month: date) -> None:

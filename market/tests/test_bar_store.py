@@ -1,11 +1,13 @@
 """Minute bars in the database: what is written, what takes whose place, and the months they lie in."""
 
+import time
 from datetime import UTC, date, datetime
+from threading import Thread
 from typing import Any
 
 import numpy as np
 import pytest
-from django.db import IntegrityError, connection
+from django.db import IntegrityError, connection, transaction
 from pytest_django import Settings
 
 from accounts import clock
@@ -149,6 +151,33 @@ def test_months_are_made_ahead_and_dropped_when_they_are_old(infy: Instrument, s
     assert months_of(np.array([ancient]))[0] not in months
     keep_bar_months()
     assert bar_partitions.existing() == months
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_who_need_a_month_at_once_one_makes_it() -> None:
+    month, made_by_other = date(2021, 3, 1), []
+
+    def need_it() -> None:
+        try:
+            made_by_other.append(bar_partitions.ensure([month]))
+        finally:
+            connection.close()
+
+    other = Thread(target=need_it)
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            assert bar_partitions.ensure([month]) == [month]
+            other.start()
+            for _ in range(500):
+                cursor.execute("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+                if cursor.fetchone() or not other.is_alive():
+                    break
+                time.sleep(0.02)
+        other.join(10)
+        assert made_by_other == [[]]
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP TABLE {bar_partitions.table_of(month)}")
 
 
 def test_nothing_to_write_is_nothing_written(infy: Instrument) -> None:
