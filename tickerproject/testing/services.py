@@ -1,7 +1,8 @@
 """A pytest plugin: a PostgreSQL and a Valkey of its own for every run, on free ports, stopped by process id.
 
 It is loaded with `-p` because pytest-django reads the settings before any conftest.py, and they need the addresses.
-`DATABASE_URL` and `REDIS_URL` of the caller are used instead where they are set.
+`DATABASE_URL` and `REDIS_URL` of the caller are used instead where they are set. Of workers that run side by side
+(`pytest -n 2`) each has a database of its own in the one PostgreSQL, and a Valkey of its own: tests empty it.
 """
 
 import atexit
@@ -69,7 +70,7 @@ def pytest_load_initial_conftests() -> Generator[None]:
     _folders.append(folder)
     if "DATABASE_URL" not in os.environ:
         os.environ["DATABASE_URL"] = _start_postgres(folder)
-    if "REDIS_URL" not in os.environ:
+    if "REDIS_URL" not in os.environ or "PYTEST_XDIST_WORKER" in os.environ:
         os.environ["REDIS_URL"] = _start_valkey(folder)
     environment.fill()
     return (yield)
