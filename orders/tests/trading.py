@@ -111,3 +111,11 @@ class Trader:
         if body is None:
             return ask(path, headers=headers)
         return ask(path, data=body, content_type="application/json", headers=headers)
+
+
+def error_of(response: Any) -> Any:
+    return response.json()["error"]
+
+
+def failed_checks(response: Any) -> list[str]:
+    return [check["code"] for check in error_of(response)["details"]["checks"]]
