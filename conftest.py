@@ -17,6 +17,17 @@ hypothesis.settings.register_profile("ticker", deadline=None)
 hypothesis.settings.load_profile("ticker")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole services first, since they take longest: two workers then end together. They use no test database."""
+
+    def is_service(item: pytest.Item) -> bool:
+        uses_database = "django_db" in item.keywords or "transactional_db" in getattr(item, "fixturenames", ())
+        return "processes" in item.keywords and not uses_database
+
+    items.sort(key=lambda item: not is_service(item))
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
     """After a test with transactions every table is emptied, which the audit refuses everywhere else."""
