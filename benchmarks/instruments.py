@@ -6,6 +6,8 @@ transaction, which is the friendly case: without one it also commits each row.
 """
 
 import csv
+import statistics
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import date
@@ -21,11 +23,14 @@ ROWS = 115_000
 DAY = date(2026, 11, 25)
 CHANGED_EVERY = 100
 SHARE = 0.01
+# What people type: a contract, a beginning, a slip, an index, what half of all rows meet, and what none does.
+SEARCHES = ("nifty 26000 ce", "rel", "relianec fut", "banknifty", "ce", "26000", "nifty dec", "infy eq", "zzzz")
+SEARCHED_TIMES = 15
 SESSIONS = Path(__file__).resolve().parents[1] / "market" / "data"
 
 
 def run(rounds: int) -> Iterator[Result]:
-    """Seconds for one refresh of the whole table, and rows read a second."""
+    """Seconds for one refresh of the whole table, and milliseconds for the slowest of some searches in it."""
     dumps = list(_two_days())
     rows = dumps[0].count(b"\n") - 1
     with ExitStack() as stack:
@@ -52,7 +57,22 @@ def run(rounds: int) -> Iterator[Result]:
         timing = compare_or_miss(refresh, lambda: row_by_row, rounds=rounds, share=SHARE)
         if Instrument.objects.active().count() != rows:
             raise AssertionError("the refresh did not take over the whole dump")
+        slowest = max(_search_seconds(text) for text in SEARCHES)
     yield Result("instruments", f"refresh-{rows}", timing.ours, "s", "update_or_create", timing.peer, timing.ratio)
+    yield Result("instruments", f"slowest-search-in-{rows}", slowest * 1000, "ms", "", None, None)
+
+
+def _search_seconds(text: str) -> float:
+    """The median of several."""
+    from market.instrument_search import search
+    from market.models import Instrument
+
+    seconds = []
+    for _ in range(SEARCHED_TIMES):
+        begun = time.perf_counter()
+        search(Instrument.objects.active(), text)
+        seconds.append(time.perf_counter() - begun)
+    return statistics.median(seconds)
 
 
 def _two_days() -> Iterator[bytes]:

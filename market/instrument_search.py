@@ -147,7 +147,9 @@ def _corrected(wanted: Wanted) -> Wanted | None:
     """The same, but each word that stands nowhere replaced by the name most like it; None if nothing is like one."""
     words = []
     for word in wanted.words:
-        if Instrument.objects.filter(_condition(Wanted(word, (word,), (), ()))).exists():
+        standing = Instrument.objects.filter(_condition(Wanted(word, (word,), (), ()))).values_list("pk")
+        # Not `exists()`: asked for one row only, PostgreSQL reads the whole table in the hope of a near one.
+        if standing[:MOST_CANDIDATES]:
             words.append(word)
             continue
         alike = (
