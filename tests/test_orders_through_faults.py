@@ -17,6 +17,7 @@ import pytest
 from django.conf import settings as django_settings
 from django.contrib.auth.models import User
 from django.db import connection
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 from pytest_django import Settings
 
@@ -28,7 +29,7 @@ from orders.execute import drain, may_send
 from orders.ledger import NewTask, accept
 from orders.models import OrderTask, TradingState
 from orders.reconcile import reconcile
-from orders.states import Operation, Status
+from orders.states import RUNNABLE, Operation, Status
 from orders.sweep import sweep
 from simulator.control import SimulatorControl
 from simulator.options import DEMO_APP
@@ -160,8 +161,11 @@ def test_whatever_the_broker_does_each_order_is_there_once_or_not_at_all(
     for worker in workers:
         worker.start()
     try:
-        _wait_until_all_have_ended(seconds=60)
+        _wait_until_none(OrderTask.objects.filter(status__in=[*RUNNABLE, Status.RUNNING]), seconds=60)
         control.clear()
+        # That an order is absent is proven by one that was sent after it and is there.
+        submit(account, f"{seed}:last")
+        _wait_until_none(OrderTask.objects.open(), seconds=60)
     finally:
         stopping.set()
         for worker in workers:
@@ -170,13 +174,13 @@ def test_whatever_the_broker_does_each_order_is_there_once_or_not_at_all(
     _compare(account, control)
 
 
-def _wait_until_all_have_ended(*, seconds: float) -> None:
-    ended = threading.Event()
+def _wait_until_none(tasks: QuerySet[OrderTask], *, seconds: float) -> None:
+    passing = threading.Event()
     for _ in range(int(seconds / 0.1)):
-        if not OrderTask.objects.open().exists():
+        if not tasks.all().exists():
             return
-        ended.wait(0.1)
-    left = Counter(OrderTask.objects.open().values_list("status", "error_code"))
+        passing.wait(0.1)
+    left = Counter(tasks.all().values_list("status", "error_code"))
     pytest.fail(f"not at an end: {left}")
 
 
@@ -184,7 +188,7 @@ def _compare(account: TradingAccount, control: SimulatorControl) -> None:
     """Rows against what the broker really took."""
     taken = Counter(order.tag for order in control.orders(user_id="AB1234"))
     tasks = {task.tag: task for task in OrderTask.objects.all()}
-    assert len(tasks) == ORDERS
+    assert len(tasks) == ORDERS + 1
     duplicates = {tag: number for tag, number in taken.items() if number > 1}
     assert duplicates == {}
     assert set(taken) <= set(tasks)
