@@ -17,7 +17,7 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.test import Client
-from playwright.async_api import Browser, Page, WebSocketRoute, async_playwright
+from playwright.async_api import Browser, Page, WebSocketRoute, async_playwright, expect
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = [
@@ -34,6 +34,7 @@ MISSING = (
     "SKIPPED, NOT PASSED: there is no Chromium on this machine, so no page was looked at. "
     "Install one (`apt-get install chromium`) and run again."
 )
+expect.set_options(timeout=PATIENCE_SECONDS * 1000)
 
 
 def executable() -> str:
