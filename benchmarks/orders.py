@@ -1,7 +1,7 @@
 """Orders from being taken on to the broker, in real processes: how soon, how steadily, how many by one worker.
 
 The peer of "how soon" is a worker that looks into the table each second. It has a web process and accounts of its own,
-the same database and broker, and the same code for sending; only nobody rings for it. Both run at the same time.
+the same database and broker, and the same code for sending; only nobody rings for it. Both work in turn, in one run.
 """
 
 import json
@@ -67,10 +67,10 @@ def _how_soon(rounds: int) -> Iterator[Result]:
         rig.add("peer", (PYTHON, "-m", "benchmarks.order_roles", "poll"), REDIS_PREFIX="peer")
         for name, market in markets.items():
             _warm_up(rig, name, market)
-        seconds = rounds * ROUND_SECONDS
-        _all_at_once([(market, LATENCY_RATE, seconds) for market in markets.values()])
-        for market in markets.values():
-            _wait_for(rig, market, len(_taken_at(rig, market)))
+        for _ in range(rounds):
+            for market in markets.values():  # in turn: what one costs the machine must not slow the other
+                _all_at_once([(market, LATENCY_RATE, ROUND_SECONDS)])
+                _wait_for(rig, market, len(_taken_at(rig, market)))
         waits = {name: sorted(_waits(rig, market)) for name, market in markets.items()}
         for name, quantile in (("p50", 0.50), ("p99", 0.99)):
             own, peer = (_quantile(waits[side], quantile) * 1000 for side in ("ticker", "peer"))
