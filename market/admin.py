@@ -12,6 +12,7 @@ from unfold.decorators import action, display
 from accounts.read_only_admin import ReadOnlyAdmin
 from market import calendar
 from market.admin_lists import list_page
+from market.gap_models import FeedGap
 from market.models import ChainMinute, Instrument, InstrumentImport, TradingSession, UnderlyingPricing
 from market.underlyings import canonical_name
 
@@ -150,3 +151,49 @@ class ChainMinuteAdmin(ReadOnlyAdmin):
     date_hierarchy = "minute"
     show_full_result_count = False
     list_per_page = 50
+
+
+@admin.register(FeedGap)
+class FeedGapAdmin(ReadOnlyAdmin):
+    list_display = ["started_at", "ended_at", "feed", "cause", "state", "instrument_count", "bars_refilled", "reason"]
+    list_filter = ["status", "cause"]
+    date_hierarchy = "started_at"
+    list_per_page = 50
+    fieldsets = [
+        (None, {"fields": [("feed", "cause"), ("started_at", "ended_at")]}),
+        (
+            "Its minute bars",
+            {
+                "fields": [
+                    ("status", "reason"),
+                    ("instrument_count", "remaining_count", "refused_count", "bars_refilled"),
+                    ("closed_at", "due_at", "repaired_at"),
+                ]
+            },
+        ),
+    ]
+    readonly_fields = ["instrument_count", "remaining_count", "refused_count"]
+
+    def get_queryset(self, request: HttpRequest) -> "QuerySet[FeedGap]":
+        counted: QuerySet[FeedGap] = super().get_queryset(request).counted()
+        return counted
+
+    @display(
+        description="Status",
+        ordering="status",
+        label={"open": "danger", "closed": "info", "repaired": "success", "given_up": "warning"},
+    )  # type: ignore[untyped-decorator]
+    def state(self, gap: FeedGap) -> str:
+        return gap.status
+
+    @admin.display(description="Instruments")
+    def instrument_count(self, gap: Any) -> int:
+        return int(gap.instrument_count)
+
+    @admin.display(description="To be refilled")
+    def remaining_count(self, gap: Any) -> int:
+        return int(gap.remaining_count)
+
+    @admin.display(description="Refused by the broker")
+    def refused_count(self, gap: Any) -> int:
+        return int(gap.refused_count)

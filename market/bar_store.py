@@ -33,7 +33,8 @@ _NEW: Final = "market_minutebar_new"
 _TAKE_PLACE: Final = """
     open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
     volume = excluded.volume, oi = coalesce(excluded.oi, b.oi), vwap = coalesce(excluded.vwap, b.vwap),
-    origin = excluded.origin"""
+    -- That the stream missed a minute stays true, however often the broker is asked for it.
+    origin = CASE WHEN b.origin = 'repaired' THEN b.origin ELSE excluded.origin END"""
 # Of the two halves of a minute nobody knows whether they overlap: the greater volume is what is certain.
 _WIDEN: Final = """
     high = greatest(b.high, excluded.high), low = least(b.low, excluded.low), close = excluded.close,

@@ -33,6 +33,7 @@ from market.candle_coverage import Days, Kind
 from market.candle_models import MINUTE_BARS, CandleCoverage, DayBar, MinuteBar
 from market.candle_series import UNKNOWN, CandleInterval, Series, longer
 from market.exceptions import CalendarMissing, NoAccountForData
+from market.gap_models import FeedGap, FeedGapQuerySet
 from market.models import Instrument
 
 logger = logging.getLogger(__name__)
@@ -101,12 +102,37 @@ def prepare(wanted: Wanted, *, fetch: Fetch | None = None) -> Found:
         return None
 
     found.missing = [(days, why) for days, why in zip(asked, _each(take, asked), strict=True) if why is not None]
+    if found.missing and found.missing[-1][0] == (today, today) and wanted.kind is Kind.MINUTE:
+        days, why = found.missing[-1]
+        missed = [_span_of(gap) for gap in _gaps(wanted.instrument, wanted.start, min(wanted.end, now))]
+        found.missing[-1] = days, "; ".join([why, *(f"the stream missed {span}" for span in reversed(missed))])
     found.asked_at = (
         CandleCoverage.objects.filter(instrument=wanted.instrument, series=wanted.kind)
         .values_list("asked_at", flat=True)
         .first()
     )
     return found
+
+
+def repair(
+    instrument: Instrument, start: datetime, end: datetime, *, give_up_at: float, fetch: Fetch | None = None
+) -> int:
+    """Put the broker's candles in the place of the minutes that begin between two moments (both included); how many.
+
+    The minutes have to be over. A budget that is spent is waited for until `give_up_at` (of the monotonic clock). What
+    was asked of the broker since those minutes ended is not asked for again.
+
+    Raises
+    ------
+    NoAccountForData, BrokerError, CredentialError
+        As `ask_broker`: nothing was written.
+    """
+    if _has_been_asked(instrument, start, end):
+        return 0
+    window = start.astimezone(IST), end.astimezone(IST)
+    series = _fetched(instrument, *window, Kind.MINUTE, fetch or ask_broker, give_up_at)
+    series = _where(series, (series.start >= start.timestamp()) & (series.start <= end.timestamp()))
+    return store(_bars(instrument, series), MinuteBar.Origin.REPAIRED)
 
 
 def read_months(wanted: Wanted) -> Iterator[tuple[datetime, datetime]]:
@@ -188,15 +214,7 @@ def _take(wanted: Wanted, days: Days, fetch: Fetch, give_up_at: float, now: date
     start, end = (
         datetime.combine(day, at, IST) for day, at in ((first, time_of_day()), (last, time_of_day(23, 59, 59)))
     )
-    while True:
-        try:
-            rows = fetch(wanted.instrument, start, end, wanted.kind)
-            break
-        except RateLimited as exc:
-            if time.monotonic() + exc.retry_after_seconds > give_up_at:
-                raise
-            time.sleep(exc.retry_after_seconds)
-    series = _series(rows, has_oi=wanted.instrument.expiry is not None)
+    series = _fetched(wanted.instrument, start, end, wanted.kind, fetch, give_up_at)
     is_today = last == now.astimezone(IST).date()
     if is_today and wanted.kind is Kind.MINUTE:
         # The minute that is going on is not over, whatever the broker says of it.
@@ -205,6 +223,21 @@ def _take(wanted: Wanted, days: Days, fetch: Fetch, give_up_at: float, now: date
     candle_coverage.add_days(
         wanted.instrument.pk, wanted.kind, None if is_today else days, today_until=now if is_today else None
     )
+
+
+def _fetched(
+    instrument: Instrument, start: datetime, end: datetime, kind: Kind, fetch: Fetch, give_up_at: float
+) -> Series:
+    """The broker's candles; a budget that is spent is waited for until `give_up_at` (of the monotonic clock)."""
+    while True:
+        try:
+            rows = fetch(instrument, start, end, kind)
+            break
+        except RateLimited as exc:
+            if time.monotonic() + exc.retry_after_seconds > give_up_at:
+                raise
+            time.sleep(exc.retry_after_seconds)
+    return _series(rows, has_oi=instrument.expiry is not None)
 
 
 def _series(rows: Sequence[Row], *, has_oi: bool) -> Series:
@@ -229,13 +262,16 @@ def _where(series: Series, rows: Any) -> Series:
     return Series(*(getattr(series, name)[rows] for name in Series.__dataclass_fields__))
 
 
+def _bars(instrument: Instrument, series: Series) -> Bars:
+    owner = np.full(len(series), instrument.pk, np.int64)
+    prices = (series.open, series.high, series.low, series.close)
+    no_vwap = np.full(len(series), np.nan)
+    return Bars(owner, series.start // 60 * 60, *prices, series.volume, series.oi, no_vwap)
+
+
 def _keep(wanted: Wanted, series: Series) -> None:
     if wanted.kind is Kind.MINUTE:
-        owner = np.full(len(series), wanted.instrument.pk, np.int64)
-        prices = (series.open, series.high, series.low, series.close)
-        no_vwap = np.full(len(series), np.nan)
-        bars = Bars(owner, series.start // 60 * 60, *prices, series.volume, series.oi, no_vwap)
-        store(bars, MinuteBar.Origin.HISTORY)
+        store(_bars(wanted.instrument, series), MinuteBar.Origin.HISTORY)
         return
     values = ("open", "high", "low", "close", "volume", "oi")
     columns = (getattr(series, name).tolist() for name in values)
@@ -271,12 +307,39 @@ def _needs_today(wanted: Wanted, now: datetime) -> bool:
         return False
     if wanted.kind is not Kind.MINUTE or session is None:
         return True
-    live = MinuteBar.objects.filter(
-        instrument=wanted.instrument, minute__gte=begin - FRESH, minute__lte=end, origin=MinuteBar.Origin.LIVE
-    ).aggregate(first=Min("minute"), last=Max("minute"))
+    if _gaps(wanted.instrument, begin, end).exists():
+        return True
+    # Repaired ones stand for what the stream missed; the broker's own say nothing of the minutes beside them.
+    live = (
+        MinuteBar.objects.filter(instrument=wanted.instrument, minute__gte=begin - FRESH, minute__lte=end)
+        .exclude(origin=MinuteBar.Origin.HISTORY)
+        .aggregate(first=Min("minute"), last=Max("minute"))
+    )
     if live["first"] is None:
         return True
     return bool(live["first"] > begin + FRESH or live["last"] < end - LIVE_TAIL)
+
+
+def _gaps(instrument: Instrument, start: datetime, end: datetime) -> FeedGapQuerySet:
+    return FeedGap.objects.unrepaired().over(start, end).lacking(instrument.pk)
+
+
+def _span_of(gap: FeedGap) -> str:
+    until = "now" if gap.ended_at is None else f"{gap.ended_at.astimezone(IST):%H:%M:%S}"
+    return f"{gap.started_at.astimezone(IST):%H:%M:%S} to {until}"
+
+
+def _has_been_asked(instrument: Instrument, start: datetime, end: datetime) -> bool:
+    """Whether the broker has answered for these minutes since they were over."""
+    today = clock.today()
+    first, last = start.astimezone(IST).date(), end.astimezone(IST).date()
+    past = min(last, today - timedelta(days=1))
+    if first <= past and candle_coverage.missing_days(instrument.pk, Kind.MINUTE, first, past):
+        return False
+    if last < today:
+        return True
+    known = CandleCoverage.objects.filter(instrument=instrument, series=Kind.MINUTE)
+    return known.filter(today_until__gte=end + FRESH).exists()
 
 
 def _session_opens(instrument: Instrument, day: date, calendar: Calendar) -> datetime | None:

@@ -1,14 +1,16 @@
 """Work of the `market` queue."""
 
 import logging
+from datetime import timedelta
 from typing import Any
 
 from celery import shared_task
 from django.conf import settings
 
+from accounts import clock
 from accounts.exceptions import BrokerError, CredentialError
 from market import backfill as backfilling
-from market import bar_partitions, chain_history, refresh
+from market import bar_partitions, chain_history, gap_refill, gaps, refresh
 from market.exceptions import ImportAlreadyRunning, MarketError
 
 logger = logging.getLogger(__name__)
@@ -52,9 +54,17 @@ def forget_old_chain_minutes() -> None:
 
 @shared_task(name="market.keep_bar_months")
 def keep_bar_months() -> None:
-    """Make the next months of minute bars, and drop those that the settings say are too old. Safe to run twice."""
+    """Make the next months of minute bars; drop those that the settings say are too old, and what the ledger of gaps
+    has of them. Safe to run twice."""
     bar_partitions.ensure_ahead()
     bar_partitions.drop_older_than(settings.MINUTE_BARS_DAYS)
+    gaps.forget_older_than(clock.now() - timedelta(days=settings.MINUTE_BARS_DAYS))
+
+
+@shared_task(name="market.refill_gaps")
+def refill_gaps() -> None:
+    """Refill the minute bars of the feed's outages that are over, some instruments at a time. Safe to run twice."""
+    gap_refill.refill(most=settings.GAP_REFILL_INSTRUMENTS)
 
 
 @shared_task(name="market.backfill")

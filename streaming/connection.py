@@ -173,6 +173,7 @@ class TickerConnection:
         on_text: Callable[[str], None],
         guard: DialGuard,
         on_open: Callable[[], None] = lambda: None,
+        on_data: Callable[[float | None, float], None] = lambda last, now: None,
         expects_data: Callable[[], bool] = lambda: False,
         timing: Timing = Timing(),
         clock: Callable[[], float] = time.monotonic,
@@ -189,6 +190,7 @@ class TickerConnection:
         self._on_text = on_text
         self._guard = guard
         self._on_open = on_open
+        self._on_data = on_data
         self._expects_data = expects_data
         self._timing = timing
         self._clock = clock
@@ -196,6 +198,11 @@ class TickerConnection:
         self._data_began: float | None = None
         self._data_latest = 0.0
         self._quiet_since = 0.0
+
+    @property
+    def flows(self) -> bool:
+        """Whether data has come since it was opened."""
+        return self.state is ConnectionState.OPEN and self._data_began is not None
 
     def want(self, desired: Mapping[int, Mode]) -> None:
         """Make this the whole set of subscriptions; the difference goes out soon, or with the next connection."""
@@ -286,9 +293,10 @@ class TickerConnection:
 
     def _note_data(self) -> None:
         self._data_latest = self._quiet_since = self._clock()
-        self.last_tick_at = time.time()
+        last, self.last_tick_at = self.last_tick_at, time.time()
         if self._data_began is None:
             self._data_began = self._data_latest
+            self._on_data(last, self.last_tick_at)
 
     def _check_for_data(self) -> None:
         """A heartbeat came: the link lives, but a feed that is mute in market hours is as good as none."""

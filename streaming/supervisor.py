@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import redis.asyncio as redis
@@ -36,6 +37,7 @@ from streaming.connection import ConnectionState, Dial, DialGuard, TickerConnect
 from streaming.control import PARTS_CHANGED, SUBSCRIPTIONS_CHANGED, TOKEN_CHANGED, read_message
 from streaming.desired import Desired
 from streaming.feed_account import FeedAccount, StoredTokens
+from streaming.gaps import Feed, GapWatch, Socket
 from streaming.guard import SingleProcess
 from streaming.inbox import Inbox
 from streaming.minute_bars import MinuteBarWriter
@@ -82,6 +84,7 @@ class StreamProcess:
         layer: ChannelLayer | None = None,
         load: Callable[[], Desired] = desired.load,
         mark: Callable[[], tuple[object, ...]] = desired.mark,
+        bootstrap: Callable[[], None] | None = None,
     ) -> None:
         self.options = options
         self.pipeline = pipeline
@@ -91,10 +94,13 @@ class StreamProcess:
         self.pool: ConnectionPool | None = None
         self.counters: Counter[str] = Counter()
         self.minute_bars = MinuteBarWriter(self.counters)
+        self.gaps = GapWatch(self._feed, patience_seconds=options.stale)
         self._dial = dial
         self._guard = guard
         self._load = load
         self._mark = mark
+        self._bootstrap = bootstrap
+        self._exchange_of: dict[int, str] = {}
         self._desired: Desired | None = None
         self._assignment: Assignment | None = None
         self._tokens: StoredTokens | None = None
@@ -119,7 +125,9 @@ class StreamProcess:
                 group.create_task(self._keep_minutes(), name="minutes"),
                 group.create_task(self._make_bars(), name="bars"),
                 group.create_task(self.minute_bars.run(), name="minute bars"),
+                group.create_task(self.gaps.run(), name="gaps"),
                 group.create_task(self._freeze(), name="warm-up"),
+                group.create_task(self._ring_for_history(), name="history"),
             ]
             windows = group.create_task(self._run_windows(), name="windows")
             try:
@@ -127,6 +135,7 @@ class StreamProcess:
             finally:
                 logger.info("stopping: closing the broker's sockets, delivering what was received")
                 await _end(*watching)
+                await self.gaps.finish()
                 await self._stop_feeding()
                 await _end(windows)
                 self._flush()
@@ -220,6 +229,7 @@ class StreamProcess:
 
     async def _apply(self, wanted: Desired, group: asyncio.TaskGroup) -> None:
         before, self._desired = self._desired, wanted
+        self._exchange_of = {one.instrument_token: one.exchange for one in wanted.streamed}
         same_rows = before is not None and list(before.contracts) == list(wanted.contracts)
         if before is None or before.pricing != wanted.pricing:
             self.pipeline.price_on(wanted.pricing)
@@ -262,14 +272,16 @@ class StreamProcess:
         updates = OrderUpdates(account.pk, account.name, self.counters)
 
         def make(number: int) -> TickerConnection:
+            name = f"{account.name} socket {number + 1}"
             return TickerConnection(
-                f"{account.name} socket {number + 1}",
+                name,
                 dial=self._dial,
                 tokens=tokens,
                 inbox=self.inbox,
                 on_text=broker_messages.Reader(account.name, self.counters, updates.put),
                 guard=dials,
                 on_open=updates.opened,
+                on_data=partial(self.gaps.resumed, name),
                 expects_data=self._in_session,
                 timing=self.options.timing,
             )
@@ -370,6 +382,20 @@ class StreamProcess:
         last = self.pool.last_tick_at
         return last is None or time.time() - last > self.options.stale
 
+    def _feed(self) -> Feed | None:
+        """The sockets as the ledger of gaps sees them; None while nobody knows what is to be streamed."""
+        if self._desired is None:
+            return None
+        if self.pool is None:
+            sockets = [Socket("no account", ConnectionState.AWAITING_TOKEN, self._exchange_of, None, flows=False)]
+        else:
+            sockets = [
+                Socket(one.name, one.state, one.desired, one.last_tick_at, flows=one.flows)
+                for one in self.pool.connections
+            ]
+        is_silent = self.pool is not None and self.pool.open_connections > 0 and self._is_stale()
+        return Feed(sockets, self._exchange_of, self._desired.calendar, is_silent=is_silent)
+
     def _in_session(self) -> bool:
         """Whether any market that is streamed trades now; what the calendar does not know counts as open."""
         if self._desired is None:
@@ -430,6 +456,11 @@ class StreamProcess:
             market_time=self.pipeline.market_time,
             record=chain_history.record,
         )
+
+    async def _ring_for_history(self) -> None:
+        """Have a worker fetch the last session. In a thread of its own: a queue that is away may take its time."""
+        if self._bootstrap is not None:
+            await asyncio.to_thread(self._bootstrap)
 
     async def _freeze(self) -> None:
         """What lives after the warm-up lives for good: the collector need not look at it in every full pass."""

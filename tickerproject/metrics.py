@@ -10,6 +10,7 @@ from accounts.authorisation import authorise
 from accounts.exceptions import Denied, NotAuthenticated
 from accounts.limit_metrics import LIMITS_REGISTRY
 from accounts.principals import principal_of
+from market.gap_metrics import GAPS_REGISTRY
 from orders.queue_metrics import ORDERS_REGISTRY
 
 LOOPBACK = {"127.0.0.1", "::1"}
@@ -30,6 +31,6 @@ def metrics(request: HttpRequest) -> HttpResponse:
                 "metrics are for this machine and for those who may read\n", status=403, content_type="text/plain"
             )
     response: HttpResponse = ExportToDjangoView(request)
-    for registry in (LIMITS_REGISTRY, ORDERS_REGISTRY):
+    for registry in (LIMITS_REGISTRY, GAPS_REGISTRY, ORDERS_REGISTRY):
         response.write(generate_latest(registry))
     return response

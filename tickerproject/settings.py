@@ -166,6 +166,7 @@ CELERY_TASK_ROUTES = {
     "orders.sync*": {"queue": "sync"},
     "orders.*": {"queue": "orders"},
     "market.*": {"queue": "market"},
+    "streaming.*": {"queue": "market"},
 }
 CELERY_TIMEZONE = "Asia/Kolkata"
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
@@ -202,6 +203,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "market.forget_old_chain_minutes",
         "schedule": crontab(hour=4, minute=10),  # in Indian time: every market is closed
         "options": {"expires": 3600},
+    },
+    "Refill minute bars after outages of the feed": {
+        "task": "market.refill_gaps",
+        "schedule": 60.0,
+        "options": {"expires": 50},
     },
     "Make and drop months of minute bars": {
         "task": "market.keep_bar_months",
@@ -430,6 +436,8 @@ GREEKS_OPTION_PRICE = env.str("GREEKS_OPTION_PRICE", default="middle")
 CHAIN_HISTORY_DAYS = env.int("CHAIN_HISTORY_DAYS", default=400)
 # How long minute bars are kept; they go by whole months.
 MINUTE_BARS_DAYS = env.int("MINUTE_BARS_DAYS", default=800)
+# Of how many instruments minute bars are refilled in a minute after an outage: one call of the broker's budget each.
+GAP_REFILL_INSTRUMENTS = env.int("GAP_REFILL_INSTRUMENTS", default=60)
 
 # --- the stream ---
 FEED_SOURCE = env.str("FEED_SOURCE", default="live")  # live | simulated | replay
@@ -439,6 +447,8 @@ STREAM_LINK_SILENCE_SECONDS = env.float("STREAM_LINK_SILENCE_SECONDS", default=1
 STREAM_CHANNELS_GROUPS = env.bool("STREAM_CHANNELS_GROUPS", default=True)
 STREAM_METRICS_PORT = env.int("STREAM_METRICS_PORT", default=0)  # 0: none
 STREAM_STALE_SECONDS = env.float("STREAM_STALE_SECONDS", default=5.0)
+# Of how many instruments the last session's minutes are fetched when a stream starts; 0: of none.
+STREAM_BOOTSTRAP_INSTRUMENTS = env.int("STREAM_BOOTSTRAP_INSTRUMENTS", default=200)
 
 # --- the broker's simulator (`manage.py run_simulator`) ---
 SIMULATOR_HOST = env.str("SIMULATOR_HOST", default="127.0.0.1")

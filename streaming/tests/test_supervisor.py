@@ -18,6 +18,7 @@ from django.contrib.auth.models import User
 from django.db import OperationalError, connection
 
 from accounts.models import KiteApp, TradingAccount
+from market.gaps import Kept
 from market.lines import decode, split
 from market.names import RedisNames, analytics_part
 from market.pricing_terms import PricingTerms, UnderlyingSource
@@ -27,6 +28,7 @@ from streaming.broker_messages import Reader
 from streaming.connection import AccessToken, kite_dial
 from streaming.desired import Desired
 from streaming.feed_account import FeedAccount
+from streaming.gaps import GapWatch
 from streaming.minute_bars import MinuteBarWriter
 from streaming.order_updates import OrderUpdates
 from streaming.pipeline import TickPipeline
@@ -85,7 +87,7 @@ class Database:
             )
             for one in self.contracts
         ]
-        always_open = SimpleNamespace(is_open=lambda *question: True)
+        always_open = SimpleNamespace(is_open=lambda *question: True, session_of=lambda *market: None)
         return Desired(mark, streamed, self.contracts, self.account, always_open, self.pricing)  # type: ignore[arg-type]
 
     def read_token(self, account: FeedAccount) -> AccessToken | None:
@@ -113,6 +115,8 @@ def no_tables(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
         updates = partial(OrderUpdates, take=lambda *_: None, want=lambda *_: None)
         monkeypatch.setattr(supervisor, "OrderUpdates", updates)
         monkeypatch.setattr(supervisor, "MinuteBarWriter", partial(MinuteBarWriter, write=lambda *_: 0))
+        no_ledger = partial(GapWatch, take_over=lambda: Kept(None, ()), keep=lambda *_: None)
+        monkeypatch.setattr(supervisor, "GapWatch", no_ledger)
 
 
 @pytest.fixture

@@ -54,6 +54,7 @@ RIGHTS: Mapping[str, Mapping[str, Action | str]] = {
     "option-chain-detail": {"get": READ},
     "option-chain-chain": {"get": READ},
     "candles": {"get": READ},
+    "gaps": {"get": READ},
     "greeks": {"post": READ},
     "strategy-payoff": {"post": READ},
     "streaming:subscription-list": {"get": READ, "post": STREAM},

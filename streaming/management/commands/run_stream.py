@@ -21,6 +21,7 @@ from streaming.guard import SingleProcess
 from streaming.metrics import STREAM_REGISTRY
 from streaming.pipeline import TickPipeline
 from streaming.supervisor import StreamOptions, StreamProcess
+from streaming.tasks import ring_for_last_session
 
 
 class Command(BaseCommand):
@@ -73,6 +74,7 @@ class Command(BaseCommand):
                 pipeline=pipeline,
                 guard=guard,
                 layer=get_channel_layer() if settings.STREAM_CHANNELS_GROUPS else None,
+                bootstrap=ring_for_last_session,
             )
             await process.run(stop)
         except ExceptionGroup as failed:

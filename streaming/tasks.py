@@ -1,0 +1,36 @@
+"""Work that the stream leaves to the `market` queue."""
+
+import logging
+from typing import Any
+
+from celery import shared_task
+from django.conf import settings
+from kombu.exceptions import OperationalError
+
+from streaming.bootstrap import load_what_is_streamed
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 60
+TRIES = 5
+STALE_AFTER_SECONDS = 600
+
+
+@shared_task(bind=True, name="streaming.load_last_session", default_retry_delay=RETRY_SECONDS, max_retries=TRIES - 1)
+def load_last_session(task: Any) -> None:
+    """Fetch the last session of what is streamed; what the broker does not answer is asked again. Safe to run twice."""
+    loaded = load_what_is_streamed(most=settings.STREAM_BOOTSTRAP_INSTRUMENTS)
+    if loaded.missing and task.request.retries < task.max_retries:
+        raise task.retry()
+    for symbol, stretches in loaded.missing.items():
+        logger.warning("the last session of %s is not to be had: %s", symbol, stretches[0][2])
+
+
+def ring_for_last_session() -> None:
+    """Have a worker do it. Without a queue it is left: whoever asks for candles has them fetched then."""
+    if settings.STREAM_BOOTSTRAP_INSTRUMENTS < 1:
+        return
+    try:
+        load_last_session.apply_async(retry=False, ignore_result=True, expires=STALE_AFTER_SECONDS)
+    except OperationalError as exc:
+        logger.warning("nobody was told to fetch the last session's candles: %s", exc)
