@@ -100,28 +100,23 @@ class GapWatch:
 
     async def run(self) -> None:
         """Watch until cancelled. Neither an absent database nor a mistake here ends the stream."""
-        while self._judged_until is None:
-            try:
-                self.begin(await database_sync_to_async(self._take_over)())
-            except DatabaseError as exc:
-                logger.warning("the ledger of gaps could not be read, trying again soon: %s", exc)
-                raise_if_cancelled()
-                await asyncio.sleep(self._retry_seconds)
         while True:
-            await asyncio.sleep(self._look_seconds)
+            wait = self._look_seconds
             try:
-                if (feed := self._look()) is not None:
+                if self._judged_until is None:
+                    self.begin(await database_sync_to_async(self._take_over)())
+                elif (feed := self._look()) is not None:
                     self.judge(feed, time.time())
                     await self._write()
             except DatabaseError as exc:
-                logger.warning("the ledger of gaps is not taken by the database, trying again soon: %s", exc)
-                raise_if_cancelled()
-                await asyncio.sleep(self._retry_seconds)
+                logger.warning("the ledger of gaps is not to be had from the database, trying again soon: %s", exc)
+                wait = self._retry_seconds
             except Exception:  # whatever is wrong with the ledger must not cost anybody the prices
                 logger.exception("outages of the feed could not be written down, and are lost")
                 self._waiting.clear()
-                await asyncio.sleep(self._retry_seconds)
+                wait = self._retry_seconds
             raise_if_cancelled()
+            await asyncio.sleep(wait)
 
     async def finish(self) -> None:
         """Write down that nothing was missed until now, if the database takes it soon."""
@@ -175,7 +170,7 @@ class GapWatch:
         if socket.name in self._open:
             self._close(socket.name, at, socket.tokens)
         elif spans := open_spans(feed.calendar, self._exchanges_of(feed, socket), since, at):
-            [start, *_], [*_, end] = spans
+            start, end = spans[0][0], spans[-1][1]
             # Without data before it was no interruption but a first tick, which may take a moment.
             was_waited_for = since != last and start >= self._started and end - start <= self._patience
             if not was_waited_for:
@@ -206,7 +201,7 @@ class GapWatch:
     def _cause(self, start: datetime, state: ConnectionState | None) -> Cause:
         if state is ConnectionState.AWAITING_TOKEN:
             return Cause.LOGGED_OUT
-        if start < self._started:
+        if start <= self._started:
             return Cause.ABSENT
         return Cause.SILENT if state is ConnectionState.OPEN else Cause.DISCONNECTED
 

@@ -55,6 +55,8 @@ class Database:
         self.account: FeedAccount | None = ACCOUNT
         self.token: AccessToken | None = TOKEN
         self.pricing = PricingSettings()
+        # Bars and gaps go by sessions, of which there are none; all else takes the market for open.
+        self.calendar: Any = SimpleNamespace(is_open=lambda *question: True, session_of=lambda *market: None)
         self.version = 0
         self.is_away = False
 
@@ -87,8 +89,7 @@ class Database:
             )
             for one in self.contracts
         ]
-        always_open = SimpleNamespace(is_open=lambda *question: True, session_of=lambda *market: None)
-        return Desired(mark, streamed, self.contracts, self.account, always_open, self.pricing)  # type: ignore[arg-type]
+        return Desired(mark, streamed, self.contracts, self.account, self.calendar, self.pricing)
 
     def read_token(self, account: FeedAccount) -> AccessToken | None:
         return self.token
