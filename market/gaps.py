@@ -85,10 +85,13 @@ def keep(outages: Sequence[Outage], kept_until: datetime) -> None:
 
     Tokens that nobody bears any more are left out. One that is repaired is not opened again.
     """
-    bearers = Instrument.objects.by_tokens({token for outage in outages for token in outage.tokens})
+    tokens = {token for outage in outages for token in outage.tokens}
+    rows = Instrument.objects.active().filter(instrument_token__in=tokens).order_by("first_seen", "pk")
+    # Their ids alone: thousands of rows would keep the stream's own thread from running.
+    bearers = dict(rows.values_list("instrument_token", "pk")) if tokens else {}
     with transaction.atomic():
         for outage in outages:
-            _keep(outage, {bearers[token].pk for token in outage.tokens if token in bearers})
+            _keep(outage, {bearers[token] for token in outage.tokens if token in bearers})
         GapLedger.objects.update_or_create(pk=1, defaults={"kept_until": kept_until})
 
 
