@@ -10,7 +10,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
@@ -123,9 +122,13 @@ class GapWatch:
         if self._judged_until is None or self._marked_at is None:
             return
         self._marked_at = None
-        with suppress(TimeoutError, DatabaseError):
+        try:
             async with asyncio.timeout(FINISH_SECONDS):
                 await self._write()
+        except (TimeoutError, DatabaseError) as exc:
+            logger.warning("until when the ledger of gaps is whole was not written down: %s", exc or "timed out")
+        except Exception:  # a stop goes on with what was received, whatever is wrong here
+            logger.exception("until when the ledger of gaps is whole was not written down")
 
     # --- judging: no I/O ----------------------------------------------------------------------------------------------
 
