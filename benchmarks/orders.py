@@ -69,7 +69,7 @@ def _how_soon(rounds: int) -> Iterator[Result]:
             _warm_up(rig, name, market)
         for _ in range(rounds):
             for market in markets.values():  # in turn: what one costs the machine must not slow the other
-                _all_at_once([(market, LATENCY_RATE, ROUND_SECONDS)])
+                _place_evenly(market, LATENCY_RATE, ROUND_SECONDS)
                 _wait_for(rig, market, len(_taken_at(rig, market)))
         waits = {name: sorted(_waits(rig, market)) for name, market in markets.items()}
         for name, quantile in (("p50", 0.50), ("p99", 0.99)):
@@ -81,7 +81,7 @@ def _how_soon(rounds: int) -> Iterator[Result]:
 
 def _how_steadily(rig: Rig, market: Market) -> Iterator[Result]:
     """More than an account may send, for a while: what arrives of it, and the worst calendar second."""
-    _all_at_once([(market, STEADY_ORDERS * STEADY_ACCOUNTS, STEADY_SECONDS)])
+    _place_evenly(market, STEADY_ORDERS * STEADY_ACCOUNTS, STEADY_SECONDS)
     time.sleep(2)
     arrivals = _arrivals(rig, market)
     # The last whole part, after the budget of the start is used up, while there is always something that waits.
@@ -143,15 +143,15 @@ def _role(rig: Rig, *arguments: object) -> None:
 
 def _warm_up(rig: Rig, name: str, market: Market) -> None:
     """One order of each account, so that its book was read."""
-    _all_at_once([(market, 10.0, len(market.accounts) / 10.0)])
+    _place_evenly(market, 10.0, len(market.accounts) / 10.0)
     _wait_for(rig, market, len(market.accounts))
 
 
-def _all_at_once(trading: Sequence[tuple[Market, float, float]]) -> None:
+def _place_evenly(market: Market, rate: float, seconds: float) -> None:
+    """So many orders a second for so long, an account after the other."""
     threads = [
-        threading.Thread(target=_trade, args=(market, user, rate / len(market.accounts), seconds))
-        for market, rate, seconds in trading
-        for user in market.accounts
+        threading.Thread(target=_trade, args=(market, user, rate / len(market.accounts), seconds, number / rate))
+        for number, user in enumerate(market.accounts)
     ]
     for thread in threads:
         thread.start()
@@ -159,7 +159,7 @@ def _all_at_once(trading: Sequence[tuple[Market, float, float]]) -> None:
         thread.join()
 
 
-def _trade(market: Market, user: str, rate: float, seconds: float) -> None:
+def _trade(market: Market, user: str, rate: float, seconds: float, after_seconds: float) -> None:
     """One account's orders by REST at an even pace."""
     session = requests.Session()
     session.trust_env = False
@@ -168,7 +168,7 @@ def _trade(market: Market, user: str, rate: float, seconds: float) -> None:
         "account": market.accounts[user], "exchange": "NSE", "tradingsymbol": market.symbol, "quantity": 1,
         "transaction_type": "BUY", "product": "MIS", "order_type": "LIMIT", "allow_duplicate": True,
     }  # fmt: skip
-    began = time.monotonic()
+    began = time.monotonic() + after_seconds
     for number in range(max(1, round(rate * seconds))):
         time.sleep(max(0.0, began + number / rate - time.monotonic()))
         key = {"Idempotency-Key": f"{began}-{number}"}
