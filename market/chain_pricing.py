@@ -11,18 +11,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from greeks import black76, black_scholes
 from greeks.kernel import Greeks
-from greeks.parity import LEAST_PAIRS
 from market.latest import Snapshot
 from market.pricing_rules import (
     FARTHEST_FORWARD,
     OLDEST_TRADE_SECONDS,
-    PARITY_STRIKES,
     STRIKES_LOOKED_AT,
-    GreeksReason,
     Model,
     middles,
+    parity_forwards,
+    price_rows,
     unpriceable,
 )
 from market.pricing_terms import OptionPrice, PricingTerms, UnderlyingSource
@@ -124,20 +122,18 @@ def price_chain(quotes: Quotes, underlying: Underlying, years: float, terms: Pri
     with np.errstate(invalid="ignore"):
         too_old = underlying.time - quotes.last_trade_time > OLDEST_TRADE_SECONDS
     reason = unpriceable(price, np.full(price.shape, level), quotes.flags, ~at_middle & too_old)
-    volatility = np.full(price.shape, np.nan)
-    greeks = Greeks(*np.full((len(Greeks._fields), price.size), np.nan))
-    rows = np.flatnonzero(reason == GreeksReason.OK)
-    given = level, quotes.strike[rows], years, terms.rate
-    is_call = quotes.is_call[rows]
-    if model is Model.BLACK_76:
-        solved = black76.implied_volatility(price[rows], *given, is_call)
-        found = black76.greeks(*given, solved.volatility, is_call)
-    else:
-        solved = black_scholes.implied_volatility(price[rows], *given, is_call, terms.dividend_yield)
-        found = black_scholes.greeks(*given, solved.volatility, is_call, terms.dividend_yield)
-    volatility[rows], reason[rows] = solved.volatility, solved.reason
-    for into, values in zip(greeks, found, strict=True):
-        into[rows] = values
+    every = np.ones(price.shape)
+    volatility, greeks = price_rows(
+        reason,
+        price=price,
+        underlying=level * every,
+        strike=quotes.strike,
+        years=years * every,
+        rate=terms.rate * every,
+        dividend_yield=terms.dividend_yield * every,
+        is_call=quotes.is_call,
+        on_spot=np.full(price.shape, source is UnderlyingSource.SPOT),
+    )
     return Priced(model, source, level, age_ms, price, at_middle, volatility, greeks, reason)
 
 
@@ -175,8 +171,8 @@ def _underlying_price(
 def parity_forward(quotes: Quotes, spot: float, years: float, terms: PricingTerms) -> tuple[float, float]:
     """The forward by put–call parity, and the age in milliseconds of the oldest quote in it; nan with too few books.
 
-    F = K + (C - P)·e^(rT): the median over the few strikes where call and put are worth most nearly the same. Only
-    strikes around where the spot is carried to are looked at, and a forward far from the spot is none.
+    By `parity_forwards`. Only strikes around where the spot is carried to are looked at; a forward far from the spot is
+    none.
     """
     middle = np.where(quotes.flags == 0, middles(quotes.bid, quotes.ask), np.nan)
     calls, puts = np.flatnonzero(quotes.is_call), np.flatnonzero(~quotes.is_call)
@@ -188,11 +184,11 @@ def parity_forward(quotes: Quotes, spot: float, years: float, terms: PricingTerm
         near = slice(max(place - STRIKES_LOOKED_AT, 0), place + STRIKES_LOOKED_AT)
         strikes, calls, puts = strikes[near], calls[near], puts[near]
     difference = middle[calls] - middle[puts]
-    usable = np.flatnonzero(np.isfinite(difference))
-    nearest = usable[np.argsort(np.abs(difference[usable]), kind="stable")][:PARITY_STRIKES]
-    if nearest.size < LEAST_PAIRS:
+    forwards, nearest = parity_forwards(
+        strikes[np.newaxis], difference[np.newaxis], np.array([terms.rate * years], np.float64)
+    )
+    forward = float(forwards[0])
+    if np.isnan(forward) or abs(forward - spot) > FARTHEST_FORWARD * spot:
         return np.nan, np.nan
-    forward = float(np.median(strikes[nearest] + difference[nearest] * np.exp(terms.rate * years)))
-    if abs(forward - spot) > FARTHEST_FORWARD * spot:
-        return np.nan, np.nan
-    return forward, float(np.maximum(quotes.age_ms[calls[nearest]], quotes.age_ms[puts[nearest]]).max())
+    used = nearest[0][np.isfinite(difference[nearest[0]])]
+    return forward, float(np.maximum(quotes.age_ms[calls[used]], quotes.age_ms[puts[used]]).max())

@@ -1,4 +1,6 @@
-"""The rules by which quotes become Greeks, for the stream's tick table and for one chain's snapshot. No Django."""
+"""The rules by which quotes become Greeks, for the stream's tick table, for one chain's snapshot and for candles of the
+past. No Django.
+"""
 
 from enum import IntEnum, IntFlag, StrEnum
 from typing import Any, Final
@@ -6,7 +8,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from greeks import black76, black_scholes
 from greeks.implied_volatility import Reason
+from greeks.kernel import Greeks
+from greeks.parity import LEAST_PAIRS
 
 Floats = NDArray[np.float64]
 
@@ -83,3 +88,84 @@ def unpriceable(price: Floats, underlying: Floats, flags: NDArray[Any], stale: N
         reason[(flags & Flag.CROSSED) != 0] = GreeksReason.CROSSED
         reason[(flags & Flag.NEGATIVE_PRICE) != 0] = GreeksReason.NEGATIVE_PRICE
     return reason
+
+
+def parity_forwards(strike: Floats, difference: Floats, interest: Floats) -> tuple[Floats, NDArray[np.intp]]:
+    """The forward that each row of call–put pairs names by parity, F = K + (C - P)·e^(rT); nan with fewer than three.
+
+    The median over the few strikes where call and put are worth most nearly the same: those are the nearest to the
+    money, where books are narrowest and discounting matters least. It is `greeks.parity` for every row at once.
+
+    Parameters
+    ----------
+    strike, difference : shape (rows, pairs); what the call is worth above the put, nan where one is not known
+    interest : rT, shape (rows,)
+
+    Returns
+    -------
+    forwards, shape (rows,), and the places of the pairs nearest to the money, shape (rows, `PARITY_STRIKES` at most);
+    those whose difference is nan come last and take no part.
+    """
+    good = np.isfinite(difference)
+    nearest = np.argsort(np.where(good, np.abs(difference), np.inf), axis=1, kind="stable")[:, :PARITY_STRIKES]
+    row = np.arange(len(difference))[:, np.newaxis]
+    counts = np.minimum(np.count_nonzero(good, axis=1), PARITY_STRIKES)
+    named = strike[row, nearest] + difference[row, nearest] * np.exp(interest)[:, np.newaxis]
+    medians = _medians(np.where(good[row, nearest], named, np.inf), counts)
+    return np.where(counts >= LEAST_PAIRS, medians, np.nan), nearest
+
+
+def _medians(rows: Floats, counts: NDArray[np.intp]) -> Floats:
+    """The median of the `counts` finite values of each row, the others being infinite."""
+    if not rows.shape[1]:
+        return np.full(len(rows), np.nan)
+    ascending = np.sort(rows, axis=1)
+    every = np.arange(len(rows))
+    low = ascending[every, np.maximum(counts - 1, 0) // 2]
+    high = ascending[every, np.minimum(counts // 2, rows.shape[1] - 1)]
+    return np.asarray((low + high) / 2)
+
+
+def price_rows(
+    reason: NDArray[np.int8],
+    *,
+    price: Floats,
+    underlying: Floats,
+    strike: Floats,
+    years: Floats,
+    rate: Floats,
+    dividend_yield: Floats,
+    is_call: NDArray[np.bool_],
+    on_spot: NDArray[np.bool_],
+) -> tuple[Floats, Greeks]:
+    """Implied volatilities and Greeks of options, arrays of one length; nan where there is a reason.
+
+    Parameters
+    ----------
+    reason : as `unpriceable` has it; where there is no implied volatility, the solver's reason is written into it
+    price, underlying, strike : in one currency
+    years, rate, dividend_yield : to expiry; per year as fractions
+    on_spot : where the model is Black–Scholes–Merton and `underlying` a spot; elsewhere Black-76 on a forward
+    """
+    volatility = np.full(len(price), np.nan)
+    greeks = Greeks(*np.full((len(Greeks._fields), len(price)), np.nan))
+    priceable = reason == GreeksReason.OK
+    for model in Model:
+        mask = priceable & (on_spot if model is Model.BLACK_SCHOLES_MERTON else ~on_spot)
+        if not mask.any():
+            continue
+        # In most calls it is all of them: then nothing needs gathering.
+        rows = slice(None) if mask.all() else np.flatnonzero(mask)
+        terms = underlying[rows], strike[rows], years[rows], rate[rows]
+        if model is Model.BLACK_76:
+            solved = black76.implied_volatility(price[rows], *terms, is_call[rows])
+            found = black76.greeks(*terms, solved.volatility, is_call[rows])
+        else:
+            carry = dividend_yield[rows]
+            solved = black_scholes.implied_volatility(price[rows], *terms, is_call[rows], carry)
+            found = black_scholes.greeks(*terms, solved.volatility, is_call[rows], carry)
+        volatility[rows] = solved.volatility
+        reason[rows] = solved.reason
+        for into, values in zip(greeks, found, strict=True):
+            into[rows] = values
+    return volatility, greeks

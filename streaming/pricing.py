@@ -12,18 +12,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from greeks import black76, black_scholes
 from greeks.expiry import years_between
 from greeks.kernel import Greeks
-from greeks.parity import LEAST_PAIRS
 from market.pricing_rules import (
     FARTHEST_FORWARD,
     OLDEST_TRADE_SECONDS,
-    PARITY_STRIKES,
     STRIKES_LOOKED_AT,
-    GreeksReason,
-    Model,
     middles,
+    parity_forwards,
+    price_rows,
     unpriceable,
 )
 from market.pricing_terms import OptionPrice, PricingTerms, UnderlyingSource
@@ -194,9 +191,8 @@ class _Linked:
 def _parity_forwards(table: TickTable, parts: Slots, interest: Floats, about: Floats) -> tuple[Floats, Floats]:
     """Each part's forward by put–call parity, F = K + (C - P)·e^(rT), and when the oldest quote in it was received.
 
-    The median over the few strikes where call and put are worth most nearly the same: those are the nearest to the
-    money, where books are narrowest and discounting matters least. Only good books count; nan with fewer than three. It
-    is `greeks.parity` for every part at once: called part by part that would take longer than all the pricing.
+    By `parity_forwards`, for every part at once: called part by part that would take longer than all the pricing. Only
+    good books count; nan with fewer than three.
 
     Parameters
     ----------
@@ -214,18 +210,13 @@ def _parity_forwards(table: TickTable, parts: Slots, interest: Floats, about: Fl
     calls, puts = instruments.pairs[pairs, 0], instruments.pairs[pairs, 1]
     flags = table["flags"]
     difference = _middles(table, calls) - _middles(table, puts)
-    good = belongs & np.isfinite(difference) & (flags[calls] == 0) & (flags[puts] == 0)
-    # The places of each part's few pairs nearest to the money; those that are not good come last.
-    nearest = np.argsort(np.where(good, np.abs(difference), np.inf), axis=1, kind="stable")[:, :PARITY_STRIKES]
+    difference[~(belongs & (flags[calls] == 0) & (flags[puts] == 0))] = np.nan
+    forwards, nearest = parity_forwards(instruments.pair_strike[pairs], difference, interest)
     row = np.arange(len(parts))[:, np.newaxis]
-    counts = np.minimum(np.count_nonzero(good, axis=1), PARITY_STRIKES)
-    good, pairs, calls, puts = good[row, nearest], pairs[row, nearest], calls[row, nearest], puts[row, nearest]
-    named = instruments.pair_strike[pairs] + difference[row, nearest] * np.exp(interest)[:, np.newaxis]
+    good, calls, puts = np.isfinite(difference[row, nearest]), calls[row, nearest], puts[row, nearest]
     received_at = table["received_at"]
     quoted_at = np.where(good, np.minimum(received_at[calls], received_at[puts]), np.inf).min(axis=1)
-    medians = _medians(np.where(good, named, np.inf), counts)
-    enough = counts >= LEAST_PAIRS
-    return np.where(enough, medians, np.nan), np.where(enough, quoted_at, np.nan)
+    return forwards, np.where(np.isfinite(forwards), quoted_at, np.nan)
 
 
 def _pairs_around(instruments: Instruments, parts: Slots, about: Floats) -> NDArray[np.intp]:
@@ -244,15 +235,6 @@ def _pairs_around(instruments: Instruments, parts: Slots, about: Floats) -> NDAr
     return np.asarray(place[:, np.newaxis] + np.arange(-reach, reach))
 
 
-def _medians(rows: Floats, counts: NDArray[np.intp]) -> Floats:
-    """The median of the `counts` finite values of each row, the others being infinite."""
-    ascending = np.sort(rows, axis=1)
-    every = np.arange(len(rows))
-    low = ascending[every, np.maximum(counts - 1, 0) // 2]
-    high = ascending[every, np.minimum(counts // 2, rows.shape[1] - 1)]
-    return np.asarray((low + high) / 2)
-
-
 def price_options(table: TickTable, slots: Slots, of_part: NDArray[np.intp], pricings: PartPricings) -> PricedOptions:
     """Implied volatilities and Greeks of options of any parts; `of_part` tells each row's place in `pricings`."""
     middle = _middles(table, slots)
@@ -265,28 +247,17 @@ def price_options(table: TickTable, slots: Slots, of_part: NDArray[np.intp], pri
     on_spot = pricings.on_spot[of_part]
     traded_long_ago = _traded_long_before(table, slots, pricings.underlying_time[of_part])
     reason = unpriceable(price, underlying, table["flags"][slots], ~at_middle & traded_long_ago)
-    volatility = np.full(len(slots), np.nan)
-    greeks = Greeks(*np.full((len(Greeks._fields), len(slots)), np.nan))
-    strike, is_call = table.instruments.strike[slots], table.instruments.is_call[slots]
-    priceable = reason == GreeksReason.OK
-    for model in Model:
-        mask = priceable & (on_spot if model is Model.BLACK_SCHOLES_MERTON else ~on_spot)
-        if not mask.any():
-            continue
-        # In most windows it is all of them: then nothing needs gathering.
-        rows = slice(None) if mask.all() else np.flatnonzero(mask)
-        terms = underlying[rows], strike[rows], years[rows], rate[rows]
-        if model is Model.BLACK_76:
-            solved = black76.implied_volatility(price[rows], *terms, is_call[rows])
-            found = black76.greeks(*terms, solved.volatility, is_call[rows])
-        else:
-            carry = pricings.dividend_yield[of_part[rows]]
-            solved = black_scholes.implied_volatility(price[rows], *terms, is_call[rows], carry)
-            found = black_scholes.greeks(*terms, solved.volatility, is_call[rows], carry)
-        volatility[rows] = solved.volatility
-        reason[rows] = solved.reason
-        for into, values in zip(greeks, found, strict=True):
-            into[rows] = values
+    volatility, greeks = price_rows(
+        reason,
+        price=price,
+        underlying=underlying,
+        strike=table.instruments.strike[slots],
+        years=years,
+        rate=rate,
+        dividend_yield=pricings.dividend_yield[of_part],
+        is_call=table.instruments.is_call[slots],
+        on_spot=on_spot,
+    )
     return PricedOptions(price, at_middle, volatility, greeks, reason)
 
 
