@@ -1,5 +1,6 @@
 """Larger candles made of smaller ones, and rows as JSON. Arrays in, arrays or bytes out: no I/O."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -45,6 +46,10 @@ class Series:
     def __len__(self) -> int:
         return len(self.start)
 
+    def at(self, rows: NDArray[Any]) -> "Series":
+        """Those candles alone, by place or by mask."""
+        return Series(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
 
 def longer(minutes: Series, step: int, opens_at: NDArray[np.int64]) -> Series:
     """Candles of `step` minutes, counted from `opens_at`: when the session of each minute's day begins (Unix seconds).
@@ -54,10 +59,9 @@ def longer(minutes: Series, step: int, opens_at: NDArray[np.int64]) -> Series:
     """
     if step == 1 or not len(minutes):
         return minutes
-    seconds = step * 60
-    start = minutes.start - (minutes.start - opens_at) % seconds
-    begins = np.flatnonzero(np.append(True, start[1:] != start[:-1]))
-    last = np.append(begins[1:], len(start)) - 1
+    start = minutes.start - (minutes.start - opens_at) % (step * 60)
+    last = last_of_each(minutes, step, opens_at)
+    begins = np.append(0, last[:-1] + 1)
     newest = np.maximum.accumulate(np.where(minutes.oi != UNKNOWN, np.arange(len(start)), UNKNOWN))[last]
     return Series(
         start[begins],
@@ -70,8 +74,16 @@ def longer(minutes: Series, step: int, opens_at: NDArray[np.int64]) -> Series:
     )
 
 
-def as_rows(series: Series, *, oi: bool) -> bytes:
+def last_of_each(minutes: Series, step: int, opens_at: NDArray[np.int64]) -> NDArray[np.intp]:
+    """The place of the last minute of each of these longer candles: the one whose close is the candle's."""
+    start = minutes.start - (minutes.start - opens_at) % (step * 60)
+    return np.flatnonzero(np.append(start[1:] != start[:-1], True)[: len(start)])
+
+
+def as_rows(series: Series, *, oi: bool, more: Sequence[list[Any]] = ()) -> bytes:
     """Each `[time, open, high, low, close, volume]`, and `oi` where it is asked for, as JSON without brackets around.
+
+    `more` are further columns, of one value per candle.
 
     Times are written as the broker writes them, in Indian time: `2026-11-27T09:15:00+0530`.
     """
@@ -82,4 +94,4 @@ def as_rows(series: Series, *, oi: bool) -> bytes:
     columns += [values.tolist() for values in (series.open, series.high, series.low, series.close, series.volume)]
     if oi:
         columns.append([None if value == UNKNOWN else value for value in series.oi.tolist()])
-    return orjson.dumps(list(zip(*columns, strict=True)))[1:-1]
+    return orjson.dumps(list(zip(*columns, *more, strict=True)))[1:-1]

@@ -15,9 +15,8 @@ from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
-from django.db import connection, connections
+from django.db import connections
 from django.db.models import Max, Min
-from psycopg import sql
 
 from accounts import clock
 from accounts.broker import DataClient, borrow_data_client
@@ -27,10 +26,11 @@ from accounts.exceptions import BrokerError, CredentialError, NoDataAccount, Out
 from accounts.models import TradingAccount
 from market import candle_coverage
 from market.bar_partitions import month_of, next_month
+from market.bar_reading import read_minutes
 from market.bar_store import Bars, store
 from market.calendar import SEGMENTS, Calendar, current
 from market.candle_coverage import Days, Kind
-from market.candle_models import MINUTE_BARS, CandleCoverage, DayBar, MinuteBar
+from market.candle_models import CandleCoverage, DayBar, MinuteBar
 from market.candle_series import UNKNOWN, CandleInterval, Series, longer
 from market.exceptions import CalendarMissing, NoAccountForData
 from market.gap_models import FeedGap, FeedGapQuerySet
@@ -151,16 +151,16 @@ def read_months(wanted: Wanted) -> Iterator[tuple[datetime, datetime]]:
 def read(wanted: Wanted, start: datetime, end: datetime) -> Series:
     """What is stored between two moments, both included, in the interval that is wanted."""
     if wanted.interval is CandleInterval.DAY:
-        return _read_days(wanted, start, end)
-    minutes = _read_minutes(wanted.instrument.pk, start, end)
+        return read_days(wanted, start, end)
+    minutes = read_minutes(wanted.instrument.pk, start, end)
     step = wanted.interval.minutes
-    return minutes if step == 1 else longer(minutes, step, _openings(wanted.instrument, minutes, current()))
+    return minutes if step == 1 else longer(minutes, step, openings(wanted.instrument, minutes, current()))
 
 
 def is_stored(wanted: Wanted) -> bool:
     """Whether anything of it is."""
     if wanted.interval is CandleInterval.DAY:
-        return bool(len(_read_days(wanted, wanted.start, wanted.end)))
+        return bool(len(read_days(wanted, wanted.start, wanted.end)))
     return MinuteBar.objects.filter(
         instrument=wanted.instrument, minute__gte=wanted.start, minute__lte=wanted.end
     ).exists()
@@ -218,7 +218,7 @@ def _take(wanted: Wanted, days: Days, fetch: Fetch, give_up_at: float, now: date
     is_today = last == now.astimezone(IST).date()
     if is_today and wanted.kind is Kind.MINUTE:
         # The minute that is going on is not over, whatever the broker says of it.
-        series = _where(series, series.start < int(now.timestamp()) // 60 * 60)
+        series = series.at(series.start < int(now.timestamp()) // 60 * 60)
     _keep(wanted, series)
     candle_coverage.add_days(
         wanted.instrument.pk, wanted.kind, None if is_today else days, today_until=now if is_today else None
@@ -255,11 +255,7 @@ def _series(rows: Sequence[Row], *, has_oi: bool) -> Series:
         logger.warning("%d of the broker's candles contradict themselves and are left out", np.count_nonzero(~sound))
     _, newest = np.unique(start[::-1], return_index=True)  # of two for one time the later one counts
     keep = len(rows) - 1 - newest
-    return _where(Series(start, o, h, low, c, volume, oi), keep[sound[keep]])
-
-
-def _where(series: Series, rows: Any) -> Series:
-    return Series(*(getattr(series, name)[rows] for name in Series.__dataclass_fields__))
+    return Series(start, o, h, low, c, volume, oi).at(keep[sound[keep]])
 
 
 def _bars(instrument: Instrument, series: Series) -> Bars:
@@ -350,7 +346,7 @@ def _session_opens(instrument: Instrument, day: date, calendar: Calendar) -> dat
     return None if session is None else session.opens_at
 
 
-def _openings(instrument: Instrument, minutes: Series, calendar: Calendar) -> "np.ndarray[Any, np.dtype[np.int64]]":
+def openings(instrument: Instrument, minutes: Series, calendar: Calendar) -> "np.ndarray[Any, np.dtype[np.int64]]":
     """When the session of each minute's day began: by the calendar, else with the day's first candle."""
     days, first, place = np.unique((minutes.start + 19_800) // 86_400, return_index=True, return_inverse=True)
     opens = []
@@ -360,34 +356,7 @@ def _openings(instrument: Instrument, minutes: Series, calendar: Calendar) -> "n
     return np.array(opens, np.int64)[place]
 
 
-_HEADER_BYTES: Final = 19
-_TRAILER_BYTES: Final = 2
-_LAYOUT: Final = np.dtype(
-    [("columns", ">i2")]
-    + [
-        entry
-        for name in Series.__dataclass_fields__
-        for entry in (
-            (f"{name}_size", ">i4"),
-            (name, ">i8" if name in ("start", "volume", "oi") else ">f8"),
-        )
-    ]
-)
-
-
-def _read_minutes(instrument_id: int, start: datetime, end: datetime) -> Series:
-    """By binary COPY: seven columns of eight bytes are read as they come, none is made a Python object."""
-    query = sql.SQL(
-        "COPY (SELECT extract(epoch FROM minute)::bigint, open, high, low, close, volume, coalesce(oi, -1) FROM {} "
-        "WHERE instrument_id = {} AND minute BETWEEN {} AND {} ORDER BY minute) TO STDOUT (FORMAT BINARY)"
-    ).format(sql.Identifier(MINUTE_BARS), sql.Literal(instrument_id), sql.Literal(start), sql.Literal(end))
-    with connection.cursor() as cursor, connection.wrap_database_errors, cursor.copy(query) as copy:
-        data = b"".join(copy)
-    rows = np.frombuffer(data, _LAYOUT, (len(data) - _HEADER_BYTES - _TRAILER_BYTES) // _LAYOUT.itemsize, _HEADER_BYTES)
-    return Series(*(rows[name].astype(rows[name].dtype.newbyteorder("=")) for name in Series.__dataclass_fields__))
-
-
-def _read_days(wanted: Wanted, start: datetime, end: datetime) -> Series:
+def read_days(wanted: Wanted, start: datetime, end: datetime) -> Series:
     rows = DayBar.objects.filter(
         instrument=wanted.instrument,
         continuous=wanted.continuous,

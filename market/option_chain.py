@@ -48,7 +48,7 @@ PRICING: Final = (
     "time_to_expiry",
 )
 # Decimals kept of what is computed here, as the stream keeps them.
-_DECIMALS: Final = {
+DECIMALS: Final = {
     "implied_volatility": 6,
     "delta": 6,
     "gamma": 10,
@@ -257,4 +257,4 @@ def _or_none(value: float) -> float | None:
 
 
 def _numbers(values: Floats, name: str) -> list[float | None]:
-    return [value if math.isfinite(value) else None for value in np.round(values, _DECIMALS[name]).tolist()]
+    return [value if math.isfinite(value) else None for value in np.round(values, DECIMALS[name]).tolist()]

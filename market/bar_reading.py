@@ -1,0 +1,61 @@
+"""Reading minute bars: PostgreSQL's binary COPY form becomes arrays as it comes, no number is made a Python object."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from django.db import connection
+from numpy.typing import NDArray
+from psycopg import sql
+
+from market.candle_models import MINUTE_BARS
+from market.candle_series import Series
+
+_HEADER_BYTES: Final = 19
+_TRAILER_BYTES: Final = 2
+_MINUTES: Final = sql.SQL(
+    "COPY (SELECT extract(epoch FROM minute)::bigint, open, high, low, close, volume, coalesce(oi, -1) FROM {} "
+    "WHERE instrument_id = {} AND minute BETWEEN {} AND {} ORDER BY minute) TO STDOUT (FORMAT BINARY)"
+)
+_CLOSES: Final = sql.SQL(
+    "COPY (SELECT instrument_id, extract(epoch FROM minute)::bigint, close FROM {} "
+    "WHERE instrument_id = ANY({}) AND minute BETWEEN {} AND {}) TO STDOUT (FORMAT BINARY)"
+)
+
+
+class Closes(NamedTuple):
+    """Closes of several instruments in any order: columns of one length, `start` in Unix seconds."""
+
+    instrument: NDArray[np.int64]
+    start: NDArray[np.int64]
+    close: NDArray[np.float64]
+
+
+def read_minutes(instrument_id: int, start: datetime, end: datetime) -> Series:
+    """The stored minutes of one instrument between two moments (aware), both included."""
+    query = _MINUTES.format(
+        sql.Identifier(MINUTE_BARS), sql.Literal(instrument_id), sql.Literal(start), sql.Literal(end)
+    )
+    return Series(*_columns(query, ("i8", "f8", "f8", "f8", "f8", "i8", "i8")))
+
+
+def read_closes(instrument_ids: Sequence[int], start: datetime, end: datetime) -> Closes:
+    """The closes of the stored minutes of these instruments between two moments, both included."""
+    query = _CLOSES.format(
+        sql.Identifier(MINUTE_BARS), sql.Literal(list(instrument_ids)), sql.Literal(start), sql.Literal(end)
+    )
+    return Closes(*_columns(query, ("i8", "i8", "f8")))
+
+
+def _columns(query: sql.Composed, kinds: Sequence[str]) -> list[NDArray[Any]]:
+    """The columns of a query's rows, each of eight bytes and never null."""
+    layout = np.dtype(
+        [("columns", ">i2")]
+        + [entry for n, kind in enumerate(kinds) for entry in ((f"size{n}", ">i4"), (f"{n}", f">{kind}"))]
+    )
+    with connection.cursor() as cursor, connection.wrap_database_errors, cursor.copy(query) as copy:
+        data = b"".join(copy)
+    count = (len(data) - _HEADER_BYTES - _TRAILER_BYTES) // layout.itemsize
+    rows = np.frombuffer(data, layout, count, _HEADER_BYTES)
+    return [rows[f"{n}"].astype(kind) for n, kind in enumerate(kinds)]
