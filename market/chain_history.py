@@ -1,17 +1,24 @@
-"""The history of option chains: a row per expiry and minute, written by the stream, read for IV rank and percentile."""
+"""The history of option chains, written by the stream: what each expiry's chain said, a row per expiry and minute, read
+for IV rank and percentile; the chains themselves go to `market.chain_snapshots` in the same minute.
+"""
 
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 import numpy as np
+from django.db.models import Model
 from django.db.models.functions import TruncDate
+from numpy.typing import NDArray
 
 from accounts import clock
 from accounts.clock import IST
 from greeks.term_structure import constant_maturity
+from market import chain_snapshots
+from market.chain_models import ChainSnapshot
 from market.models import ChainMinute
 
 MATURITY_DAYS: Final = 30.0
@@ -22,6 +29,50 @@ SESSIONS_A_YEAR: Final = 252
 _KEY: Final = ("underlying", "expiry", "minute", "source")
 _VALUES: Final = tuple(field.name for field in ChainMinute._meta.concrete_fields if field.name not in ("id", *_KEY))
 _BATCH: Final = 20_000
+_BATCH_OF_SNAPSHOTS: Final = 1_000  # a hundred times as large
+
+
+@dataclass(frozen=True, slots=True)
+class ExpiryMinute:
+    """What the stream knew of one expiry at the end of one minute; `at` is market time, aware.
+
+    `analytics` as `market.chain_analytics` has them, `pricing` as a part's line says it, `columns` one row per option.
+    """
+
+    underlying: str
+    expiry: date
+    at: datetime
+    source: str
+    analytics: Mapping[str, Any]
+    pricing: Mapping[str, Any]
+    columns: Mapping[str, NDArray[Any]]
+
+
+def keep(minutes: Sequence[ExpiryMinute]) -> None:
+    """Store what the chains said, and the chains. Twice is as good as once.
+
+    Raises
+    ------
+    django.db.Error
+        If the database does not take them; what the chains said may be stored then, and the chains not.
+    """
+    record(
+        chain_minute(
+            underlying=one.underlying, expiry=one.expiry, at=one.at, source=one.source, analytics=one.analytics
+        )
+        for one in minutes
+    )
+    chain_snapshots.record(
+        chain_snapshots.chain_snapshot(
+            underlying=one.underlying,
+            expiry=one.expiry,
+            at=one.at,
+            source=one.source,
+            pricing=one.pricing,
+            columns=one.columns,
+        )
+        for one in minutes
+    )
 
 
 def chain_minute(
@@ -147,15 +198,22 @@ def last_session(underlying: str, expiry: date, source: str, *, before: date) ->
 
 
 def forget_older_than(days: int) -> int:
-    """Delete rows whose minute lies more than `days` days back in market time; how many were deleted.
+    """Delete what chains said more than `days` days back in market time; how many rows were deleted."""
+    return _forget(ChainMinute, days, _BATCH)
 
-    In batches, each a transaction of its own: no statement runs long enough to stand in the writer's way.
-    """
+
+def forget_snapshots_older_than(days: int) -> int:
+    """The same of the chains themselves."""
+    return _forget(ChainSnapshot, days, _BATCH_OF_SNAPSHOTS)
+
+
+def _forget(model: type[Model], days: int, batch: int) -> int:
+    """In batches, each a transaction of its own: no statement runs long enough to stand in the writer's way."""
     cut = clock.now() - timedelta(days=days)
     deleted = 0
     while True:
-        some = ChainMinute.objects.filter(minute__lt=cut).order_by("minute").values("pk")[:_BATCH]
-        count, _ = ChainMinute.objects.filter(pk__in=some).delete()
+        some = model._default_manager.filter(minute__lt=cut).order_by("minute").values("pk")[:batch]
+        count, _ = model._default_manager.filter(pk__in=some).delete()
         deleted += count
-        if count < _BATCH:
+        if count < batch:
             return deleted

@@ -10,6 +10,7 @@ from django.db.models import Count, F, Max, Q
 from django.db.models.functions import Upper
 
 from market import candle_models as candle_models  # Django looks for an app's models here
+from market import chain_models as chain_models
 from market import gap_models as gap_models
 from market.pricing_terms import OptionPrice, UnderlyingSource
 from market.underlyings import INDEX_SPOTS, spot_symbol

@@ -50,6 +50,7 @@ def refresh_instruments_when_due() -> None:
 def forget_old_chain_minutes() -> None:
     """Delete what the settings say is too old of the option chains' history. Once a day; safe to run twice."""
     chain_history.forget_older_than(settings.CHAIN_HISTORY_DAYS)
+    chain_history.forget_snapshots_older_than(settings.CHAIN_SNAPSHOT_DAYS)
 
 
 @shared_task(name="market.keep_bar_months")

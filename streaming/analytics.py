@@ -17,6 +17,7 @@ from market.lines import encode
 from market.names import analytics_part
 from market.pricing_rules import GreeksReason
 from streaming.contracts import Part
+from streaming.packets import DEPTH_LEVELS
 from streaming.pricing import KeptTerms, Moment, PricingSettings, price_options, price_parts
 from streaming.snapshots import Line, Stamp, head_of, pricing_heads
 from streaming.ticks import MISSING, TickTable
@@ -35,6 +36,9 @@ class Analysed:
     part: Part
     analytics: dict[str, Any]
     market_time: float
+    pricing: dict[str, Any]
+    columns: dict[str, NDArray[Any]]
+    """Its options, a row each: what `market.chain_snapshots` keeps."""
 
 
 class ChainAnalyser:
@@ -69,14 +73,15 @@ class ChainAnalyser:
         if not due:
             return {}
         lines = {}
-        for part, analytics in zip(due, self._analyse(due, moment), strict=True):
-            self.latest[part.name] = Analysed(part, analytics, moment.market_time)
+        for found in self._analyse(due, moment):
+            part = found.part
+            self.latest[part.name] = found
             name = analytics_part(part.name)
             head = head_of(name, part, KIND, moment, stamp)
-            lines[name] = Line(encode(head | {"analytics": analytics}), is_whole=True)
+            lines[name] = Line(encode(head | {"analytics": found.analytics}), is_whole=True)
         return lines
 
-    def _analyse(self, due: list[Part], moment: Moment) -> Iterable[dict[str, Any]]:
+    def _analyse(self, due: list[Part], moment: Moment) -> Iterable[Analysed]:
         """Price all rows of all these expiries in one call, then take them one by one."""
         table, instruments = self.table, self.table.instruments
         sizes = [len(part.slots) for part in due]
@@ -94,11 +99,25 @@ class ChainAnalyser:
             "oi_change": oi - previous_oi,
             "volume": _known(table["volume_traded"][slots]),
         }
+        books = table["depth_price"]
+        kept = {
+            "strike": columns["strike"],
+            "is_call": columns["is_call"],
+            "last_price": table["last_price"][slots],
+            "bid": books[slots, 0],
+            "ask": books[slots, DEPTH_LEVELS],
+            "oi": oi,
+            "implied_volatility": priced.implied_volatility,
+            **priced.greeks._asdict(),
+            "greeks_reason": priced.reason,
+        }
         end = 0
-        for size, pricing in zip(sizes, pricing_heads(pricings), strict=True):
+        for part, size, pricing in zip(due, sizes, pricing_heads(pricings), strict=True):
             start, end = end, end + size
             rows = {name: values[start:end] for name, values in columns.items()}
-            yield analytics_of(chain_of(**rows, pricing=pricing))
+            analytics = analytics_of(chain_of(**rows, pricing=pricing))
+            own = {name: values[start:end] for name, values in kept.items()}
+            yield Analysed(part, analytics, moment.market_time, pricing, own)
 
 
 def _known(totals: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -10,8 +10,7 @@ from channels.db import database_sync_to_async
 from django.db import Error as DatabaseError
 
 from accounts.cancellation import raise_if_cancelled
-from market.chain_history import chain_minute
-from market.models import ChainMinute
+from market.chain_history import ExpiryMinute
 from streaming.analytics import ChainAnalyser
 
 logger = logging.getLogger(__name__)
@@ -25,10 +24,13 @@ async def keep_minutes(
     *,
     source: str,
     market_time: Callable[[], float],
-    record: Callable[[Sequence[ChainMinute]], object],
+    record: Callable[[Sequence[ExpiryMinute]], object],
     look_seconds: float = LOOK_SECONDS,
 ) -> None:
-    """Run until cancelled. A minute that the database does not take is lost, and logged: the ticks go on."""
+    """Run until cancelled. A minute that the database does not take is lost, and logged: the ticks go on.
+
+    Rows are made of the arrays by `record`, in a thread: a hundred expiries would hold up the ticks.
+    """
     minute = math.floor(market_time() / MINUTE_SECONDS)
     while True:
         await asyncio.sleep(look_seconds)
@@ -37,12 +39,14 @@ async def keep_minutes(
             continue
         began, minute = minute * MINUTE_SECONDS, now
         rows = [
-            chain_minute(
+            ExpiryMinute(
                 underlying=found.part.underlying,
                 expiry=found.part.expiry,
                 at=datetime.fromtimestamp(began, UTC),
                 source=source,
                 analytics=found.analytics,
+                pricing=found.pricing,
+                columns=found.columns,
             )
             for found in analyser.latest.values()
             if found.part.expiry is not None and found.market_time >= began

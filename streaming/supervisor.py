@@ -454,7 +454,7 @@ class StreamProcess:
             self.pipeline.analyser,
             source=self.pipeline.source,
             market_time=self.pipeline.market_time,
-            record=chain_history.record,
+            record=chain_history.keep,
         )
 
     async def _ring_for_history(self) -> None:

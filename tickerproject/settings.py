@@ -434,6 +434,8 @@ GREEKS_UNDERLYING_SOURCE = env.str("GREEKS_UNDERLYING_SOURCE", default="parity-f
 GREEKS_OPTION_PRICE = env.str("GREEKS_OPTION_PRICE", default="middle")
 # How long the history of option chains (a row per expiry and minute) is kept.
 CHAIN_HISTORY_DAYS = env.int("CHAIN_HISTORY_DAYS", default=400)
+# How long whole chains (the same, with every strike) are kept: about 12 kB a minute and expiry of 100 strikes.
+CHAIN_SNAPSHOT_DAYS = env.int("CHAIN_SNAPSHOT_DAYS", default=400)
 # How long minute bars are kept; they go by whole months.
 MINUTE_BARS_DAYS = env.int("MINUTE_BARS_DAYS", default=800)
 # Of how many instruments minute bars are refilled in a minute after an outage: one call of the broker's budget each.

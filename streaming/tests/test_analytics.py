@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from django.db import OperationalError
 
+from market.chain_history import ExpiryMinute, chain_minute
+from market.chain_snapshots import chain_snapshot
 from market.lines import as_json
-from market.models import ChainMinute
 from market.pricing_terms import PricingTerms, UnderlyingSource
 from streaming.analytics import ChainAnalyser
 from streaming.chain_minutes import keep_minutes
@@ -115,17 +116,17 @@ class Minutes:
     """A minute of market time in a tenth of a second, and what came of each."""
 
     def __init__(self, *, database_is_away: bool = False) -> None:
-        self.rows: list[ChainMinute] = []
+        self.kept: list[ExpiryMinute] = []
         self._away = database_is_away
         self._began = asyncio.get_running_loop().time()
 
     def market_time(self) -> float:
         return NOW + (asyncio.get_running_loop().time() - self._began) * 600
 
-    def record(self, rows: Sequence[ChainMinute]) -> None:
+    def record(self, minutes: Sequence[ExpiryMinute]) -> None:
         if self._away:
             raise OperationalError("no connection")
-        self.rows += rows
+        self.kept += minutes
 
 
 async def keep(made: ChainAnalyser, minutes: Minutes, seconds: float) -> None:
@@ -145,11 +146,21 @@ async def test_each_minute_keeps_what_an_expiry_said_last() -> None:
     made.take(at(1_000.0), STAMP)
     minutes = Minutes()
     await keep(made, minutes, 0.35)
-    (row,) = minutes.rows  # in the minutes after it, nothing changed
+    (kept,) = minutes.kept  # in the minutes after it, nothing changed
+    of_key = {name: getattr(kept, name) for name in ("underlying", "expiry", "at", "source")}
+    row = chain_minute(**of_key, analytics=kept.analytics)
     assert (row.underlying, row.expiry, row.source) == ("NIFTY", chain.EXPIRY, "simulated")
     assert row.minute == datetime.fromtimestamp(NOW, UTC)
     assert row.atm_implied_volatility == pytest.approx(0.14, abs=2e-3)
     assert (row.call_oi, row.put_oi) == (4_500.0, 4_500.0)
+    whole = chain_snapshot(**of_key, pricing=kept.pricing, columns=kept.columns)
+    assert whole.strike == list(chain.STRIKES)
+    paise = [chain.paise_of(strike, CALL) for strike in chain.STRIKES]
+    assert whole.call_last_price == [price / 100 for price in paise]
+    assert [whole.call_bid, whole.call_ask] == [[(price + by) / 100 for price in paise] for by in (-5, 5)]
+    assert (whole.put_oi, whole.put_greeks_reason) == ([900] * 5, [0] * 5)
+    assert whole.call_implied_volatility == pytest.approx([0.14] * 5, abs=2e-4)
+    assert (whole.underlying_source, whole.spot) == ("parity-forward", SPOT)
 
 
 async def test_a_database_that_is_away_costs_the_minute_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
