@@ -92,3 +92,7 @@ class RowsInvalid(InputInvalid):
             {"index": index, "field": field, "message": message} for index, field, message in problems[:MOST_PROBLEMS]
         ]
         super().__init__(details={name: found, "problems": len(problems)})
+
+
+class ParquetUnavailable(MarketError):
+    """Parquet needs a library that is not installed; the message says which, and how to get it."""
