@@ -1,6 +1,5 @@
 """Candles over HTTP: what is missing is fetched first, what is stored is streamed month by month."""
 
-import re
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -27,10 +26,10 @@ from market.exceptions import CandlesUnavailable
 from market.models import UNDERLYING_SOURCES, Instrument
 from market.option_candles import PricedOn, prepare_underlying, read_priced
 from market.pricing_terms import UnderlyingSource
+from market.serializers import LastMomentField, MomentField
 
 MOST_DAYS_OF_MINUTES: Final = 400
 MOST_DAYS_OF_DAYS: Final = 7_320  # twenty years
-_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 COLUMNS: Final = ("time", "open", "high", "low", "close", "volume")
 SOURCES: Final = [source.value for source in UnderlyingSource]
 _PRICED: Final = (
@@ -42,25 +41,6 @@ _PRICED: Final = (
     "closes of the expiry's options that are stored. Where nothing of them is known the numbers are `null`, and "
     "`greeks_reason` says `no_underlying`."
 )
-
-
-class MomentField(serializers.DateTimeField):
-    """A moment that is one in every time zone: the first and the last days of the calendar are not."""
-
-    def to_internal_value(self, value: Any) -> Any:
-        try:
-            return super().to_internal_value(value)
-        except OverflowError:
-            self.fail("overflow")
-
-
-class LastMomentField(MomentField):
-    """A date alone is all of that day."""
-
-    def to_internal_value(self, value: Any) -> Any:
-        if isinstance(value, str) and _DATE.fullmatch(value):
-            value += "T23:59:59"
-        return super().to_internal_value(value)
 
 
 class CandleQuery(StrictSerializer):

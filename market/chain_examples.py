@@ -84,3 +84,31 @@ CHAIN: Final[dict[str, Any]] = {
 EXAMPLES: Final = [
     OpenApiExample("With strikes=0 and analytics=false", value=CHAIN, response_only=True),
 ]
+
+_MINUTE: Final = {
+    "time": "2026-11-25T10:15:00+0530",
+    "spot": 24481.3,
+    "forward": 24530.5,
+    "atm_strike": 24550.0,
+    "atm_implied_volatility": 0.1412,
+    "straddle_price": 391.4,
+    "skew_25_delta": 0.0231,
+    "butterfly_25_delta": 0.0042,
+    "call_oi": 98_112_300.0,
+    "put_oi": 101_778_450.0,
+    "max_pain": 24500.0,
+    "time_to_expiry": 0.0164384,
+}
+HISTORY: Final[dict[str, Any]] = {
+    "underlying": "NIFTY",
+    "expiry": "2026-12-01",
+    "exchange": "NFO",
+    "source": "live",
+    "interval": "minute",
+    "from": "2026-11-25T10:15:00+05:30",
+    "to": "2026-11-25T10:15:00+05:30",
+    "columns": list(_MINUTE),
+    "minutes": [list(_MINUTE.values())],
+}
+
+HISTORY_EXAMPLES: Final = [OpenApiExample("One minute", value=HISTORY, response_only=True)]

@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 import numpy as np
-from django.db.models import Model
+from django.db.models import DateTimeField, F, Func, Model, Value
 from django.db.models.functions import TruncDate
 from numpy.typing import NDArray
 
@@ -195,6 +195,42 @@ def last_session(underlying: str, expiry: date, source: str, *, before: date) ->
     if row is None:
         return None
     return {"date": row.minute.astimezone(IST).date(), "call_oi": row.call_oi, "put_oi": row.put_oi}
+
+
+HISTORY: Final = (
+    "spot",
+    "forward",
+    "atm_strike",
+    "atm_implied_volatility",
+    "straddle_price",
+    "skew_25_delta",
+    "butterfly_25_delta",
+    "call_oi",
+    "put_oi",
+    "max_pain",
+    "time_to_expiry",
+)
+"""What is told of the past of one chain."""
+
+
+def history(
+    underlying: str, expiry: date, source: str, start: datetime, end: datetime, *, step: timedelta, origin: datetime
+) -> list[tuple[Any, ...]]:
+    """The last minute of each step, in order of time: when it began, and `HISTORY`.
+
+    Parameters
+    ----------
+    source : of the rows; sources are never mixed
+    start, end : aware, both included
+    step : a minute to a day
+    origin : a moment at which a step begins
+    """
+    rows = ChainMinute.objects.filter(
+        underlying=underlying, expiry=expiry, source=source, minute__gte=start, minute__lte=end
+    ).annotate(step=Func(Value(step), F("minute"), Value(origin), function="date_bin", output_field=DateTimeField()))
+    return [
+        row[1:] for row in rows.order_by("step", "-minute").distinct("step").values_list("step", "minute", *HISTORY)
+    ]
 
 
 def forget_older_than(days: int) -> int:

@@ -1,4 +1,5 @@
 """From an underlying and an expiry to the answer about its chain: one query for the contracts, one read for the prices.
+Its past is one query more.
 
 The term structure and what the history says take three queries more, whose results are kept for a while.
 """
@@ -6,18 +7,23 @@ The term structure and what the history says take three queries more, whose resu
 import math
 import time
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, datetime, timedelta
+from datetime import time as time_of_day
 from typing import Any, Final
 
 from django.conf import settings
 
 from accounts import clock
+from accounts.clock import IST
 from accounts.exceptions import NotFound
 from accounts.kept import kept
 from greeks.history import iv_percentile, iv_rank
 from market import chain_history
+from market.calendar import SEGMENTS, current
+from market.candle_series import CandleInterval
+from market.exceptions import CalendarMissing
 from market.latest import Row, read
-from market.models import Instrument
+from market.models import OPTION_TYPES, Instrument
 from market.names import part_of
 from market.option_chain import Contract, Wanted, analytics, priced, quotes_answer
 from market.underlying_pricing import terms_of
@@ -59,6 +65,48 @@ def read_chain(underlying: str, expiry: date, wanted: Wanted) -> dict[str, Any]:
         answer["implied_volatility_history"] = volatility_history(name, chain.options.source, structure)
         answer["oi_since_last_session"] = oi_since_last_session(name, expiry, chain.options.source, found["totals"])
     return answer
+
+
+def read_history(
+    underlying: str, expiry: date, *, source: str, start: datetime, end: datetime, interval: CandleInterval
+) -> dict[str, Any]:
+    """The answer about the past of one chain: of each interval the last minute that was kept, in order of time.
+
+    Raises
+    ------
+    NotFound
+        If such options were never listed.
+    """
+    name = canonical_name(underlying)
+    options = Instrument.objects.filter(name=name, expiry=expiry, instrument_type__in=OPTION_TYPES)
+    exchange = options.values_list("exchange", flat=True).first()
+    if exchange is None:
+        raise NotFound(f"There are no options on {name} that expire on {expiry}.")
+    step = timedelta(minutes=interval.minutes) if interval.minutes else timedelta(days=1)
+    origin = _step_begins(exchange, start, interval)
+    rows = chain_history.history(name, expiry, source, start, end, step=step, origin=origin)
+    return {
+        "underlying": name,
+        "expiry": expiry,
+        "exchange": exchange,
+        "source": source,
+        "interval": interval.value,
+        "from": start,
+        "to": end,
+        "columns": ("time", *chain_history.HISTORY),
+        "minutes": [(f"{row[0].astimezone(IST):%Y-%m-%dT%H:%M:%S%z}", *row[1:]) for row in rows],
+    }
+
+
+def _step_begins(exchange: str, start: datetime, interval: CandleInterval) -> datetime:
+    """Days begin at midnight in India; what is shorter is counted from a session's opening, as candles are."""
+    midnight = datetime.combine(start.astimezone(IST).date(), time_of_day(), IST)
+    if interval is CandleInterval.DAY:
+        return midnight
+    try:
+        return current().next_session(exchange, SEGMENTS.get(exchange, ""), midnight).opens_at
+    except CalendarMissing:
+        return midnight
 
 
 def _living_expiries(name: str) -> list[date]:

@@ -3,15 +3,19 @@
 The answers are put together by `market.option_chain`, column by column; the serializers of answers only describe them.
 """
 
+from datetime import timedelta
 from typing import Any, Final
 
+from django.conf import settings
 from rest_framework import serializers
 
+from accounts import clock
 from accounts.serializers import StrictSerializer
+from market.candle_series import CandleInterval
 from market.models import UNDERLYING_SOURCES
 from market.option_chain import NOT_STREAMED, Wanted
 from market.pricing_terms import UnderlyingSource
-from market.serializers import NumberField
+from market.serializers import LastMomentField, MomentField, NumberField
 
 NUMBERS: Final = (
     "Prices, strikes and everything computed from them are JSON numbers here, as in the stream's lines; decimal "
@@ -23,6 +27,8 @@ REASONS: Final = (
     "no_underlying"
 )
 HIGHEST_RATE: Final = 1.0
+MOST_DAYS_OF_MINUTES: Final = 60
+MOST_DAYS_OF_DAYS: Final = 400
 
 
 class ChainQuery(StrictSerializer):
@@ -58,6 +64,39 @@ class ChainQuery(StrictSerializer):
         if "underlying_source" in asked:
             asked["underlying_source"] = UnderlyingSource(asked["underlying_source"])
         return Wanted(**asked)
+
+
+class ChainHistoryQuery(StrictSerializer):
+    """The query of an option chain's past."""
+
+    to = LastMomentField(required=False, help_text="The last minute, a date: the last one of that day; now by default")
+    interval = serializers.ChoiceField(
+        choices=[interval.value for interval in CandleInterval],
+        default="minute",
+        help_text="Of each the last minute that was kept, counted from the opening as candles are",
+    )
+    source = serializers.ChoiceField(  # type: ignore[assignment]  # the stubs take it for the field's own argument
+        choices=["live", "simulated", "replay"],
+        required=False,
+        help_text="Never mixed; what this service streams by default",
+    )
+
+    def get_fields(self) -> dict[str, Any]:
+        # `from` is no name that a class may use.
+        first = MomentField(help_text="The first minute; Indian time unless it has a zone")
+        return {"from": first, **super().get_fields()}
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        start, end = attrs["from"], attrs.get("to") or clock.now()
+        interval = CandleInterval(attrs["interval"])
+        if start > end:
+            raise serializers.ValidationError({"from": "It lies after `to`."})
+        most = MOST_DAYS_OF_DAYS if interval is CandleInterval.DAY else MOST_DAYS_OF_MINUTES
+        if end - start >= timedelta(days=most + 1):
+            kind = "days" if interval is CandleInterval.DAY else "minutes"
+            raise serializers.ValidationError({"from": f"At most {most} days of {kind} are answered at once."})
+        source = attrs.get("source", settings.FEED_SOURCE)
+        return {"start": start, "end": end, "interval": interval, "source": source}
 
 
 def number(help_text: str = "", **more: Any) -> serializers.FloatField:

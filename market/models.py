@@ -143,6 +143,8 @@ class Instrument(models.Model):
             models.Index(
                 fields=["name", "expiry", "strike"], condition=Q(is_active=True), name="market_instrument_chain"
             ),
+            # For what is asked of expired contracts, which are not in the one above.
+            models.Index(fields=["name", "expiry"], condition=Q(expiry__isnull=False), name="market_instrument_family"),
             # For `market.instrument_search`: parts of symbols and names; then the same of what is no option. The limit
             # (kB) is of what is not sorted in yet: every search has to read that as well.
             GinIndex(

@@ -115,3 +115,24 @@ class ExpiriesSerializer(serializers.Serializer[Any]):
     spot = InstrumentSerializer(allow_null=True, help_text="The instrument whose price is the spot")
     expiries = serializers.ListField(child=serializers.DateField(), help_text="Nearest first; none before today")
     chains = ChainSummarySerializer(many=True, help_text="The same with what each expiry consists of")
+
+
+class MomentField(serializers.DateTimeField):
+    """A moment that is one in every time zone: the first and the last days of the calendar are not."""
+
+    def to_internal_value(self, value: Any) -> Any:
+        try:
+            return super().to_internal_value(value)
+        except OverflowError:
+            self.fail("overflow")
+
+
+class LastMomentField(MomentField):
+    """A date alone is all of that day."""
+
+    _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+
+    def to_internal_value(self, value: Any) -> Any:
+        if isinstance(value, str) and self._DATE.fullmatch(value):
+            value += "T23:59:59"
+        return super().to_internal_value(value)

@@ -4,7 +4,7 @@ from datetime import date
 from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import mixins, viewsets
 from rest_framework.decorators import action
 from rest_framework.request import Request
@@ -13,9 +13,16 @@ from rest_framework.response import Response
 from accounts import clock
 from accounts.exceptions import NotFound
 from accounts.permissions import MayRead
-from market.chain_examples import EXAMPLES
-from market.chain_reading import read_chain
-from market.chain_serializers import NUMBERS, ChainQuery, OptionChainSerializer
+from market.chain_examples import EXAMPLES, HISTORY_EXAMPLES
+from market.chain_reading import read_chain, read_history
+from market.chain_serializers import (
+    MOST_DAYS_OF_DAYS,
+    MOST_DAYS_OF_MINUTES,
+    NUMBERS,
+    ChainHistoryQuery,
+    ChainQuery,
+    OptionChainSerializer,
+)
 from market.instrument_cache import instruments_by_symbols
 from market.instrument_search import search
 from market.latest import carried
@@ -25,6 +32,7 @@ from market.serializers import ExpiriesSerializer, InstrumentFilter, InstrumentS
 from market.underlyings import canonical_name
 
 PAGING = ("limit", "offset")
+EXPIRY = r"(?P<expiry>[0-9]{4}-[0-9]{2}-[0-9]{2})"
 
 
 class InstrumentViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Instrument]):
@@ -101,12 +109,52 @@ class OptionChainViewSet(viewsets.GenericViewSet[Instrument]):
         f"streamed is answered with `reason` `not_streamed` and no prices. {NUMBERS}",
         examples=EXAMPLES,
     )
-    @action(detail=True, url_path=r"(?P<expiry>[0-9]{4}-[0-9]{2}-[0-9]{2})", pagination_class=None)
+    @action(detail=True, url_path=EXPIRY, pagination_class=None)
     def chain(self, request: Request, underlying: str, expiry: str) -> Response:
-        try:
-            day = date.fromisoformat(expiry)
-        except ValueError:
-            raise NotFound(f"{expiry} is no date.") from None
+        day = _day(expiry)
         query = ChainQuery(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
         return Response(read_chain(underlying, day, query.wanted()))
+
+    @extend_schema(
+        operation_id="option_chains_history_retrieve",
+        parameters=[
+            OpenApiParameter("underlying", str, OpenApiParameter.PATH, description="`NIFTY`"),
+            OpenApiParameter("expiry", OpenApiTypes.DATE, OpenApiParameter.PATH, description="`2026-12-01`"),
+            ChainHistoryQuery,
+        ],
+        responses=OpenApiResponse(
+            {
+                "type": "object",
+                "properties": {
+                    "underlying": {"type": "string"},
+                    "expiry": {"type": "string", "format": "date"},
+                    "exchange": {"type": "string"},
+                    "source": {"type": "string"},
+                    "interval": {"type": "string"},
+                    "from": {"type": "string", "format": "date-time"},
+                    "to": {"type": "string", "format": "date-time"},
+                    "columns": {"type": "array", "items": {"type": "string"}},
+                    "minutes": {"type": "array", "items": {"type": "array", "items": {}}},
+                },
+            }
+        ),
+        description="What the chain of one expiry said minute by minute, as the stream kept it: volatility at the "
+        "money, the straddle, forward and spot, open interest. Expired chains too. A minute in which nothing was "
+        f"streamed has no row. At most {MOST_DAYS_OF_MINUTES} days of minutes at once, {MOST_DAYS_OF_DAYS} with "
+        f"`interval=day`. {NUMBERS}",
+        examples=HISTORY_EXAMPLES,
+    )
+    @action(detail=True, url_path=rf"{EXPIRY}/history", pagination_class=None)
+    def history(self, request: Request, underlying: str, expiry: str) -> Response:
+        query = ChainHistoryQuery(data=request.query_params.dict())
+        query.is_valid(raise_exception=True)
+        return Response(read_history(underlying, _day(expiry), **query.validated_data))
+
+
+def _day(text: str) -> date:
+    """An expiry in an address."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise NotFound(f"{text} is no date.") from None

@@ -53,6 +53,7 @@ RIGHTS: Mapping[str, Mapping[str, Action | str]] = {
     "quotes": {"get": READ, "post": READ},
     "option-chain-detail": {"get": READ},
     "option-chain-chain": {"get": READ},
+    "option-chain-history": {"get": READ},
     "candles": {"get": READ},
     "gaps": {"get": READ},
     "greeks": {"post": READ},
