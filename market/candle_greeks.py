@@ -131,11 +131,11 @@ def price_candles(
 
 
 def strikes_needed(strikes: Floats, lowest: float, highest: float) -> slice:
-    """Which of the ascending strikes can have a say in the forward while it is carried between these levels.
+    """Which of the ascending strikes can have a say in the forward while the spot is carried between these levels.
 
-    All of them where the levels are not known (nan).
+    All of them where the levels are not known (not finite).
     """
-    if not np.isfinite(lowest + highest):
+    if not (math.isfinite(lowest) and math.isfinite(highest)):
         return slice(None)
     first, end = np.searchsorted(strikes, (lowest, highest)).tolist()
     return slice(max(first - STRIKES_LOOKED_AT, 0), end + STRIKES_LOOKED_AT)

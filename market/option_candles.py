@@ -1,7 +1,7 @@
 """An option's candles with volatility and Greeks: which instruments it is priced on, and their stored closes."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from datetime import time as time_of_day
@@ -108,7 +108,8 @@ def _priced(priced_on: PricedOn, series: Series, at: Floats, stored: "_MinuteClo
     years = years_between(at, expires_at)
     carried = spot * np.exp((terms.rate - terms.dividend_yield) * years)
     strikes = np.array([strike for strike, _, _ in priced_on.pairs], np.float64)
-    needed = strikes_needed(strikes, *((carried.min(), carried.max()) if len(carried) else (math.nan, math.nan)))
+    known = carried[np.isfinite(carried)]
+    needed = strikes_needed(strikes, known.min(initial=np.inf), known.max(initial=-np.inf))
     pairs = priced_on.pairs[needed] if len(series) else []
     call = stored.at_once([call for _, call, _ in pairs], series.start)
     put = stored.at_once([put for _, _, put in pairs], series.start)
@@ -167,22 +168,25 @@ class _DayCloses:
             .order_by()
             .values_list("day", "instrument_id", "close")
         )
-        days = np.array([_midnight(day) for day, _, _ in rows], np.int64)
-        owners = np.array([key for _, key, _ in rows], np.int64)
-        closes = np.array([close for _, _, close in rows], np.float64)
-        return _as_matrix(starts, keys, Closes(owners, days, closes))
+        by_key: dict[int, list[tuple[int, float]]] = {}
+        for day, key, close in rows:
+            by_key.setdefault(key, []).append((_midnight(day), close))
+        columns = {key: tuple(zip(*pairs, strict=True)) for key, pairs in by_key.items()}
+        closes = {key: (np.array(days, np.int64), np.array(values)) for key, (days, values) in columns.items()}
+        return _as_matrix(starts, keys, closes)
 
 
-def _as_matrix(starts: NDArray[np.int64], keys: Sequence[int], closes: Closes) -> Floats:
+def _as_matrix(starts: NDArray[np.int64], keys: Sequence[int], closes: Mapping[int, Closes]) -> Floats:
     """Closes put where their time and instrument are, shape (starts, keys); nan where there is none."""
     matrix = np.full((len(starts), len(keys)), np.nan)
     if not len(starts):
         return matrix
-    order = np.argsort(np.array(keys))
-    column = order[np.searchsorted(np.array(keys), closes.instrument, sorter=order)]
-    row = np.minimum(np.searchsorted(starts, closes.start), len(starts) - 1)
-    wanted = starts[row] == closes.start
-    matrix[row[wanted], column[wanted]] = closes.close[wanted]
+    for column, key in enumerate(keys):
+        if key in closes:
+            times, values = closes[key]
+            rows = np.minimum(np.searchsorted(starts, times), len(starts) - 1)
+            wanted = starts[rows] == times
+            matrix[rows[wanted], column] = values[wanted]
     return matrix
 
 

@@ -218,6 +218,15 @@ async def test_where_nothing_is_known_of_the_underlying_that_is_what_it_says(
         }
 
 
+async def test_without_a_spot_and_a_future_parity_alone_will_do(reader: AsyncClient, broker: Market) -> None:
+    """As with commodities, whose options stand on no spot."""
+    broker.away = {"NIFTY 50", "NIFTY26DECFUT"}
+    await sync_to_async(store_the_chain)([24_400, 24_500, 24_600])
+    rows = rows_of(await ask(reader, OF_THE_DAY))
+    assert [row["underlying_price"] for row in rows] == pytest.approx([FORWARD] * MINUTES, abs=1e-3)
+    assert {row["underlying_source"] for row in rows} == {"parity-forward"}
+
+
 async def test_an_expired_contract_is_priced_on_the_future_that_expired_with_it(
     reader: AsyncClient, broker: Market
 ) -> None:
@@ -285,4 +294,4 @@ def test_strikes_that_are_not_read_have_no_say(spots: list[float], step: float, 
     carried = spot * np.exp(RATE * years)
     some = priced(strikes_needed(strike, carried.min(), carried.max()))
     np.testing.assert_array_equal(some.underlying_price, priced(slice(None)).underlying_price)
-    assert strikes_needed(strike, np.nan, 1.0) == slice(None)
+    assert strikes_needed(strike, np.nan, 1.0) == strikes_needed(strike, np.inf, -np.inf) == slice(None)
