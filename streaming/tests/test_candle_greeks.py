@@ -19,19 +19,20 @@ from streaming.tests.chain import CLOSES_AT, NOW, RATE, STRIKES, option_token, s
 from streaming.ticks import TickTable
 
 PART = "nifty:2026-12-01"
+FAR_AWAY = 2_000_000  # paise of spot: a forward of 25,000 is none then
 PAIRS = [(strike, kind) for strike in STRIKES for kind in (CALL, PUT)]
 
 
 class Minute(NamedTuple):
-    """Prices in paise, 0 where nothing was traded."""
+    """Prices in paise: 0 is a price that is none, and of spot and future None means that there was none at all."""
 
     options: tuple[int, ...]
     """As `PAIRS`."""
-    spot: int
-    future: int
+    spot: int | None
+    future: int | None
 
 
-def minute(forward: float, volatility: float, spot: int, future: int, untraded: frozenset[int]) -> Minute:
+def minute(forward: float, volatility: float, spot: int | None, future: int | None, untraded: frozenset[int]) -> Minute:
     fair = [
         black76.price(forward, strike, chain.YEARS, RATE, volatility, np.bool_(kind == CALL)) for strike, kind in PAIRS
     ]
@@ -43,8 +44,8 @@ minutes = st.builds(
     minute,
     forward=st.floats(24_700, 25_400),
     volatility=st.floats(0.05, 0.6),
-    spot=st.one_of(st.just(0), st.integers(2_480_000, 2_520_000)),
-    future=st.one_of(st.just(0), st.integers(2_480_000, 2_520_000)),
+    spot=st.one_of(st.sampled_from([None, 0, FAR_AWAY]), st.integers(2_480_000, 2_520_000)),
+    future=st.one_of(st.sampled_from([None, 0]), st.integers(2_480_000, 2_520_000)),
     untraded=st.frozensets(st.integers(0, len(PAIRS) - 1), max_size=len(PAIRS)),
 )
 terms = st.builds(
@@ -60,17 +61,15 @@ def live(some: Minute, at: float, of: PricingTerms) -> dict[str, np.ndarray]:
     future = Contract(chain.FUTURE_TOKEN, "FUT", "NIFTY", "FUT", date(2026, 12, 1))
     table = TickTable(Instruments([*(one for one in chain.contracts() if one.instrument_type != "FUT"), future]))
     packets = []
-    if some.spot:
+    if some.spot is not None:
         packets.append(frames.index(chain.INDEX_TOKEN, some.spot, close=some.spot, exchange_timestamp=NOW))
-    if some.future:
+    if some.future is not None:
         packets.append(frames.full(chain.FUTURE_TOKEN, some.future, close=some.future, exchange_timestamp=NOW))
     for (strike, kind), price in zip(PAIRS, some.options, strict=True):
-        if price:
-            times = {"last_trade_time": NOW, "exchange_timestamp": NOW}
-            book = frames.book(price, price)
-            packets.append(frames.full(option_token(strike, kind), price, depth=book, **times))
-    if packets:
-        tick(table, *packets)
+        times = {"last_trade_time": NOW, "exchange_timestamp": NOW}
+        book = frames.book(price, price)
+        packets.append(frames.full(option_token(strike, kind), price, depth=book, **times))
+    tick(table, *packets)
     parts = on_terms(table.instruments, [table.instruments.parts[PART]], PricingSettings(of))
     pricings = price_parts(table, parts, Moment(at, 1_000.0))
     slots = np.array([slot(table, option_token(*pair)) for pair in PAIRS], np.intp)
@@ -88,18 +87,10 @@ def live(some: Minute, at: float, of: PricingTerms) -> dict[str, np.ndarray]:
 def history(some: list[Minute], number: int, at: np.ndarray, of: PricingTerms) -> PricedCandles:
     """The candles of one option of `PAIRS`."""
     traded = np.array([one.options for one in some], np.float64) / 100
-    traded[traded == 0] = np.nan
-    spot, future = (np.array([getattr(one, name) for one in some]) / 100 for name in ("spot", "future"))
-    nothing = np.zeros(len(some))
-    closes = UnderlyingCloses(
-        np.where(spot > 0, spot, np.nan),
-        nothing,
-        np.where(future > 0, future, np.nan),
-        nothing,
-        np.array(STRIKES),
-        traded[:, 0::2],
-        traded[:, 1::2],
-    )
+    spot = np.array([one.spot for one in some], np.float64) / 100  # None becomes nan
+    future = np.array([one.future for one in some], np.float64) / 100
+    fresh = np.zeros(len(some))
+    closes = UnderlyingCloses(spot, fresh, future, fresh, np.array(STRIKES), traded[:, 0::2], traded[:, 1::2])
     strike, kind = PAIRS[number]
     return price_candles(traded[:, number], at, OptionTerms(strike, kind == CALL, CLOSES_AT), closes, of)
 
