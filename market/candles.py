@@ -131,7 +131,7 @@ def repair(
         return 0
     window = start.astimezone(IST), end.astimezone(IST)
     series = _fetched(instrument, *window, Kind.MINUTE, fetch or ask_broker, give_up_at)
-    series = _where(series, (series.start >= start.timestamp()) & (series.start <= end.timestamp()))
+    series = series.at((series.start >= start.timestamp()) & (series.start <= end.timestamp()))
     return store(_bars(instrument, series), MinuteBar.Origin.REPAIRED)
 
 
