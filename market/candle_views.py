@@ -15,6 +15,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from accounts import clock
+from accounts.clock import IST
 from accounts.permissions import MayRead
 from accounts.serializers import StrictSerializer
 from market import candles
@@ -73,7 +74,7 @@ class CandleQuery(StrictSerializer):
         return {"from": first, **super().get_fields()}
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        start, end = attrs["from"], attrs.setdefault("to", clock.now())
+        start, end = attrs["from"], attrs.setdefault("to", clock.now().astimezone(IST))
         interval = CandleInterval(attrs["interval"])
         if start > end:
             raise serializers.ValidationError({"from": "It lies after `to`."})

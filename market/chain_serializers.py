@@ -10,6 +10,7 @@ from django.conf import settings
 from rest_framework import serializers
 
 from accounts import clock
+from accounts.clock import IST
 from accounts.serializers import StrictSerializer
 from market.candle_series import CandleInterval
 from market.models import UNDERLYING_SOURCES
@@ -87,7 +88,7 @@ class ChainHistoryQuery(StrictSerializer):
         return {"from": first, **super().get_fields()}
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        start, end = attrs["from"], attrs.get("to") or clock.now()
+        start, end = attrs["from"], attrs.get("to") or clock.now().astimezone(IST)
         interval = CandleInterval(attrs["interval"])
         if start > end:
             raise serializers.ValidationError({"from": "It lies after `to`."})

@@ -223,10 +223,9 @@ class GapWatch:
     def _record(self, outage: Outage) -> None:
         if outage.ended_at is None:
             self._open[outage.feed] = outage
-        until = "" if outage.ended_at is None else f" to {outage.ended_at:%H:%M:%S}"
-        logger.warning(
-            "%s: nothing from %s%s UTC, %s", outage.feed, f"{outage.started_at:%H:%M:%S}", until, outage.cause
-        )
+        since = f"{outage.started_at.astimezone(IST):%H:%M:%S}"
+        until = "" if outage.ended_at is None else f" to {outage.ended_at.astimezone(IST):%H:%M:%S}"
+        logger.warning("%s: nothing from %s%s, %s", outage.feed, since, until, outage.cause)
         self._waiting[outage.feed, outage.started_at] = outage
         while len(self._waiting) > MOST_WAITING:
             lost = self._waiting.pop(next(iter(self._waiting)))
