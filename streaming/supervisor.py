@@ -295,11 +295,14 @@ class StreamProcess:
     async def _stop_feeding(self) -> None:
         feeding, self._feeding, self.pool, self._tokens = self._feeding, None, None, None
         updates, updating, self._updates, self._updating = self._updates, self._updating, None, None
-        if feeding is not None:
-            await _end(feeding)
-        if updates is not None and updating is not None:
-            await updates.drained()
-            await _end(updating)
+        try:
+            if feeding is not None:
+                await _end(feeding)
+            if updates is not None:
+                await updates.drained()
+        finally:  # a stop may come in the middle of it, and nobody else knows of this task any more
+            if updating is not None:
+                await _end(updating)
 
     async def _write_parts(self, gone: frozenset[str]) -> None:
         """Replace the hash token → part, drop the blobs of parts that are gone, and tell the hubs."""

@@ -299,6 +299,24 @@ async def test_without_an_account_it_runs_and_takes_the_first_that_appears(
         await until(lambda: not broker.connections)
 
 
+async def test_a_stop_in_the_middle_of_leaving_an_account_ends_everything(
+    broker: FakeBroker, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process, stop = process_for(broker, database), asyncio.Event()
+    task = asyncio.create_task(process.run(stop))
+    await until(lambda: len(broker.modes) == 12)
+    end = supervisor._end
+
+    async def stopped_meanwhile(*tasks: "asyncio.Task[None]") -> None:
+        stop.set()
+        await end(*tasks)
+
+    monkeypatch.setattr(supervisor, "_end", stopped_meanwhile)
+    database.change(account=None)
+    async with asyncio.timeout(10):
+        await task
+
+
 async def test_a_feed_that_falls_silent_is_called_stale_on_every_part(
     broker: FakeBroker, database: Database, async_valkey: "redis.Redis"
 ) -> None:
