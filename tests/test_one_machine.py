@@ -3,8 +3,13 @@
 One run serves all tests of this module, since it is the dearest thing the suite does.
 """
 
+import asyncio
 import json
+import os
 import re
+import subprocess
+import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -15,10 +20,16 @@ from typing import Any
 
 import psutil
 import pytest
+from ticker_client import AccessRefused
+from ticker_client import connect as connect_feed
+from ticker_client.feed import Pauses
 from websockets.sync.client import connect
 
 from greeks import black76
-from tests.running import Run, start, stop
+from streaming.tests.proxy import Proxy
+from tests.running import ROOT, Run, start, stop
+
+CLIENT = ROOT / "clients" / "python"
 
 pytestmark = pytest.mark.processes
 
@@ -109,6 +120,68 @@ def test_a_received_snapshots_greeks_equal_a_direct_calculation_from_its_own_inp
         assert columns["theta_per_day"][row] == pytest.approx(float(greeks.theta_per_day), rel=2e-3, abs=0.02)
         checked += 1
     assert checked > 50
+
+
+def _nearest_expiry(run: Run) -> str:
+    return str(run.get("/api/v1/option-chains/NIFTY")["expiries"][0])
+
+
+def test_the_lines_in_the_clients_readme_print_a_live_chain_as_they_stand(run: Run, tmp_path: Path) -> None:
+    code = re.findall(r"```python\n(import asyncio.*?)```", (CLIENT / "README.md").read_text(), re.DOTALL)[0]
+    program = tmp_path / "live_chain.py"
+    program.write_text(code)
+    environment = os.environ | {
+        "TICKER_URL": run.address,
+        "TICKER_API_KEY": run.api_key,
+        "PYTHONPATH": str(CLIENT / "src"),
+        "PYTHONUNBUFFERED": "1",
+    }
+    command = [sys.executable, str(program), "NIFTY", _nearest_expiry(run)]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        watchdog = threading.Timer(30, process.kill)
+        watchdog.start()
+        assert process.stdout is not None
+        heads, strikes = 0, set()
+        for line in process.stdout:
+            heads += "rows changed, live" in line
+            if found := re.fullmatch(r" *[\d.]+ +(\d+\.00) +[\d.]+\n", line):
+                strikes.add(found[1])
+            if heads == 3:
+                break
+        watchdog.cancel()
+        process.kill()
+    assert heads == 3
+    assert len(strikes) > 20
+
+
+async def test_the_client_comes_back_after_its_connection_was_cut(run: Run) -> None:
+    nifty = ("NIFTY", _nearest_expiry(run))
+    async with (
+        asyncio.timeout(30),
+        Proxy(run.address).running() as proxy,
+        connect_feed(proxy.url, run.api_key, pauses=Pauses(first=0.1, longest=0.5)) as feed,
+    ):
+        await feed.subscribe(chains=[nifty], analytics=[nifty])
+        while not (feed.chain(*nifty) and feed.analytics):
+            await anext(feed)
+        before = feed.chain(*nifty)
+        await proxy.cut()
+        while (await anext(feed)).kind != "disconnected":
+            pass
+        assert feed.chain(*nifty) == before
+        await proxy.restore()
+        again = await anext(feed)
+        assert (again.kind, feed.feed_state) == ("snapshot", "live")
+        assert {row.strike for row in feed.chain(*nifty)} == {row.strike for row in before}
+        while (await anext(feed)).kind != "update":
+            pass
+
+
+async def test_the_client_does_not_come_again_with_a_key_that_is_none(run: Run) -> None:
+    async with asyncio.timeout(15), connect_feed(run.address, "tk_none") as feed:
+        with pytest.raises(AccessRefused) as refused:
+            await feed.subscribe(chains=[("NIFTY", _nearest_expiry(run))])
+    assert refused.value.code == 4401
 
 
 def test_a_process_that_is_killed_comes_back(run: Run) -> None:

@@ -47,8 +47,8 @@ class Pauses:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """What happened: rows changed (`snapshot`, `update`), the feed's state did (`status`, `disconnected`), or the service
-    did not give back after a reconnection what it had been asked for (`refused`, with its `error`)."""
+    """What happened: rows changed (`snapshot`, `update`), the feed's state did (`status`, `disconnected`), or, after a
+    reconnection, the service did not give back what it had been asked for (`refused`, with its `error`)."""
 
     kind: Literal["snapshot", "update", "status", "disconnected", "refused"]
     feed_state: FeedState
@@ -138,7 +138,7 @@ class Feed:
     async def subscribe(
         self, *, chains: Iterable[Chain] = (), tokens: Iterable[int] = (), analytics: Iterable[Chain] = ()
     ) -> frozenset[str]:
-        """Ask for chains and analytics (underlying, expiry as `YYYY-MM-DD`) and instruments. Returns the parts they bring.
+        """Ask for chains and analytics (underlying, expiry as `YYYY-MM-DD`) and instruments. Returns their parts.
 
         Waits until the service answers, however long that takes to be reached.
 
