@@ -20,9 +20,8 @@ from typing import Any
 
 import psutil
 import pytest
-from ticker_client import AccessRefused
+from ticker_client import AccessRefused, Pauses
 from ticker_client import connect as connect_feed
-from ticker_client.feed import Pauses
 from websockets.sync.client import connect
 
 from greeks import black76

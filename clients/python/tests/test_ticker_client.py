@@ -2,19 +2,22 @@
 
 import asyncio
 import json
+import random
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ticker_client import AccessRefused, Feed, RequestRefused, Row, State, Update, connect
-from ticker_client.feed import Pauses
+from ticker_client import AccessRefused, Feed, Pauses, RequestRefused, Row, State, Update, connect
 from websockets.asyncio.server import ServerConnection, serve
 
-SCHEMAS = Path(__file__).resolve().parents[3] / "docs" / "schemas" / "ws"
+CLIENT = Path(__file__).resolve().parents[1]
+SCHEMAS = CLIENT.parents[1] / "docs" / "schemas" / "ws"
 OPTIONS = "nifty:2026-12-01"
 NIFTY = ("NIFTY", "2026-12-01")
 QUICK = Pauses(first=0.01, longest=0.02, refused=0.02)
@@ -308,9 +311,27 @@ async def test_a_closed_feed_ends_its_loop(service: Service) -> None:
 
 
 @given(st.integers(0, 10_000))
-def test_a_pause_is_never_longer_than_the_longest_and_grows_with_the_attempts(attempt: int) -> None:
-    pauses = Pauses(first=0.5, longest=30)
-    assert 0 <= pauses.before(attempt) <= min(30, 0.5 * 2 ** min(attempt, 20))
+def test_a_pause_is_never_longer_than_a_bound_that_doubles_up_to_the_longest(attempt: int) -> None:
+    bounds: list[tuple[float, float]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(random, "uniform", lambda low, high: bounds.append((low, high)))
+        Pauses(first=0.5, longest=30).before(attempt)
+    assert bounds == [(0, min(30, 0.5 * 2**attempt if attempt < 10 else 30))]
+
+
+def test_the_client_needs_nothing_of_the_service(tmp_path: Path) -> None:
+    code = "import sys, ticker_client; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    environment = {"PYTHONPATH": str(CLIENT / "src")}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "websockets" in done.stdout.split()
+    assert not {"django", "numpy", "market", "streaming"} & set(done.stdout.split())
+
+
+def test_the_readme_names_all_kinds_of_updates_and_the_errors() -> None:
+    text = (CLIENT / "README.md").read_text()
+    kinds = get_args(get_type_hints(Update)["kind"])
+    assert [kind for kind in (*kinds, "RequestRefused", "AccessRefused") if f"`{kind}`" not in text] == []
 
 
 @pytest.mark.parametrize("url", ["", "ticker.example.com", "ftp://ticker.example.com"])

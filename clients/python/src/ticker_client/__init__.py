@@ -1,13 +1,14 @@
 """Live option chains and prices from a ticker service."""
 
 from ticker_client.errors import AccessRefused, RequestRefused, TickerError
-from ticker_client.feed import Feed, Update, connect
+from ticker_client.feed import Feed, Pauses, Update, connect
 from ticker_client.state import Part, Row, State, Strike
 
 __all__ = [
     "AccessRefused",
     "Feed",
     "Part",
+    "Pauses",
     "RequestRefused",
     "Row",
     "State",

@@ -154,7 +154,7 @@ class Feed:
     async def unsubscribe(
         self, *, chains: Iterable[Chain] = (), tokens: Iterable[int] = (), analytics: Iterable[Chain] = ()
     ) -> frozenset[str]:
-        """The reverse. Returns the parts that still come; the others' rows are forgotten."""
+        """Stop these, named as in `subscribe`. Returns the parts that still come; other rows are forgotten."""
         topics = _topics(chains, tokens, analytics)
         for request_id, request in list(self._requests.items()):
             if request.kind == "subscribe":
