@@ -181,6 +181,16 @@ async def test_a_connection_that_breaks_comes_back_with_its_subscriptions(servic
         assert feed.feed_state == "live"
 
 
+async def test_frames_that_nobody_took_end_with_their_connection(service: Service) -> None:
+    async with subscribed(service) as feed:
+        await service.send(1, line("snapshot", {2: 1.0}))
+        await service.socket.close(1001)
+        await service.grant(OPTIONS)
+        assert [(await anext(feed)).kind, set(feed.rows)] == ["disconnected", set()]
+        await service.send(1, line("snapshot", {3: 1.0}))
+        assert (await anext(feed)).tokens == {3}
+
+
 async def test_what_is_not_given_again_is_told_once_and_asked_for_until_it_is(service: Service) -> None:
     async with subscribed(service) as feed:
         service.socket.transport.abort()
