@@ -78,13 +78,10 @@ def acquire_order(account: TradingAccount, kind: OrderKind, *, charge_id: str, c
     if _days.is_due(account.pk):
         _write_behind(account, budget, kind)
     answer = ask_for_orders("take", account, budget, kind, cost=cost, charge_id=charge_id)
-    decided = _decided(budget, answer, charge_id, cost=cost)
-    if isinstance(decided, Wait):
-        return decided
     allowed = [window.allows(with_reserve=kind.may_use_reserve) for window in budget.limits.windows]
     counts = [count for count, _ in answer.windows]  # without this call
     has_room = all(count + 2 * cost <= most for count, most in zip(counts, allowed, strict=True))
-    return Go(charge_id, has_room)
+    return _decided(budget, answer, charge_id, cost=cost, has_room=has_room)
 
 
 def acquire_order_without_redis(
@@ -176,12 +173,12 @@ def data_budget(api_key: str, route_class: RouteClass) -> Budget:
     return Budget(f"…{api_key[-4:]}", f"app-{digest}", route_class, limits_of(route_class))
 
 
-def _decided(budget: Budget, answer: Answer, charge_id: str, *, cost: int) -> Go | Wait:
+def _decided(budget: Budget, answer: Answer, charge_id: str, *, cost: int, has_room: bool = False) -> Go | Wait:
     if answer.wait_seconds > 0:
         BUDGET_WAITS.labels(budget.owner, budget.route_class, answer.window).inc()
         return Wait(answer.wait_seconds, answer.window)
     BUDGET_CHARGED.labels(budget.owner, budget.route_class).inc(cost)
-    return Go(charge_id)
+    return Go(charge_id, has_room)
 
 
 def _write_behind(account: TradingAccount, budget: Budget, kind: OrderKind) -> None:

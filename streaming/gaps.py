@@ -225,7 +225,7 @@ class GapWatch:
             self._open[outage.feed] = outage
         since = f"{outage.started_at.astimezone(IST):%H:%M:%S}"
         until = "" if outage.ended_at is None else f" to {outage.ended_at.astimezone(IST):%H:%M:%S}"
-        logger.warning("%s: nothing from %s%s, %s", outage.feed, since, until, outage.cause)
+        logger.warning("%s: nothing from %s%s: %s", outage.feed, since, until, outage.cause.label)
         self._waiting[outage.feed, outage.started_at] = outage
         while len(self._waiting) > MOST_WAITING:
             lost = self._waiting.pop(next(iter(self._waiting)))

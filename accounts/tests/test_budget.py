@@ -120,6 +120,14 @@ def test_the_day_counts_orders_and_not_their_changes(charge: Any, settings: Sett
     assert order_wait(account, EXIT) > 1
 
 
+def test_a_charge_says_whether_another_one_has_room(account: TradingAccount, valkey: "redis.Redis") -> None:
+    rooms: list[bool] = []
+    while isinstance(answer := acquire_order(account, ENTRY, charge_id=f"task-{len(rooms)}:1"), Go):
+        rooms.append(answer.has_room)
+    assert len(rooms) > 1
+    assert rooms == [True] * (len(rooms) - 1) + [False]
+
+
 def test_the_same_charge_twice_is_charged_once(account: TradingAccount, valkey: "redis.Redis") -> None:
     answers = [acquire_order(account, ENTRY, charge_id="task-1:1", cost=6) for _ in range(3)]
     assert answers == [Go("task-1:1")] * 3
