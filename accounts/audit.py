@@ -23,6 +23,7 @@ from django.utils import timezone
 from accounts.audit_chain import digest_of
 from accounts.audit_events import AuditEvent
 from accounts.audit_events import Kind as Kind
+from accounts.prepared import prepared_cursor
 from accounts.redaction import HIDDEN, names_a_secret, redact_secrets
 
 LONGEST_TEXT = 500
@@ -104,7 +105,7 @@ _INSERT = f"insert into accounts_auditevent ({_COLUMNS}) values ({_PLACES})"  # 
 
 def _insert(event: AuditEvent) -> None:
     # An order is not sent before its event is stored, and `save` takes longer than the database does.
-    with connection.cursor() as cursor:
+    with prepared_cursor() as cursor:
         cursor.execute(_INSERT, [field.get_db_prep_save(field.pre_save(event, True), connection) for field in _FIELDS])
     event._state.adding = False
 

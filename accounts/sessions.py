@@ -27,10 +27,11 @@ _FAILURE_FIELDS = ("login_failures", "login_failed_at", "login_failure")
 
 @dataclass(frozen=True, slots=True)
 class DayToken:
-    """An account's access token, and which of its logins it belongs to."""
+    """An account's access token, which of its logins it belongs to, and when it ends by the clock (market time)."""
 
     text: str = field(repr=False)
     version: int
+    ends_at: datetime
 
 
 def token_end(logged_in_at: datetime) -> datetime:
@@ -113,10 +114,11 @@ def token_of_the_day(account: TradingAccount) -> DayToken:
     # The version first: a login in between gives the newer token under the older version, which only means that a
     # refusal of it is not believed once.
     session = BrokerSession.objects.filter(account=account).first()
-    if session is None or not session.is_live(clock.now()):
+    if session is None or session.expires_at is None or not session.is_live(clock.now()):
         raise SessionExpired(f"{account} is not logged in at the broker")
     try:
-        return DayToken(read_secret(account, BrokerCredential.Kind.ACCESS_TOKEN), session.token_version)
+        text = read_secret(account, BrokerCredential.Kind.ACCESS_TOKEN)
+        return DayToken(text, session.token_version, session.expires_at)
     except CredentialMissing as exc:  # logged out between the two look-ups
         raise SessionExpired(f"{account} is not logged in at the broker") from exc
 

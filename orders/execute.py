@@ -124,7 +124,7 @@ def carry_out(claim: Claim, turn: Turn) -> None:
         permit = _pass_the_gates(claim, turn)
         if permit is None:
             return
-        client = turn.client_for(Operation(task.operation))
+        client = turn.client_for(Operation(task.operation), claim.login)
         ledger.mark(claim)
     except NotToBeSent as exc:
         _end_quietly(ledger.fail, claim, exc.code, str(exc))

@@ -11,7 +11,6 @@ from datetime import datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db import connection
 from django.db.models import F
 from django.db.models.functions import Now
 
@@ -19,6 +18,7 @@ from accounts import clock
 from accounts.broker.words import TransactionType
 from accounts.clock import IST
 from accounts.models import TradingAccount
+from accounts.prepared import prepared_cursor
 from market.models import Instrument
 from market.prices import MarketPrice
 from orders import portfolio
@@ -104,7 +104,7 @@ def usage_of(
         "since": datetime.combine(day, time.min, IST),
         "in_lots": sorted(IN_LOTS),
     }
-    with connection.cursor() as cursor:
+    with prepared_cursor() as cursor:
         cursor.execute(_USAGE, values)
         rows = cursor.fetchall()
     found = {strategy: Usage(Decimal(worth), int(recent)) for strategy, worth, recent in rows}
@@ -193,7 +193,7 @@ def exits_of(
         "terminal": sorted(TERMINAL),
         "like": json.dumps(like),
     }
-    with connection.cursor() as cursor:
+    with prepared_cursor() as cursor:
         cursor.execute(_EXITS, values)
         (found,) = cursor.fetchone()
     return int(found)

@@ -20,6 +20,7 @@ from django.db import DEFAULT_DB_ALIAS, IntegrityError, connection, transaction
 
 from accounts import audit
 from accounts.models import TradingAccount
+from accounts.prepared import prepared_cursor
 from orders import news_bell, risk
 from orders.exceptions import KeyReused, LeaseLost, NotToBeSent, Postponed
 from orders.models import OrderEvent, OrderTask, TradingState
@@ -70,6 +71,7 @@ class Claim:
     token: int
     owner: str
     fence_at: float  # monotonic: after it nothing may be sent any more
+    login: int | None  # the version of the account's login at that moment; None if there is none
 
     @property
     def is_fenced_off(self) -> bool:
@@ -185,7 +187,9 @@ event as (
   insert into orders_orderevent (task_id, number, from_status, to_status, actor, lease_token, reason, evidence)
   select id, claimed.version, candidate.status, claimed.status, lease_owner, lease_token, 'claimed', '{}'
     from claimed join candidate using (id))
-select * from claimed
+select claimed.*, (select token_version from accounts_brokersession
+                    where account_id = %(account)s and status = 'active') as login
+  from claimed
 """
 
 
@@ -203,15 +207,16 @@ def claim(account: TradingAccount, owner: str, *, only_reducing: bool = False) -
     # Before the claim: whatever the database takes counts against this worker, and not against the next one.
     fence_at = time.monotonic() + settings.ORDER_FENCE_SHARE * lease.total_seconds()
     values: dict[str, Any] = {"account": account.pk, "everything": not only_reducing, "owner": owner, "lease": lease}
-    with connection.cursor() as cursor:
+    with prepared_cursor() as cursor:
         cursor.execute(_CLAIM, values)
         row = cursor.fetchone()
         if row is None:
             return None
-        task = _task_of({column.name: value for column, value in zip(cursor.description, row, strict=True)})
+        found = {column.name: value for column, value in zip(cursor.description, row, strict=True)}
+    task = _task_of(found)
     # No bell for it: what becomes of it is told in a moment.
     task.account = account
-    return Claim(task, task.lease_token, owner, fence_at)
+    return Claim(task, task.lease_token, owner, fence_at, found["login"])
 
 
 def _task_of(row: Mapping[str, Any]) -> OrderTask:
@@ -254,7 +259,7 @@ def mark(claim: Claim) -> None:
     LeaseLost
     """
     task = claim.task
-    with transaction.atomic(), connection.cursor() as cursor:
+    with transaction.atomic(), prepared_cursor() as cursor:
         if Operation(task.operation) not in REDUCING:
             cursor.execute(_STATES, {"account": task.account_id, "strategy": task.params.get("strategy", "")})
             rows = cursor.fetchall()
@@ -355,7 +360,7 @@ def settle(task: OrderTask, to: Status, *, actor: str, reason: str, evidence: Ma
     was: list[Any] = [task.pk, task.status, task.version, task.lease_token]
     # By itself a statement needs no transaction; inside of one, what is refused must not undo what is around it.
     savepoint = transaction.atomic() if connection.in_atomic_block else nullcontext()
-    with savepoint, connection.cursor() as cursor:
+    with savepoint, prepared_cursor() as cursor:
         cursor.execute(statement, [*given, to, *was, task.status, actor, reason, json.dumps(dict(evidence))])
         is_moved = bool(cursor.rowcount)
     if is_moved:

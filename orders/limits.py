@@ -10,12 +10,13 @@ from decimal import Decimal
 from typing import Any
 
 from django.core.validators import MinValueValidator
-from django.db import connection, models, transaction
+from django.db import models, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from accounts import audit
 from accounts.models import TradingAccount
+from accounts.prepared import prepared_cursor
 
 _ABOVE_0 = MinValueValidator(Decimal("0.01"))
 
@@ -204,7 +205,7 @@ def record_limits(row: OrderLimits, before: Mapping[str, Any], actor: str) -> No
 
 def _in_force(account: TradingAccount, strategy: str | None) -> list[ScopedLimits]:
     # Each order asks before it is sent: put together by the ORM, the query took longer than the database does.
-    with connection.cursor() as cursor:
+    with prepared_cursor() as cursor:
         cursor.execute(_IN_FORCE, {"account": account.pk, "strategy": strategy})
         rows = cursor.fetchall()
     found = [

@@ -100,6 +100,8 @@ DATABASES["default"]["CONN_MAX_AGE"] = 0  # the pool keeps the connections
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DATABASES["default"]["OPTIONS"] = {
     "connect_timeout": 3,
+    # For `accounts.prepared` alone: Django's own cursors prepare nothing.
+    "prepare_threshold": 0,
     "options": "-c statement_timeout=15s -c lock_timeout=2s -c idle_in_transaction_session_timeout=10s",
     "pool": {
         "min_size": env.int("DATABASE_POOL_MIN", default=1),

@@ -14,7 +14,7 @@ from accounts.broker.client import BrokerClient
 from accounts.broker.words import Exchange, Interval, MarginSegment, PositionType, Product, TransactionType, Variety
 from accounts.exceptions import OutcomeUnknown, RequestRejected
 from accounts.models import TradingAccount
-from accounts.sessions import note_dead_token, token_of_the_day
+from accounts.sessions import DayToken, note_dead_token, token_of_the_day
 
 # The broker's own limits (Kite Connect v3 documentation, "Market quotes and instruments").
 MOST_QUOTES = 500
@@ -202,9 +202,14 @@ def data_client(account: TradingAccount) -> DataClient:
     return DataClient(account, _logged_in(account))
 
 
-def orders_client(account: TradingAccount, *, urgent: bool = False) -> OrdersClient:
-    """`urgent`: for cancels, exits and the reads that settle unknown orders (`accounts.broker.guard.Caller`)."""
-    return OrdersClient(account, _logged_in(account, urgent=urgent))
+def orders_client(account: TradingAccount, *, urgent: bool = False, token: DayToken | None = None) -> OrdersClient:
+    """
+    Parameters
+    ----------
+    urgent : for cancels, exits and the reads that settle unknown orders (`accounts.broker.guard.Caller`)
+    token : the account's, where the caller has read it already
+    """
+    return OrdersClient(account, _logged_in(account, urgent=urgent, token=token))
 
 
 def portfolio_client(account: TradingAccount) -> PortfolioClient:
@@ -216,8 +221,8 @@ def session_client(account: TradingAccount) -> SessionClient:
     return SessionClient(account, BrokerClient(account.app.api_key, account=account.kite_user_id))
 
 
-def _logged_in(account: TradingAccount, *, urgent: bool = False) -> BrokerClient:
-    token = token_of_the_day(account)
+def _logged_in(account: TradingAccount, *, urgent: bool = False, token: DayToken | None = None) -> BrokerClient:
+    token = token or token_of_the_day(account)
     return BrokerClient(
         account.app.api_key,
         token.text,

@@ -11,14 +11,15 @@ from django.db import OperationalError, connection
 from django.db.models.functions import Now
 from pytest_django import Settings
 
+from accounts import clock
 from accounts.breaker import BreakerState, Group, breaker_name, states
 from accounts.broker import orders_client
 from accounts.broker.places import take_place
-from accounts.budget import order_wait
+from accounts.budget import Go, Wait, acquire_order, order_wait
 from accounts.budget_limits import OrderKind
 from accounts.exceptions import BudgetUnavailable
 from accounts.models import TradingAccount
-from accounts.sessions import end_session, store_session
+from accounts.sessions import DayToken, end_session, store_session, token_of_the_day
 from accounts.tests.fakes import Answer, ScriptedBroker
 from orders import execute, ledger, turn
 from orders.execute import drain
@@ -124,6 +125,7 @@ def test_f09_what_never_left_is_tried_again_later(
     assert (task.status, task.error_code, task.attempts, task.send_started_at) == ("retrying", "not_sent", 1, None)
     assert drain(account) == 0, "not before its time"
     settings.KITE_API_ROOT = broker.root
+    Turn(account).forget_token()  # and with it the client that knows the address
     make_due()
     drain(account)
     assert (only_task().status, posts(broker)) == (Status.COMPLETED, 1)
@@ -175,7 +177,12 @@ def test_f33_a_dead_token_makes_orders_wait_and_a_login_lets_them_go(
     assert posts(broker) == 3
 
 
-def test_a_login_in_the_middle_of_a_turn_is_taken_once_the_token_before_is_refused(
+def sent_with(broker: ScriptedBroker) -> list[str]:
+    """The tokens of the orders, as they came."""
+    return [asked.headers["Authorization"].rpartition(":")[2] for asked in broker.asked if asked.method == "POST"]
+
+
+def test_a_login_in_the_middle_of_a_turn_is_taken_with_the_next_order(
     submit: Submit, account: TradingAccount, broker: ScriptedBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for key in ("k1", "k2", "k3"):
@@ -186,15 +193,57 @@ def test_a_login_in_the_middle_of_a_turn_is_taken_once_the_token_before_is_refus
         complete(claim, *args, **kwargs)
         if claim.task.idempotency_key == "k1":
             store_session(account, {"user_id": "AB1234", "access_token": "second"})
-            refusal = {"status": "error", "message": "dead", "error_type": "TokenException"}
-            broker.answer_by_token["token-of-the-day"] = Answer(refusal, 403)
 
     monkeypatch.setattr(ledger, "complete", log_in_after_the_first)
     drain(account)
-    found = dict(OrderTask.objects.values_list("idempotency_key", "error_code"))
-    assert found == {"k1": "", "k2": "session_expired", "k3": ""}
-    tokens = [asked.headers["Authorization"].rpartition(":")[2] for asked in broker.asked if asked.method == "POST"]
-    assert tokens == ["token-of-the-day", "token-of-the-day", "second"]
+    assert set(OrderTask.objects.values_list("status", flat=True)) == {"completed"}
+    assert sent_with(broker) == ["token-of-the-day", "second", "second"]
+
+
+def test_a_login_between_claim_and_sending_costs_the_order_a_refusal_and_no_attempt(
+    submit: Submit, account: TradingAccount, broker: ScriptedBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit("k1")
+    drain(account)
+    submit("k2")
+
+    def log_in_first(*args: Any, **kwargs: Any) -> Go | Wait:
+        if sent_with(broker) == ["token-of-the-day"]:
+            store_session(account, {"user_id": "AB1234", "access_token": "second"})
+            refusal = {"status": "error", "message": "dead", "error_type": "TokenException"}
+            broker.answer_by_token["token-of-the-day"] = Answer(refusal, 403)
+        return acquire_order(*args, **kwargs)
+
+    monkeypatch.setattr(execute, "acquire_order", log_in_first)
+    drain(account)
+    found = OrderTask.objects.get(idempotency_key="k2")
+    assert (found.status, found.error_code, found.attempts) == ("retrying", "session_expired", 0)
+    make_due()
+    drain(account)
+    assert sent_with(broker) == ["token-of-the-day", "token-of-the-day", "second"]
+
+
+def test_a_thread_opens_a_token_once_for_all_its_turns_until_the_clock_ends_it(
+    submit: Submit, account: TradingAccount, broker: ScriptedBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[int] = []
+
+    def count(account: TradingAccount) -> DayToken:
+        token = token_of_the_day(account)
+        opened.append(token.version)
+        return token
+
+    monkeypatch.setattr(turn, "token_of_the_day", count)
+    for key in ("k1", "k2"):
+        submit(key)
+        drain(account)
+    assert len(opened) == 1
+    tomorrow = clock.now() + timedelta(days=1)
+    monkeypatch.setattr(clock, "now", lambda: tomorrow)
+    submit("k3")
+    drain(account)
+    assert OrderTask.objects.get(idempotency_key="k3").error_code == "session_expired"
+    assert posts(broker) == 2
 
 
 def test_an_account_that_is_not_logged_in_sends_nothing(
@@ -474,7 +523,7 @@ def test_a_client_of_another_account_never_sends(
     )
     store_session(other, {"user_id": "CD5678", "access_token": "theirs"})
     theirs = orders_client(other)
-    monkeypatch.setattr(turn, "orders_client", lambda account, urgent: theirs)
+    monkeypatch.setattr(turn, "orders_client", lambda account, **_: theirs)
     submit()
     with pytest.raises(AssertionError, match="another account"):
         drain(account)
