@@ -21,4 +21,4 @@ def prepared_cursor() -> Iterator[CursorWrapper]:
     connection.ensure_connection()
     make = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
     with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as raw:
-        yield make(raw)
+        yield make(raw)  # type: ignore[arg-type]  # typed for cursors that it does not make

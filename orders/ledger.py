@@ -16,14 +16,16 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, IntegrityError, connection, transaction
+from django.db import DEFAULT_DB_ALIAS, connection, transaction
+from django.db.backends.utils import CursorWrapper
+from django.db.models import NOT_PROVIDED
 
 from accounts import audit
 from accounts.models import TradingAccount
 from accounts.prepared import prepared_cursor
 from orders import news_bell, risk
 from orders.exceptions import KeyReused, LeaseLost, NotToBeSent, Postponed
-from orders.models import OrderEvent, OrderTask, TradingState
+from orders.models import OrderTask, TradingState
 from orders.states import REDUCING, Operation, Status
 
 _TAG_ALPHABET = string.ascii_uppercase + string.digits
@@ -92,20 +94,14 @@ def accept(new: NewTask) -> tuple[OrderTask, bool]:
     KeyReused
         The key came with another command before. Nothing was changed.
     """
-    try:
-        with transaction.atomic():
-            return _insert(new), True
-    except IntegrityError:
-        before = taken_before(new.account, new.idempotency_key, new.fingerprint)
-        if before is None:
-            raise
-        return before, False
+    with transaction.atomic():
+        return _accept(new)
 
 
 def accept_all(news: Iterable[NewTask]) -> list[tuple[OrderTask, bool]]:
     """`accept` for several, all of them or none. Raises KeyReused."""
-    with transaction.atomic():
-        return [accept(new) for new in news]
+    with transaction.atomic(savepoint=False):
+        return [_accept(new) for new in news]
 
 
 def taken_before(account: TradingAccount, key: str, fingerprint: str) -> OrderTask | None:
@@ -122,9 +118,48 @@ def taken_before(account: TradingAccount, key: str, fingerprint: str) -> OrderTa
     return before
 
 
-def _insert(new: NewTask) -> OrderTask:
-    ensure_state(new.account)
-    task = OrderTask.objects.create(
+# What the database gives by itself is left to it.
+_WRITTEN = [one for one in OrderTask._meta.concrete_fields if not one.primary_key and one.db_default is NOT_PROVIDED]
+# The rows of everything and of the account are there before any order is: a halt without one could be overtaken.
+_INSERT = f"""
+with states as (
+  insert into orders_tradingstate (account_id, strategy, state, reason, set_by, epoch)
+  values (null, '', 'active', '', '', 0), (%s, '', 'active', '', '', 0)
+  on conflict do nothing),
+task as (
+  insert into orders_ordertask ({", ".join(str(one.column) for one in _WRITTEN)})
+  values ({", ".join("%s" for _ in _WRITTEN)})
+  on conflict (account_id, idempotency_key) do nothing
+  returning *),
+event as (
+  insert into orders_orderevent (task_id, number, from_status, to_status, actor, lease_token, reason, evidence)
+  select id, version, '', status, principal, lease_token, 'accepted', '{{}}' from task)
+select * from task
+"""  # noqa: S608 - the names are ours
+
+
+def _accept(new: NewTask) -> tuple[OrderTask, bool]:
+    task = _insert(new)
+    if task is None:
+        before = taken_before(new.account, new.idempotency_key, new.fingerprint)
+        assert before is not None  # noqa: S101 - what the insertion ran into is committed, and no task is ever deleted
+        return before, False
+    audit.record(
+        audit.Kind.ORDER_ACCEPTED,
+        account=new.account.kite_user_id,
+        task=str(task.public_id),
+        operation=str(new.operation),
+        params=dict(new.params),
+        fingerprint=new.fingerprint,
+        principal=new.principal,
+    )
+    news_bell.ring_after_commit(new.account.pk)
+    return task, True
+
+
+def _insert(new: NewTask) -> OrderTask | None:
+    """The task as its row has it; None if the account has one with this key."""
+    task = OrderTask(
         public_id=new.public_id,
         account=new.account,
         principal=new.principal,
@@ -139,24 +174,15 @@ def _insert(new: NewTask) -> OrderTask:
         trading_date=new.trading_date,
         version=1,
     )
-    OrderEvent.objects.create(task=task, number=1, to_status=Status.PENDING, actor=new.principal, reason="accepted")
-    audit.record(
-        audit.Kind.ORDER_ACCEPTED,
-        account=new.account.kite_user_id,
-        task=str(task.public_id),
-        operation=str(new.operation),
-        params=dict(new.params),
-        fingerprint=new.fingerprint,
-        principal=new.principal,
-    )
-    news_bell.ring_after_commit(new.account.pk)
-    task.refresh_from_db()
-    return task
-
-
-def ensure_state(account: TradingAccount) -> None:
-    """Make sure that everything and the account have a row to lock: a halt without one could be overtaken."""
-    TradingState.objects.bulk_create([TradingState(), TradingState(account=account)], ignore_conflicts=True)
+    values = [one.get_db_prep_save(one.pre_save(task, True), connection) for one in _WRITTEN]
+    with prepared_cursor() as cursor:
+        cursor.execute(_INSERT, [new.account.pk, *values])
+        row = _first_row(cursor)
+    if row is None:
+        return None
+    stored = _task_of(row)
+    stored.account = new.account
+    return stored
 
 
 # --- a worker's turn -------------------------------------------------------------------------------------------------
@@ -209,14 +235,18 @@ def claim(account: TradingAccount, owner: str, *, only_reducing: bool = False) -
     values: dict[str, Any] = {"account": account.pk, "everything": not only_reducing, "owner": owner, "lease": lease}
     with prepared_cursor() as cursor:
         cursor.execute(_CLAIM, values)
-        row = cursor.fetchone()
-        if row is None:
-            return None
-        found = {column.name: value for column, value in zip(cursor.description, row, strict=True)}
-    task = _task_of(found)
+        row = _first_row(cursor)
+    if row is None:
+        return None
+    task = _task_of(row)
     # No bell for it: what becomes of it is told in a moment.
     task.account = account
-    return Claim(task, task.lease_token, owner, fence_at, found["login"])
+    return Claim(task, task.lease_token, owner, fence_at, row["login"])
+
+
+def _first_row(cursor: CursorWrapper) -> dict[str, Any] | None:
+    row = cursor.fetchone()
+    return row and {column.name: value for column, value in zip(cursor.description, row, strict=True)}
 
 
 def _task_of(row: Mapping[str, Any]) -> OrderTask:

@@ -243,10 +243,11 @@ def _accept_one(new: NewTask) -> Submitted:
 
 def _accepted(account: TradingAccount, news: Sequence[NewTask]) -> list[Submitted]:
     with transaction.atomic(durable=True):
-        found = ledger.accept_all(news)
         transaction.on_commit(lambda: failpoint("http.after_commit"))
-        # Robust: a bell that cannot be rung must not make an error of an order that was taken on.
+        # Before other bells that wait for the commit: it is the order that is in a hurry.
+        # Robust: one that cannot be rung must not make an error of an order that was taken on.
         transaction.on_commit(lambda: ring(account.pk), robust=True)
+        found = ledger.accept_all(news)
     return [Submitted(task, is_new) for task, is_new in found]
 
 
