@@ -177,7 +177,7 @@ def _trade(market: Market, user: str, rate: float, seconds: float, after_seconds
 
 
 def _waits(rig: Rig, market: Market) -> list[float]:
-    """Seconds from the beginning of the transaction that took an order on to its arrival; without the warm-up's."""
+    """Seconds from the commit that took an order on to its arrival; without the warm-up's."""
     arrived = {order.tag: order.arrived_at for order in _arrivals(rig, market)}
     taken = _taken_at(rig, market)
     first = set(list(taken)[: len(market.accounts)])
@@ -185,9 +185,11 @@ def _waits(rig: Rig, market: Market) -> list[float]:
 
 
 def _taken_at(rig: Rig, market: Market) -> Mapping[str, float]:
+    """By tag, unix seconds of the commit: that of the first event, whose row nothing changes afterwards."""
     query = """
-        select task.tag, extract(epoch from task.created_at)::float8
+        select task.tag, extract(epoch from pg_xact_commit_timestamp(event.xmin))::float8
           from orders_ordertask as task join accounts_tradingaccount as account on account.id = task.account_id
+          join orders_orderevent as event on event.task_id = task.id and event.number = 1
          where account.kite_user_id = any(%s) order by task.id
     """
     with psycopg.connect(rig.environment["DATABASE_URL"]) as connection:

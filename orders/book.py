@@ -11,6 +11,7 @@ from accounts import clock
 from accounts.breaker import BreakerState, Group, breaker_name, states
 from accounts.broker import orders_client
 from accounts.models import TradingAccount
+from accounts.prepared import prepared_cursor
 from orders.arrivals import look_through
 from orders.broker_orders import record_book, root_of
 from orders.models import OrderBook, OrderTask
@@ -67,9 +68,14 @@ def read_book(account: TradingAccount) -> Book:
     return book
 
 
+_HAS_BOOK = "select 1 from orders_orderbook where account_id = %s and trading_date = %s and not is_stale"
+
+
 def has_book_of_today(account: TradingAccount) -> bool:
     """Whether the book was read, whole and not old, on this trading date: before that nothing may be sent."""
-    return OrderBook.objects.filter(account=account, trading_date=clock.today(), is_stale=False).exists()
+    with prepared_cursor() as cursor:
+        cursor.execute(_HAS_BOOK, [account.pk, clock.today()])
+        return cursor.fetchone() is not None
 
 
 def _known_ids(account: TradingAccount) -> frozenset[str]:
