@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 
 from accounts import clock
 from accounts.models import TradingAccount
+from accounts.prepared import prepared_cursor
 from orders import ledger, trips
 from orders.models import OrderTask
 from orders.reconcile import reconcile
@@ -39,10 +40,19 @@ def accounts_with_unknown() -> list[TradingAccount]:
     return list(TradingAccount.objects.filter(pk__in=due.values("account")).select_related("app"))
 
 
+_HAS_WORK = """
+select 1 from orders_ordertask
+ where account_id = %s and status in ('pending', 'retrying')
+   and run_after <= statement_timestamp() and valid_until > statement_timestamp()
+ limit 1
+"""
+
+
 def has_work(account: TradingAccount) -> bool:
     """Whether a task of the account is due."""
-    due = OrderTask.objects.runnable().filter(account=account, run_after__lte=Now(), valid_until__gt=Now())
-    return due.exists()
+    with prepared_cursor() as cursor:
+        cursor.execute(_HAS_WORK, [account.pk])
+        return cursor.fetchone() is not None
 
 
 def accounts_with_work(*, waiting_seconds: float = 0.0) -> list[TradingAccount]:
