@@ -40,6 +40,11 @@ class MinuteBar(models.Model):
     oi = models.BigIntegerField(null=True, help_text="Open interest at the minute's end, where there is such a thing")
     vwap = models.FloatField(null=True, help_text="Of what the stream saw; the broker's candles have none")
     origin = models.CharField(max_length=8, choices=Origin)
+    # Of a bar of which no process saw the whole minute, so that the parts of several fit together: `bar_store`.
+    first_second = models.SmallIntegerField(null=True, help_text="Of the first trade seen; null of a whole minute")
+    last_second = models.SmallIntegerField(null=True, help_text="Of the last trade seen")
+    volume_from = models.BigIntegerField(null=True, help_text="The day's volume before the first trade seen")
+    volume_until = models.BigIntegerField(null=True, help_text="The day's volume after the last trade seen")
 
     class Meta:
         ordering = ["minute"]

@@ -21,6 +21,7 @@ _COLUMNS: Final = (
     Column("volume", "u4"),
     Column("oi", "u4"),
     Column("vwap", "f8"),
+    Column("is_partial", "b1"),
 )
 _LAYOUTS: Final = {False: Layout(_COLUMNS), True: Layout(widened(_COLUMNS))}  # by whether it is wide
 _VWAP_DECIMALS: Final = 4
@@ -48,6 +49,7 @@ class BarEncoder:
         block["volume"][:] = np.minimum(bars.volume[order], MISSING_U4 - 1)
         block["oi"][:] = bars.oi[order]  # MISSING becomes MISSING_U4
         block["vwap"][:] = np.round(bars.vwap[order], _VWAP_DECIMALS)
+        block["is_partial"][:] = bars.span.is_partial[order]
         fits = block.seal()
         wide = None if fits.all() else block.wide()
         owners = self._of_slot[slots]

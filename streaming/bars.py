@@ -11,9 +11,11 @@ plain loop:
   counts in the first second that is still open: a volume is never lost, and a bar that was handed out never changes.
 - The first volume seen of an instrument, after `forget` too, is where counting starts and no trade: what was traded
   while nobody looked belongs to no bar of ours. A new day's volume counts from zero.
+- Who begins to follow an instrument within a minute, or ends, has a part of that minute's bar. Each part says of what
+  (`Span`), so that whoever keeps the bars can put the parts of two processes together, in whatever order they come.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,6 +28,7 @@ MINUTE: Final = 60
 _IST_SECONDS: Final = 19_800
 _DAY_SECONDS: Final = 86_400
 _NEVER: Final = np.int64(-(2**62))
+_NEVER_ENDS: Final = 2**62
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -47,6 +50,21 @@ class Ticks:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """What bars are made of: the seconds of their first and last trade (Unix), and the day's volume before the first
+    and after the last, `MISSING` where an instrument has none.
+
+    `is_partial` where somebody else may have seen the rest of the bar's time; only there does the span matter.
+    """
+
+    is_partial: NDArray[np.bool_]
+    first: Ints
+    last: Ints
+    volume_from: Ints
+    volume_until: Ints
+
+
+@dataclass(frozen=True, slots=True)
 class BarColumns:
     """Bars that begin at one time (`start`, Unix seconds), one per instrument, by slot.
 
@@ -63,6 +81,7 @@ class BarColumns:
     volume: Ints
     turnover: Floats
     oi: Ints
+    span: Span
 
     def __len__(self) -> int:
         return len(self.slots)
@@ -85,6 +104,10 @@ class _Open:
         self.volume = np.zeros(size, np.int64)
         self.turnover = np.zeros(size)
         self.oi = np.full(size, MISSING, np.int64)
+        self.first = np.full(size, MISSING, np.int64)
+        self.last = np.full(size, MISSING, np.int64)
+        self.volume_from = np.full(size, MISSING, np.int64)
+        self.volume_until = np.full(size, MISSING, np.int64)
 
     def add(self, pieces: "_Pieces", rows: NDArray[np.intp]) -> None:
         """Take these rows in, of which no two have one slot; a slot's bar is empty or begins when its row does."""
@@ -93,28 +116,18 @@ class _Open:
         fresh, old = slots[new], slots[~new]
         first, more = rows[new], rows[~new]
         self.start[fresh] = pieces.start[first]
-        for name in ("open", "high", "low", "volume", "turnover"):
+        for name in ("open", "high", "low", "volume", "turnover", "first", "volume_from"):
             getattr(self, name)[fresh] = getattr(pieces, name)[first]
         self.high[old] = np.maximum(self.high[old], pieces.high[more])
         self.low[old] = np.minimum(self.low[old], pieces.low[more])
         self.volume[old] += pieces.volume[more]
         self.turnover[old] += pieces.turnover[more]
-        self.close[slots] = pieces.close[rows]
-        self.oi[slots] = pieces.oi[rows]
+        for name in ("close", "oi", "last", "volume_until"):
+            getattr(self, name)[slots] = getattr(pieces, name)[rows]
 
     def take(self, slots: Slots) -> "_Pieces":
         """These slots' bars, which are empty afterwards."""
-        taken = _Pieces(
-            slots,
-            self.start[slots],
-            self.open[slots],
-            self.high[slots],
-            self.low[slots],
-            self.close[slots],
-            self.volume[slots],
-            self.turnover[slots],
-            self.oi[slots],
-        )
+        taken = _Pieces(slots, *(getattr(self, name)[slots] for name in _COLUMNS))
         self.start[slots] = MISSING
         return taken
 
@@ -139,6 +152,13 @@ class _Pieces:
     volume: Ints
     turnover: Floats
     oi: Ints
+    first: Ints
+    last: Ints
+    volume_from: Ints
+    volume_until: Ints
+
+
+_COLUMNS: Final = tuple(name for name in _Pieces.__dataclass_fields__ if name != "slots")
 
 
 class BarMaker:
@@ -154,15 +174,19 @@ class BarMaker:
         self._volume = np.full(size, MISSING, np.int64)
         self._day = np.full(size, _NEVER, np.int64)
         self._oi = np.full(size, MISSING, np.int64)
+        self._since = np.full(size, -np.inf)
 
     def __len__(self) -> int:
         return len(self._volume)
 
-    def follow(self, size: int, old: Slots, new: Slots) -> None:
-        """Make `size` slots of what there is: what was in `old[n]` is in `new[n]`; what is in neither is dropped."""
+    def follow(self, size: int, old: Slots, new: Slots, *, since: float = -np.inf) -> None:
+        """Make `size` slots of what there is: what was in `old[n]` is in `new[n]`; what is in neither is dropped
+        (`finish` it before), or new, and seen from `since` on (market time, Unix seconds).
+        """
         seconds, minutes, ended = self._seconds, self._minutes, self._ended
-        volume, day, oi = self._volume, self._day, self._oi
+        volume, day, oi, seen_since = self._volume, self._day, self._oi, self._since
         self._allocate(size)
+        self._since[:] = since
         self._seconds, self._minutes = seconds.moved(size, new, old), minutes.moved(size, new, old)
         place = np.full(len(volume), MISSING, np.intp)
         place[old] = new
@@ -170,6 +194,7 @@ class BarMaker:
             rows = np.flatnonzero(place[pieces.slots] != MISSING)
             self._ended.append(_at(pieces, rows, place[pieces.slots[rows]]))
         self._volume[new], self._day[new], self._oi[new] = volume[old], day[old], oi[old]
+        self._since[new] = seen_since[old]
 
     def forget(self) -> None:
         """The feed was interrupted: what was traded meanwhile is in no bar."""
@@ -183,13 +208,13 @@ class BarMaker:
         order = np.lexsort((ticks.volume, time, ticks.slots))  # stable: ties stay in order of arrival
         slots, volume, time = ticks.slots[order], ticks.volume[order], time[order]
         price = ticks.price[order]
-        traded, quantity = self._traded(slots, volume, time)
+        traded, quantity, before = self._traded(slots, volume, time)
         oi = self._follow_oi(slots, ticks.oi[order])
         rows = np.flatnonzero(traded & (price != 0) & np.isfinite(price))
         if not rows.size:
             return
         start = np.maximum(np.maximum(time[rows], self._closed_until), self._seconds.start[slots[rows]])
-        self._add(_reduced(slots[rows], start, price[rows], quantity[rows], oi[rows]))
+        self._add(_reduced(slots[rows], start, price[rows], quantity[rows], oi[rows], before[rows]))
 
     def close(self, market_time: float) -> Iterator[BarColumns]:
         """The bars whose time is over, in order of time, a minute's behind those of its last second."""
@@ -198,28 +223,51 @@ class BarMaker:
             return
         self._closed_until = until
         self._end(np.flatnonzero((self._seconds.start != MISSING) & (self._seconds.start < until)))
-        for start, pieces in _by_start(self._ended_before(until)):
+        for start, pieces in _by_start(self._ended_where(lambda ended: ended.start < until)):
             yield from self._minutes_before(start - start % MINUTE)
-            count = len(pieces.slots)
-            minute = np.full(count, start - start % MINUTE)
-            self._minutes.add(_at(pieces, slice(None), pieces.slots, minute), np.arange(count))
-            yield _columns(pieces, start, 1)
+            self._add_to_minutes(pieces, start)
+            yield self._columns(pieces, start, 1)
         yield from self._minutes_before(until - until % MINUTE)
 
-    def _minutes_before(self, minute: int) -> Iterator[BarColumns]:
-        minutes = self._minutes
-        slots = np.flatnonzero((minutes.start != MISSING) & (minutes.start < minute))
-        for start, pieces in _by_start(minutes.take(slots)):
-            yield _columns(pieces, start, MINUTE)
+    def finish(self, slots: Slots) -> Iterator[BarColumns]:
+        """The minutes of these slots as far as they went, in order of time: nobody here will see the rest of them."""
+        self._end(slots[self._seconds.start[slots] != MISSING])
+        ours = np.zeros(len(self), np.bool_)
+        ours[slots] = True
+        for start, pieces in _by_start(self._ended_where(lambda ended: ours[ended.slots])):
+            yield from self._minutes_before(start - start % MINUTE, ours)
+            self._add_to_minutes(pieces, start)
+        yield from self._minutes_before(_NEVER_ENDS, ours)
 
-    def _traded(self, slots: Slots, volume: Ints, time: Ints) -> tuple[NDArray[np.bool_], Ints]:
-        """Which ticks are trades, and of how much. Sorted by slot, then time, then volume."""
+    def _add_to_minutes(self, pieces: "_Pieces", start: int) -> None:
+        count = len(pieces.slots)
+        minute = np.full(count, start - start % MINUTE)
+        self._minutes.add(_at(pieces, slice(None), pieces.slots, minute), np.arange(count))
+
+    def _minutes_before(self, minute: int, ours: NDArray[np.bool_] | None = None) -> Iterator[BarColumns]:
+        """Those that are over; of `ours`, as far as they went."""
+        minutes = self._minutes
+        is_over = (minutes.start != MISSING) & (minutes.start < minute)
+        slots = np.flatnonzero(is_over if ours is None else is_over & ours)
+        for start, pieces in _by_start(minutes.take(slots)):
+            yield self._columns(pieces, start, MINUTE, is_cut_short=ours is not None)
+
+    def _columns(self, pieces: "_Pieces", start: int, seconds: int, *, is_cut_short: bool = False) -> BarColumns:
+        is_partial = (self._since[pieces.slots] > start) | is_cut_short
+        span = Span(is_partial, pieces.first, pieces.last, pieces.volume_from, pieces.volume_until)
+        values = (pieces.open, pieces.high, pieces.low, pieces.close, pieces.volume, pieces.turnover, pieces.oi)
+        return BarColumns(start, seconds, pieces.slots, *values, span)
+
+    def _traded(self, slots: Slots, volume: Ints, time: Ints) -> tuple[NDArray[np.bool_], Ints, Ints]:
+        """Which ticks are trades, of how much, and the day's volume before them. Sorted by slot, then time, then
+        volume.
+        """
         day = (time + _IST_SECONDS) // _DAY_SECONDS
         counts = volume != MISSING
-        traded, quantity = ~counts, np.zeros(len(slots), np.int64)
+        traded, quantity, before = ~counts, np.zeros(len(slots), np.int64), np.full(len(slots), MISSING, np.int64)
         rows = np.flatnonzero(counts)
         if not rows.size:
-            return traded, quantity
+            return traded, quantity, before
         slots, volume, day = slots[rows], volume[rows], day[rows]
         first = _begins(slots)
         new_day = np.where(first, day > self._day[slots], day > np.append(_NEVER, day[:-1]))
@@ -230,10 +278,11 @@ class BarMaker:
         highest = _running_maximum(base, np.cumsum(first | new_day) - 1)
         quantity[rows] = grown = np.maximum(volume - highest, 0)
         traded[rows] = grown > 0
+        before[rows] = highest
         last = np.append(slots[1:] != slots[:-1], True)
         self._volume[slots[last]] = np.maximum(highest, volume)[last]
         self._day[slots[last]] = day[last]
-        return traded, quantity
+        return traded, quantity, before
 
     def _follow_oi(self, slots: Slots, oi: Ints) -> Ints:
         """The open interest as of each tick: its own, else the last one that came."""
@@ -262,9 +311,9 @@ class BarMaker:
         if slots.size:
             self._ended.append(self._seconds.take(slots))
 
-    def _ended_before(self, until: int) -> _Pieces:
+    def _ended_where(self, wanted: "Callable[[_Pieces], NDArray[np.bool_]]") -> "_Pieces":
         ended = _joined(self._ended)
-        now = ended.start < until
+        now = wanted(ended)
         self._ended = [] if now.all() else [_at(ended, ~now, ended.slots[~now])]
         return _at(ended, now, ended.slots[now])
 
@@ -280,7 +329,7 @@ def _running_maximum(values: Ints, group: NDArray[np.intp]) -> Ints:
     return np.asarray(np.maximum.accumulate(values + lift) - lift)
 
 
-def _reduced(slots: Slots, start: Ints, price: Floats, quantity: Ints, oi: Ints) -> _Pieces:
+def _reduced(slots: Slots, start: Ints, price: Floats, quantity: Ints, oi: Ints, before: Ints) -> _Pieces:
     """Trades in order of slot and time as one piece per slot and second."""
     begins = np.flatnonzero(_begins(slots) | _begins(start))
     last = np.append(begins[1:], len(slots)) - 1
@@ -294,6 +343,10 @@ def _reduced(slots: Slots, start: Ints, price: Floats, quantity: Ints, oi: Ints)
         np.add.reduceat(quantity, begins),
         np.add.reduceat(price * quantity, begins),
         oi[last],
+        start[begins],
+        start[last],
+        before[begins],
+        np.where(before[last] == MISSING, MISSING, before[last] + quantity[last]),
     )
 
 
@@ -301,26 +354,14 @@ def _at(
     pieces: _Pieces, rows: "NDArray[np.intp] | NDArray[np.bool_] | slice", slots: Slots, start: Ints | None = None
 ) -> _Pieces:
     """These rows, with other slots, and with another start if one is given."""
-    return _Pieces(
-        slots,
-        pieces.start[rows] if start is None else start,
-        pieces.open[rows],
-        pieces.high[rows],
-        pieces.low[rows],
-        pieces.close[rows],
-        pieces.volume[rows],
-        pieces.turnover[rows],
-        pieces.oi[rows],
-    )
+    changed = {} if start is None else {"start": start}
+    return _Pieces(slots, *(changed.get(name, getattr(pieces, name)[rows]) for name in _COLUMNS))
 
 
 def _joined(some: list[_Pieces]) -> _Pieces:
     if not some:
-        none = np.empty(0, np.int64)
-        floats = np.empty(0)
-        return _Pieces(none, none, floats, floats, floats, floats, none, floats, none)
-    names = tuple(_Pieces.__dataclass_fields__)
-    return _Pieces(*(np.concatenate([getattr(pieces, name) for pieces in some]) for name in names))
+        return _Open(0).take(np.empty(0, np.intp))
+    return _Pieces(*(np.concatenate([getattr(pieces, name) for pieces in some]) for name in ("slots", *_COLUMNS)))
 
 
 def _by_start(pieces: _Pieces) -> Iterator[tuple[int, _Pieces]]:
@@ -331,18 +372,3 @@ def _by_start(pieces: _Pieces) -> Iterator[tuple[int, _Pieces]]:
     begins = np.flatnonzero(_begins(pieces.start[order]))
     for rows in np.split(order, begins[1:]):
         yield int(pieces.start[rows[0]]), _at(pieces, rows, pieces.slots[rows])
-
-
-def _columns(pieces: _Pieces, start: int, seconds: int) -> BarColumns:
-    return BarColumns(
-        start,
-        seconds,
-        pieces.slots,
-        pieces.open,
-        pieces.high,
-        pieces.low,
-        pieces.close,
-        pieces.volume,
-        pieces.turnover,
-        pieces.oi,
-    )

@@ -12,10 +12,10 @@ from django.db import OperationalError
 from numpy.typing import NDArray
 
 from accounts.cancellation import raise_if_cancelled
-from market.bar_store import Bars, store
+from market.bar_store import UNKNOWN, Bars, Spans, store
 from market.candle_models import MinuteBar
 from market.models import Instrument
-from streaming.bars import BarColumns
+from streaming.bars import BarColumns, Span
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ Tokens = NDArray[np.uint32]
 
 
 class MinuteBarWriter:
-    """`put` minutes as they end; `run` writes them one by one. Writing again is harmless, so a failed one is."""
+    """`put` minutes as they end; `run` writes them one by one. Writing twice is harmless: a failed one is."""
 
     def __init__(
         self,
@@ -101,6 +101,24 @@ def write_minute(bars: BarColumns, tokens: Tokens) -> int:
             volume=bars.volume[known],
             oi=bars.oi[known],
             vwap=bars.vwap[known],
+            spans=_spans(bars.span, bars.start, known),
         ),
         MinuteBar.Origin.LIVE,
+    )
+
+
+def _spans(span: Span, start: int, rows: NDArray[np.bool_]) -> Spans | None:
+    """Told where the bar is a part of its minute; None where none is, as in nearly every minute."""
+    is_partial = span.is_partial[rows]
+    if not is_partial.any():
+        return None
+
+    def of_parts(values: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.where(is_partial, values[rows], UNKNOWN)
+
+    return Spans(
+        first_second=of_parts(span.first - start),
+        last_second=of_parts(span.last - start),
+        volume_from=of_parts(span.volume_from),
+        volume_until=of_parts(span.volume_until),
     )

@@ -4,8 +4,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.analytics import ChainAnalyser
 from streaming.bar_lines import BarEncoder
@@ -38,6 +40,13 @@ class Flushed:
     encode_seconds: float
 
 
+class Minute(NamedTuple):
+    """A minute's bars, to be kept, and the tokens of all slots they may lie in."""
+
+    bars: BarColumns
+    tokens: NDArray[np.uint32]
+
+
 @dataclass(slots=True)
 class TickPipeline:
     """The tick table of a process and the encoder that reads it.
@@ -61,6 +70,7 @@ class TickPipeline:
     analyser: ChainAnalyser = field(init=False)
     bars: BarMaker = field(init=False)
     bar_encoder: BarEncoder = field(init=False)
+    cut_short: list[Minute] = field(default_factory=list)
     keyframes: Turns = field(default_factory=lambda: Turns(KEYFRAME_SECONDS))
     monotonic: Callable[[], float] = time.monotonic
 
@@ -87,13 +97,15 @@ class TickPipeline:
         }
 
     def follow(self, contracts: Iterable[Contract]) -> None:
-        """Make these the instruments; those that stay keep their values."""
+        """Make these the instruments; those that stay keep their values, the bars of those that leave end here."""
         before = self.table.instruments
         self.table.replace_instruments(Instruments(contracts))
         instruments = self.table.instruments
         old = before.slots_of(instruments.tokens)
         stays = np.flatnonzero(old != UNKNOWN)
-        self.bars.follow(len(instruments), old[stays], stays)
+        leaves = np.setdiff1d(np.arange(len(before)), old[stays])
+        self.cut_short += [Minute(bars, before.tokens) for bars in self.bars.finish(leaves)]
+        self.bars.follow(len(instruments), old[stays], stays, since=self.market_time())
         self.bar_encoder = BarEncoder(instruments)
         self.encoder.follow()
         self.analyser.follow()
@@ -136,16 +148,25 @@ class TickPipeline:
         """The analytics of the expiries whose turn it is."""
         return _payloads(self.analyser.take(self._moment(), self._stamp()))
 
-    def take_bars(self) -> tuple[Batch, list[BarColumns]]:
-        """The bars that are over, to be published, and those of them that are minutes' bars, to be kept."""
+    def take_bars(self) -> tuple[Batch, list[Minute]]:
+        """The bars that are over, to be published, and the minutes' bars, to be kept.
+
+        Of an instrument that left within a minute its part of it is kept; whoever has it now publishes the rest.
+        """
         moment = self._moment()
-        minutes: list[BarColumns] = []
+        minutes, self.cut_short = self.cut_short, []
         batch: Batch = {}
         for columns in self.bars.close(moment.market_time):
             if columns.seconds == MINUTE:
-                minutes.append(columns)
+                minutes.append(Minute(columns, self.table.instruments.tokens))
             batch = merge(batch, _payloads(self.bar_encoder.encode(columns, moment, self._stamp())))
         return batch, minutes
+
+    def end_bars(self) -> list[Minute]:
+        """The minutes as far as they went, to be kept: another process goes on where this one stops."""
+        ended, self.cut_short = self.cut_short, []
+        tokens = self.table.instruments.tokens
+        return ended + [Minute(bars, tokens) for bars in self.bars.finish(np.arange(len(self.bars)))]
 
     def _encode(self, slots: "np.ndarray[tuple[int], np.dtype[np.intp]]", moment: Moment) -> Batch:
         changed = self.table.instruments.parts_of(slots)

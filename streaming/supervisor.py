@@ -117,6 +117,7 @@ class StreamProcess:
         """Stream until `stop` is set. Raises if a part fails for good, which no absent broker, Redis or database is."""
         async with asyncio.TaskGroup() as group:
             publishing = group.create_task(self.publisher.run(), name="publisher")
+            keeping = group.create_task(self.minute_bars.run(), name="minute bars")
             watching = [
                 group.create_task(self._follow_desired(group), name="subscriptions"),
                 group.create_task(self._hear_control(), name="control channel"),
@@ -124,7 +125,6 @@ class StreamProcess:
                 group.create_task(self._guard.watch(), name="lock"),
                 group.create_task(self._keep_minutes(), name="minutes"),
                 group.create_task(self._make_bars(), name="bars"),
-                group.create_task(self.minute_bars.run(), name="minute bars"),
                 group.create_task(self.gaps.run(), name="gaps"),
                 group.create_task(self._freeze(), name="warm-up"),
                 group.create_task(self._ring_for_history(), name="history"),
@@ -139,10 +139,11 @@ class StreamProcess:
                 await self._stop_feeding()
                 await _end(windows)
                 self._flush()
+                self._end_bars()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(DRAIN_SECONDS):
-                        await self.publisher.drained()
-                await _end(publishing)
+                        await asyncio.gather(self.publisher.drained(), self.minute_bars.drained())
+                await _end(publishing, keeping)
                 await self._say_goodbye()
 
     # --- windows ----------------------------------------------------------------------------------------------------
@@ -203,8 +204,15 @@ class StreamProcess:
                 continue
             if batch:
                 self.publisher.put(batch)
-            for columns in minutes:
-                self.minute_bars.put(columns, self.pipeline.table.instruments.tokens)
+            for minute in minutes:
+                self.minute_bars.put(*minute)
+
+    def _end_bars(self) -> None:
+        try:
+            for minute in self.pipeline.end_bars():
+                self.minute_bars.put(*minute)
+        except Exception:  # a stop goes on
+            logger.exception("the last minute's bars were lost")
 
     # --- what is streamed, and through which account ------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 import time
 from datetime import UTC, date, datetime
+from itertools import permutations
 from threading import Thread
 from typing import Any
 
@@ -12,7 +13,7 @@ from pytest_django import Settings
 
 from accounts import clock
 from market import bar_partitions
-from market.bar_store import UNKNOWN, Bars, months_of, store
+from market.bar_store import UNKNOWN, Bars, Spans, months_of, store
 from market.candle_models import MinuteBar
 from market.models import Instrument
 from market.tasks import keep_bar_months
@@ -38,6 +39,7 @@ def infy() -> Instrument:
 
 def bars(instrument: Instrument, minutes: list[int], **columns: Any) -> Bars:
     """Bars of 100, 102, 99, 101 unless told otherwise; a scalar is every bar's."""
+    spans = columns.pop("spans", None)
     values = {"open": 100.0, "high": 102.0, "low": 99.0, "close": 101.0, "volume": 50, "oi": UNKNOWN, "vwap": np.nan}
     size = len(minutes)
     filled = {name: np.broadcast_to(value, size) for name, value in (values | columns).items()}
@@ -46,8 +48,13 @@ def bars(instrument: Instrument, minutes: list[int], **columns: Any) -> Bars:
     return Bars(
         instrument=np.full(size, instrument.pk, np.int64),
         minute=np.array(minutes, np.int64),
+        spans=spans,
         **arrays,
     )
+
+
+def span(first: int, last: int, volume_from: int = UNKNOWN, volume_until: int = UNKNOWN) -> Spans:
+    return Spans(*(np.array([value], np.int64) for value in (first, last, volume_from, volume_until)))
 
 
 def stored() -> list[tuple[Any, ...]]:
@@ -74,6 +81,60 @@ def test_the_second_half_of_a_minute_widens_the_first(infy: Instrument) -> None:
     store(bars(infy, [MINUTE], oi=5, vwap=100.5), LIVE)
     store(bars(infy, [MINUTE], open=103, high=104, low=98, close=103, volume=20, oi=6, vwap=103.0), LIVE)
     assert stored() == [(100.0, 104.0, 98.0, 103.0, 50, 6, 100.5, "live")]
+
+
+PARTS: list[dict[str, Any]] = [
+    {"open": 100, "high": 105, "low": 99, "close": 104, "volume": 40, "oi": 1, "spans": span(2, 19, 10, 50)},
+    {"open": 105, "high": 107, "low": 105, "close": 106, "volume": 30, "oi": 2, "spans": span(21, 40, 50, 80)},
+    {"open": 103, "high": 103, "low": 97, "close": 98, "volume": 15, "oi": 3, "spans": span(40, 58, 85, 100)},
+]
+
+
+@pytest.mark.parametrize("order", permutations(range(3)))
+def test_the_parts_of_a_minute_join_alike_in_whatever_order_they_come(infy: Instrument, order: tuple[int, ...]) -> None:
+    for part in order:
+        store(bars(infy, [MINUTE], **PARTS[part]), LIVE)
+    for part in order:
+        store(bars(infy, [MINUTE], **PARTS[part]), LIVE)
+    assert stored() == [(100.0, 107.0, 97.0, 98.0, 90, 3, None, "live")]
+
+
+def test_two_processes_that_both_saw_a_while_do_not_count_it_twice(infy: Instrument) -> None:
+    for volume_from, volume_until, vwap in ((0, 60, 100.0), (40, 100, 110.0)):
+        part = span(volume_from // 2, volume_until // 2, volume_from, volume_until)
+        store(bars(infy, [MINUTE], volume=60, vwap=vwap, low=90, high=120, spans=part), LIVE)
+    [(_, _, _, _, volume, _, vwap, _)] = stored()
+    assert (volume, vwap) == (100, pytest.approx(104.0))
+
+
+@pytest.mark.parametrize("part_comes_first", [True, False])
+def test_a_bar_of_the_whole_minute_counts_beside_a_part_of_it(infy: Instrument, part_comes_first: bool) -> None:
+    part = bars(infy, [MINUTE], open=103, high=109, low=103, close=103, volume=9, spans=span(0, 1, 0, 9))
+    whole = bars(infy, [MINUTE], volume=70, oi=4)
+    for one in (part, whole) if part_comes_first else (whole, part):
+        store(one, LIVE)
+    assert stored() == [(100.0, 109.0, 99.0, 101.0, 70, 4, None, "live")]
+    assert list(MinuteBar.objects.values_list("first_second", "volume_until")) == [(None, None)]
+
+
+def test_the_parts_of_an_index_join_by_time(infy: Instrument) -> None:
+    late = bars(infy, [MINUTE], open=7, high=9, low=6, close=8, volume=0, spans=span(30, 59))
+    early = bars(infy, [MINUTE], open=5, high=7, low=4, close=6, volume=0, spans=span(0, 29))
+    for part in (late, early):
+        store(part, LIVE)
+    assert stored() == [(5.0, 9.0, 4.0, 8.0, 0, None, None, "live")]
+
+
+def test_the_brokers_candle_is_of_the_whole_minute(infy: Instrument) -> None:
+    store(bars(infy, [MINUTE], **PARTS[0]), LIVE)
+    store(bars(infy, [MINUTE], volume=900), HISTORY)
+    assert list(MinuteBar.objects.values_list("first_second", "volume_from", "volume")) == [(None, None, 900)]
+
+
+@pytest.mark.parametrize("wrong", [span(-2, 5), span(9, 5), span(0, 60), span(3, UNKNOWN), span(UNKNOWN, 1)])
+def test_a_span_that_makes_no_sense_is_refused(infy: Instrument, wrong: Spans) -> None:
+    with pytest.raises(IntegrityError):
+        store(bars(infy, [MINUTE], spans=wrong), LIVE)
 
 
 @pytest.mark.parametrize("origin", [HISTORY, REPAIRED])

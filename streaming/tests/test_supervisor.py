@@ -24,6 +24,7 @@ from market.names import RedisNames, analytics_part
 from market.pricing_terms import PricingTerms, UnderlyingSource
 from orders.models import BrokerOrder, PortfolioReading
 from streaming import feed_account, supervisor
+from streaming.bars import BarColumns
 from streaming.broker_messages import Reader
 from streaming.connection import AccessToken, kite_dial
 from streaming.desired import Desired
@@ -256,6 +257,26 @@ async def test_a_change_that_nobody_announced_is_found(broker: FakeBroker, datab
         await until(lambda: len(broker.modes) == 12)
         database.change(contracts=database.contracts[2:])
         await until(lambda: len(broker.modes) == 10)
+
+
+async def test_a_stop_keeps_the_minute_as_far_as_it_went(
+    broker: FakeBroker, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[BarColumns] = []
+
+    def write(bars: BarColumns, tokens: object) -> int:
+        kept.append(bars)
+        return len(bars)
+
+    monkeypatch.setattr(supervisor, "MinuteBarWriter", partial(MinuteBarWriter, write=write))
+    process = process_for(broker, database)
+    async with running(process):
+        await until(lambda: len(broker.modes) == 12)
+        await broker.send(tick_frame())
+        await until(lambda: process.counters["ticks"] == 12)
+        assert not kept
+    assert [(bars.start, bars.seconds) for bars in kept] == [(chain.NOW, 60)]
+    assert kept[0].span.is_partial.all()
 
 
 async def test_a_database_that_is_away_stops_nothing(broker: FakeBroker, database: Database) -> None:
