@@ -47,7 +47,7 @@ def run(rounds: int) -> Iterator[Result]:
 def _batch(instruments: Instruments, frames: list[bytes]) -> bytes:
     """The ticks as the service publishes them: a line of columns for each part."""
     table = TickTable(instruments)
-    applied = table.apply(decode_window(frames), received_at=1.0, received_wall=MARKET_TIME, market_time=MARKET_TIME)
+    applied = table.apply(decode_window(frames), received_at=1.0, market_time=MARKET_TIME)
     if len(applied.slots) != TICKS:
         raise RuntimeError(f"{len(applied.slots)} rows changed, not {TICKS}: {applied.counts}")
     stamp = Stamp("simulated", "live", 1, 1, MARKET_TIME)

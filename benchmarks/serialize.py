@@ -70,7 +70,7 @@ def _snapshots() -> tuple[bytes, dict[str, list[Any]]]:
     instruments = Instruments(source.contracts)
     table = TickTable(instruments)
     window = decode_window(frames_of(source, range(len(source.contracts)), 100, volume=0))
-    table.apply(window, received_at=1.0, received_wall=MARKET_TIME, market_time=MARKET_TIME)
+    table.apply(window, received_at=1.0, market_time=MARKET_TIME)
     slots = np.flatnonzero(instruments.is_option)[:SNAPSHOTS]
     encoder = PartEncoder(table, PricingSettings(PricingTerms(rate=RATE)))
     stamp = Stamp("simulated", "live", 1, 1, MARKET_TIME)

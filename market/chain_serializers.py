@@ -139,7 +139,7 @@ class OptionSerializer(serializers.Serializer[Any]):
         allow_null=True,
         help_text=f"Why there are no Greeks: {REASONS}, or {NOT_STREAMED} where the option has no prices at all",
     )
-    age_ms = whole("Since its last tick was received, now")
+    age_ms = whole("Since its last tick without a flag was received, now")
 
 
 class StrikeSerializer(serializers.Serializer[Any]):

@@ -26,6 +26,9 @@ ACTIVE_SUBSCRIPTIONS = Gauge(
 
 # --- ticks ----------------------------------------------------------------------------------------------------------
 TICKS_RECEIVED = Counter("ticks_received", "Packets decoded", registry=STREAM_REGISTRY)
+TICKS_CONFLATED = Counter(
+    "ticks_conflated", "Ticks that a newer one of their window took the place of", registry=STREAM_REGISTRY
+)
 TICKS_REJECTED = Counter("tick_validation_errors", "Ticks dropped or flagged", ["reason"], registry=STREAM_REGISTRY)
 FRAME_FAULTS = Counter(
     "ticker_frame_faults", "Frames or packets that could not be read", ["reason"], registry=STREAM_REGISTRY

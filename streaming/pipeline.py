@@ -16,6 +16,7 @@ from streaming.contracts import UNKNOWN, Contract, Instruments
 from streaming.packets import decode_window
 from streaming.pricing import Moment, PricingSettings
 from streaming.publisher import Batch, PartPayload, merge
+from streaming.quarantine import Quarantine
 from streaming.snapshots import Line, PartEncoder, Stamp
 from streaming.ticks import TickTable
 from streaming.turns import Turns
@@ -33,6 +34,8 @@ class Flushed:
 
     batch: Batch
     packets: int
+    conflated: int
+    """Believed, but not the newest of their instrument in the window."""
     heartbeats: int
     faults: Counter[str]
     rejected: Counter[str]
@@ -70,6 +73,7 @@ class TickPipeline:
     analyser: ChainAnalyser = field(init=False)
     bars: BarMaker = field(init=False)
     bar_encoder: BarEncoder = field(init=False)
+    quarantine: Quarantine = field(default_factory=Quarantine)
     cut_short: list[Minute] = field(default_factory=list)
     keyframes: Turns = field(default_factory=lambda: Turns(KEYFRAME_SECONDS))
     monotonic: Callable[[], float] = time.monotonic
@@ -122,15 +126,15 @@ class TickPipeline:
         began = time.perf_counter()
         window = decode_window(frames)
         moment = self._moment()
-        applied = self.table.apply(
-            window, received_at=moment.monotonic, received_wall=received_wall, market_time=moment.market_time
-        )
+        applied = self.table.apply(window, received_at=moment.monotonic, market_time=moment.market_time)
+        self.quarantine.take(applied, self.table, at=received_wall, monotonic=moment.monotonic)
         self.bars.take(applied.ticks, moment.market_time)
         decoded = time.perf_counter()
         batch = self._encode(applied.slots, moment)
         return Flushed(
             batch=batch,
             packets=window.packets,
+            conflated=applied.conflated,
             heartbeats=window.heartbeats,
             faults=Counter({str(fault): count for fault, count in window.faults.items()}),
             rejected=applied.counts,

@@ -10,6 +10,7 @@ import redis
 import redis.asyncio as aioredis
 
 from market.names import RedisNames
+from streaming.quarantine import RejectedTick
 
 STATE_TTL_SECONDS = 10
 STATE_EVERY_SECONDS = 1.0
@@ -47,6 +48,7 @@ class StreamState(TypedDict):
     sockets: list[SocketState]
     overflow: dict[str, str]
     counters: dict[str, int]
+    rejected: list[RejectedTick]  # a sample of what was dropped or flagged, the newest first
     lag_seconds: float
     publisher: str  # the breaker: closed, half_open, open
 

@@ -180,6 +180,7 @@ class StreamProcess:
         self.publisher.put({**flushed.batch, **self._analytics()})
         window_metrics.count(flushed, waited_seconds=time.time() - received_at[0])
         self.counters["ticks"] += flushed.packets
+        self.counters["conflated"] += flushed.conflated
         self.counters["windows"] += 1
         self.counters.update(flushed.faults)
         self.counters.update(flushed.rejected)
@@ -360,6 +361,8 @@ class StreamProcess:
         """Every second: the feed's state, the state key, the gauges, and what an outage of Redis left undone."""
         while True:
             self._judge_feed()
+            if told := self.pipeline.quarantine.report(time.monotonic()):
+                logger.warning(told)
             self.publisher.settle()
             if self.publisher.failures != self._failures_seen:  # Redis may have come back empty
                 self._failures_seen, self._parts_written = self.publisher.failures, False
@@ -456,6 +459,7 @@ class StreamProcess:
             ],
             overflow=dict(self._assignment.overflow) if self._assignment else {},
             counters=dict(self.counters) | {"batches_dropped": self.publisher.dropped},
+            rejected=self.pipeline.quarantine.sample,
             lag_seconds=self._lag,
             publisher=self.publisher.breaker.state,
         )

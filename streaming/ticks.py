@@ -6,7 +6,7 @@ queues up here however fast the feed is.
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,13 @@ from market.pricing_rules import Flag
 from streaming.bars import Ticks
 from streaming.contracts import UNKNOWN, Instruments
 from streaming.packets import DEPTH_LEVELS, Block, Window
-from streaming.validation import Known, Policy, judge
+from streaming.validation import Known, Policy, Reason, judge
 
 MISSING: Final = -1
 """In integer columns, what nan is in the others: never received."""
 
 _PRICES: Final = ("last_price", "change_percent", "average_traded_price", "open", "high", "low", "close")
+_OF_LAST_PRICE: Final = ("last_price", "change_percent")
 _TOTALS: Final = (
     "last_traded_quantity",
     "volume_traded",
@@ -40,6 +41,14 @@ _IST_SECONDS: Final = 19_800
 _DAY_SECONDS: Final = 86_400
 
 
+class Example(NamedTuple):
+    """Where a tick stands that was dropped or flagged."""
+
+    reason: Reason
+    block: Block
+    row: int
+
+
 @dataclass(frozen=True, slots=True)
 class Applied:
     """What a window changed: the slots with a new value, ascending, and how many ticks went which way."""
@@ -50,6 +59,8 @@ class Applied:
     """Accepted, but not the newest of their instrument in the window."""
     counts: Counter[str]
     """Dropped and flagged ticks by `validation.Reason`."""
+    examples: list[Example]
+    """Of each of them one at least."""
     ticks: Ticks
     """Every accepted tick, those that were conflated too."""
 
@@ -58,8 +69,9 @@ class TickTable:
     """One row (a slot of `instruments`) per instrument and one array per field, which callers read and do not write.
 
     Integers that never came are `MISSING`, prices nan; a time of zero, which the broker sends for "never", is `MISSING`
-    too. `received_at` is on the monotonic clock, `received_wall` in Unix seconds. `previous_oi` is the open interest at
-    the end of the day before, where it is known: the wire does not carry it, but until something trades it is today's.
+    too. `received_at` is when the last tick without a flag came, on the monotonic clock: what is flagged grows old.
+    `previous_oi` is the open interest at the end of the day before, where it is known: the wire does not carry it, but
+    until something trades it is today's.
     """
 
     def __init__(self, instruments: Instruments, policy: Policy | None = None) -> None:
@@ -80,7 +92,6 @@ class TickTable:
             missing = np.nan if kind is np.float64 else MISSING
             self.columns[name] = np.full((size, 2 * DEPTH_LEVELS), missing, kind)
         self.columns["received_at"] = np.full(size, np.nan)
-        self.columns["received_wall"] = np.full(size, np.nan)
         self.columns["flags"] = np.zeros(size, np.uint8)
         # The place of a row's last tick in the whole stream of packets, to order ticks of different packet lengths.
         self.columns["arrival"] = np.full(size, MISSING, np.int64)
@@ -104,17 +115,18 @@ class TickTable:
         self.columns["previous_oi"][slots[subscribed]] = oi[subscribed]
         self.columns["previous_oi_day"][slots[subscribed]] = _ist_day(day_of)
 
-    def apply(self, window: Window, *, received_at: float, received_wall: float, market_time: float) -> Applied:
+    def apply(self, window: Window, *, received_at: float, market_time: float) -> Applied:
         """Check the window's ticks and keep the newest good one of each instrument.
 
         Parameters
         ----------
         window : the decoded frames.
-        received_at, received_wall : when they were received, monotonic and Unix seconds.
+        received_at : when they were received, on the monotonic clock.
         market_time : the market's clock, Unix seconds: a tick from its future is not believed.
         """
         counts: Counter[str] = Counter()
-        changed = np.zeros(len(self), np.bool_)
+        changed, good = np.zeros(len(self), np.bool_), np.zeros(len(self), np.bool_)
+        examples: list[Example] = []
         accepted = winners = 0
         kept: list[tuple[Block, NDArray[np.intp], NDArray[np.intp]]] = []
         for block in window.blocks:
@@ -126,18 +138,22 @@ class TickTable:
                 latest_time=market_time + self._policy.future_tolerance_seconds,
             )
             counts += verdict.counts
+            examples += [Example(reason, block, row) for reason, row in verdict.examples.items()]
             rows = self._newest(block, slots, verdict.keep)
+            stays = self._last_known(block, rows, slots, verdict.keep) if Reason.UNTRADED in verdict.examples else None
             self._write(block, rows, slots[rows], verdict.flags[rows])
+            if stays is not None:
+                for name, values in stays[1].items():
+                    self.columns[name][stays[0]] = values
+            good[slots[verdict.keep & (verdict.flags == 0)]] = True
             keep = np.flatnonzero(verdict.keep)
             kept.append((block, keep, slots[keep]))
             accepted += len(keep)
             winners += len(rows)
             changed[slots[rows]] = True
         self._packets += window.packets
-        dirty = np.flatnonzero(changed)
-        self.columns["received_at"][dirty] = received_at
-        self.columns["received_wall"][dirty] = received_wall
-        return Applied(dirty, accepted, accepted - winners, counts, _accepted(kept))
+        self.columns["received_at"][good] = received_at
+        return Applied(np.flatnonzero(changed), accepted, accepted - winners, counts, examples, _accepted(kept))
 
     def _known(self, slots: NDArray[np.intp]) -> Known:
         """What the checks compare with. A token that is not subscribed gets row 0's: it is dropped all the same."""
@@ -185,6 +201,21 @@ class TickTable:
     def _is_last(self, block: Block, rows: NDArray[np.intp], slots: NDArray[np.intp]) -> NDArray[np.bool_]:
         """Where no tick of another packet length that arrived later is in already."""
         return np.asarray(self._packets + block.sequence[rows] > self.columns["arrival"][slots[rows]])
+
+    def _last_known(
+        self, block: Block, rows: NDArray[np.intp], slots: NDArray[np.intp], keep: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.intp], dict[str, NDArray[np.float64]]]:
+        """A last price of zero is none, so the good one before it stays: the slots of those of `rows` that have it, and
+        what their columns had, in this window or before it. Call it before the rows are written.
+        """
+        price = block.columns["last_price"]
+        known = {name: self.columns[name].copy() for name in _OF_LAST_PRICE if name in block.columns}
+        before = self._newest(block, slots, keep & (price > 0))
+        for name, values in known.items():
+            values[slots[before]] = block.columns[name][before]
+        untraded = slots[rows[price[rows] == 0]]
+        untraded = untraded[known["last_price"][untraded] > 0]
+        return untraded, {name: values[untraded] for name, values in known.items()}
 
     def _write(self, block: Block, rows: NDArray[np.intp], slots: NDArray[np.intp], flags: NDArray[np.uint8]) -> None:
         columns = self.columns

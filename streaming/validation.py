@@ -1,14 +1,14 @@
 """What a tick must be to be believed: masks over columns, counted by reason.
 
 A tick is *dropped* (the last good value stays) when it cannot be true, and *flagged* when it may be but must not be
-computed with: a flagged row is shown, and feeds no Greek and no risk figure.
+computed with: a flagged row is shown, and feeds no Greek and no risk figure. Of either the row's age goes on growing.
 """
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,10 @@ class Reason(StrEnum):
     UNTRADED = "untraded"
     CROSSED = "crossed"
     NEGATIVE_PRICE = "negative_price"
+
+
+FLAGGED: Final = frozenset({Reason.UNTRADED, Reason.CROSSED, Reason.NEGATIVE_PRICE})
+"""For these a tick is flagged, for the others dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,8 @@ class Verdict:
     keep: NDArray[np.bool_]
     flags: NDArray[np.uint8]
     counts: Counter[str]
+    examples: dict[Reason, int]
+    """The newest tick of each reason that was counted."""
 
 
 def judge(
@@ -91,12 +97,14 @@ def judge(
         A tick that is dropped for two reasons is counted under the first of `Reason`'s order.
     """
     counts: Counter[str] = Counter()  # by plain words: they become keys of JSON, which may be no enum's members
+    examples: dict[Reason, int] = {}
     keep = np.ones(len(known.subscribed), np.bool_)
 
     def drop(reason: Reason, wrong: NDArray[np.bool_]) -> None:
         newly = wrong & keep
         if found := int(np.count_nonzero(newly)):
             counts[reason.value] += found
+            examples[reason] = int(np.flatnonzero(newly)[-1])
             keep[newly] = False
 
     price = columns["last_price"]
@@ -117,8 +125,10 @@ def judge(
     flags = np.zeros(len(keep), np.uint8)
 
     def flag(reason: Reason, bit: Flag, doubtful: NDArray[np.bool_]) -> None:
-        if found := int(np.count_nonzero(doubtful & keep)):
+        kept = doubtful & keep
+        if found := int(np.count_nonzero(kept)):
             counts[reason.value] += found
+            examples[reason] = int(np.flatnonzero(kept)[-1])
             flags[doubtful] |= np.uint8(bit)
 
     flag(Reason.UNTRADED, Flag.UNTRADED, price == 0)
@@ -126,7 +136,7 @@ def judge(
     if "depth_price" in columns:
         bid, ask = columns["depth_price"][:, 0], columns["depth_price"][:, DEPTH_LEVELS]
         flag(Reason.CROSSED, Flag.CROSSED, (bid > ask) & (ask > 0))
-    return Verdict(keep, flags, counts)
+    return Verdict(keep, flags, counts, examples)
 
 
 def _is_older(columns: Mapping[str, NDArray[Any]], known: Known) -> NDArray[np.bool_]:

@@ -13,6 +13,7 @@ _greeks_latency = metrics.GREEKS_LATENCY.labels("all")
 def count(flushed: Flushed, *, waited_seconds: float) -> None:
     """One window; `waited_seconds` from its oldest frame to its encoded batch."""
     metrics.TICKS_RECEIVED.inc(flushed.packets)
+    metrics.TICKS_CONFLATED.inc(flushed.conflated)
     metrics.BATCH_SIZE.observe(flushed.packets)
     _window_latency.observe(waited_seconds)
     _greeks_latency.observe(flushed.encode_seconds)

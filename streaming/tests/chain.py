@@ -66,7 +66,7 @@ def packets(*, time: int = NOW) -> list[bytes]:
 
 def tick(table: TickTable, *some: bytes, at: float = 1_000.0, market_time: float = NOW) -> Applied:
     window = decode_window([frames.frame(*some)])
-    return table.apply(window, received_at=at, received_wall=market_time, market_time=market_time)
+    return table.apply(window, received_at=at, market_time=market_time)
 
 
 def table() -> TickTable:

@@ -120,9 +120,9 @@ def test_what_is_missing_is_null_and_never_zero() -> None:
 
 
 def test_an_untraded_option_has_no_price_and_no_greeks_but_a_reason() -> None:
-    of = encoder()
+    of = PartEncoder(chain.table(), PricingSettings(PricingTerms(rate=chain.RATE)))
     token = option_token(25_000.0, CALL)
-    tick(of.table, frames.full(token, 0, exchange_timestamp=NOW + 1))
+    tick(of.table, *chain.underlying_packets(), frames.full(token, 0, exchange_timestamp=NOW + 1))
     line = snapshot(of)
     row = line["columns"]["instrument_token"].index(token)
     shown = {

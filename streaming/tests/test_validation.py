@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from market.pricing_rules import Flag
@@ -111,6 +112,34 @@ def test_a_commodity_below_zero_is_flagged_not_dropped(paise: int) -> None:
     assert table["flags"][applied.slots].tolist() == [Flag.NEGATIVE_PRICE]
 
 
+def test_a_price_of_zero_leaves_the_last_good_one_which_grows_old_until_a_good_tick_comes() -> None:
+    table = ticked()
+    row, price = slot(table, CALL_TOKEN), chain.paise_of(25_000.0, CALL) / 100
+    tick(table, full(CALL_TOKEN, 0), at=1_007.0)
+    found = (table["last_price"][row], table["flags"][row], table["received_at"][row])
+    assert found == (price, Flag.UNTRADED, 1_000.0)
+    tick(table, full(CALL_TOKEN, 10_000, time=NOW + 2), full(CALL_TOKEN, 0, time=NOW + 3), at=1_009.0)
+    found = (table["last_price"][row], table["flags"][row], table["received_at"][row])
+    assert found == (100.0, Flag.UNTRADED, 1_009.0)
+    tick(table, full(CALL_TOKEN, 10_005, time=NOW + 4), at=1_011.0)
+    assert (table["last_price"][row], table["flags"][row], table["received_at"][row]) == (100.05, 0, 1_011.0)
+
+
+def test_what_never_had_a_good_price_has_none_and_no_age() -> None:
+    table = chain.table()
+    tick(table, full(CALL_TOKEN, 0))
+    row = slot(table, CALL_TOKEN)
+    assert table["last_price"][row] == 0
+    assert np.isnan(table["received_at"][row])
+
+
+@pytest.mark.parametrize("packet", [full(CALL_TOKEN, 2_500_001), full(CALL_TOKEN, 10_000, time=NOW - 1)])
+def test_what_is_dropped_makes_no_value_younger(packet: bytes) -> None:
+    table = ticked()
+    tick(table, packet, at=1_030.0)
+    assert table["received_at"][slot(table, CALL_TOKEN)] == 1_000.0
+
+
 def test_the_next_good_tick_takes_the_flag_away() -> None:
     table = ticked()
     tick(table, full(CALL_TOKEN, 0))
@@ -166,7 +195,7 @@ def test_flags_are_the_bits_that_the_schema_tells_and_reasons_are_named_in_small
 def test_ticks_of_nobody_leave_the_table_as_it_is() -> None:
     empty = TickTable(Instruments([]))
     window: Window = decode_window([frames.frame(*chain.packets())])
-    applied = empty.apply(window, received_at=1.0, received_wall=NOW, market_time=NOW)
+    applied = empty.apply(window, received_at=1.0, market_time=NOW)
     assert applied.counts == {Reason.UNKNOWN_TOKEN: window.packets}
     assert len(applied.slots) == 0
 

@@ -34,6 +34,7 @@ def stream_state(accounts: dict[str, AccountState] | None = None) -> StreamState
         sockets=[],
         overflow={},
         counters={},
+        rejected=[],
         lag_seconds=0.0,
         publisher="closed",
     )
