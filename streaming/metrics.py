@@ -64,6 +64,13 @@ CIRCUIT_OPEN_DROPS = Counter(
     "redis_circuit_open_drops", "Batches dropped because the breaker was open", registry=STREAM_REGISTRY
 )
 BATCHES_MERGED = Counter("redis_batches_merged", "Batches merged into a newer one", registry=STREAM_REGISTRY)
+WAITING_BATCHES = Gauge("redis_waiting_batches", "Batches that wait for Redis, of 4", registry=STREAM_REGISTRY)
+PUBLISH_LAG = Gauge(
+    "redis_publish_lag_seconds", "How long the oldest batch waits that Redis has not taken", registry=STREAM_REGISTRY
+)
+WINDOW_SECONDS = Gauge(
+    "stream_window_seconds", "How long a window is now: longer than set while Redis is slow", registry=STREAM_REGISTRY
+)
 PUBLISH_SECONDS = Histogram("redis_publish_seconds", "One flush to Redis", buckets=_SECONDS, registry=STREAM_REGISTRY)
 PENDING_BYTES = Gauge("redis_pending_bytes", "Encoded bytes waiting for Redis", registry=STREAM_REGISTRY)
 BREAKER_STATE = Gauge("circuit_breaker_state", "0 closed, 1 half open, 2 open", ["component"], registry=STREAM_REGISTRY)

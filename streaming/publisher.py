@@ -116,7 +116,8 @@ class Publisher:
         self._layer = layer
         self._write_seconds = write_seconds
         self._clock = clock
-        self._queue: deque[Batch] = deque()
+        self._queue: deque[tuple[float, Batch]] = deque()  # with the moment when the oldest of it was put
+        self._writing_since: float | None = None
         self._ready = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -127,16 +128,27 @@ class Publisher:
     @property
     def pending_bytes(self) -> int:
         """Encoded bytes that wait to be written."""
-        return sum(payload.size for batch in self._queue for payload in batch.values())
+        return sum(payload.size for _, batch in self._queue for payload in batch.values())
+
+    @property
+    def waiting_batches(self) -> int:
+        """Of `QUEUE_BATCHES` at most."""
+        return len(self._queue)
+
+    @property
+    def lag_seconds(self) -> float:
+        """How long the oldest batch that Redis has not taken is waiting; 0 if there is none."""
+        since = self._queue[0][0] if self._writing_since is None and self._queue else self._writing_since
+        return 0.0 if since is None else self._clock() - since
 
     def put(self, batch: Batch) -> None:
         """Queue a batch. Never waits: the fifth one merges the oldest two."""
         self._latest = merge(self._latest, batch)
         if len(self._queue) == QUEUE_BATCHES:
-            oldest, second = self._queue.popleft(), self._queue.popleft()
-            self._queue.appendleft(merge(oldest, second))
+            (since, oldest), (_, second) = self._queue.popleft(), self._queue.popleft()
+            self._queue.appendleft((since, merge(oldest, second)))
             metrics.BATCHES_MERGED.inc()
-        self._queue.append(batch)
+        self._queue.append((self._clock(), batch))
         self._idle.clear()
         self._ready.set()
 
@@ -163,10 +175,11 @@ class Publisher:
         """Write batches as they come, until cancelled."""
         while True:
             await self._ready.wait()
-            batch = self._queue.popleft()
+            self._writing_since, batch = self._queue.popleft()
             if not self._queue:
                 self._ready.clear()
             await self._deliver(batch)
+            self._writing_since = None
             raise_if_cancelled()
             if not self._queue:
                 self._idle.set()

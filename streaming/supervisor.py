@@ -42,6 +42,7 @@ from streaming.guard import SingleProcess
 from streaming.inbox import Inbox
 from streaming.minute_bars import MinuteBarWriter
 from streaming.order_updates import OrderUpdates
+from streaming.pace import Pace
 from streaming.pipeline import LIVE, STALE, TickPipeline
 from streaming.pool import CONNECTIONS_PER_KEY, TOKENS_PER_CONNECTION, ConnectionPool
 from streaming.publisher import Batch, ChannelLayer, Publisher, hot_path_client
@@ -91,6 +92,7 @@ class StreamProcess:
         self.inbox = Inbox(full_at=options.window_packets)
         self.redis = hot_path_client(options.redis_url)
         self.publisher = Publisher(self.redis, options.names, layer=layer)
+        self.pace = Pace(options.window, options.shortest_window)
         self.pool: ConnectionPool | None = None
         self.counters: Counter[str] = Counter()
         self.minute_bars = MinuteBarWriter(self.counters)
@@ -150,20 +152,21 @@ class StreamProcess:
 
     async def _run_windows(self) -> None:
         """Close a window every `window` seconds; earlier when many packets wait, but not right after the last."""
-        options = self.options
+        pace = self.pace
         loop = asyncio.get_running_loop()
-        due = loop.time() + options.window
+        began = loop.time()
         while True:
             try:
-                async with asyncio.timeout_at(due):
+                async with asyncio.timeout_at(began + pace.window):
                     await self.inbox.full.wait()
             except TimeoutError:
-                self._lag = max(0.0, loop.time() - due)
+                self._lag = max(0.0, loop.time() - began - pace.window)
             else:
-                await asyncio.sleep(max(0.0, due - options.window + options.shortest_window - loop.time()))
-            # From now, not from `due`: after a stall there is nothing to catch up, the frames are all in this window.
-            due = loop.time() + options.window
+                await asyncio.sleep(max(0.0, began + pace.shortest - loop.time()))
+            # From now, not from when it was due: after a stall there is nothing to catch up, all frames are in here.
+            began = loop.time()
             self._flush()
+            pace.look(self.publisher.pending_bytes, self.publisher.waiting_batches)
 
     def _flush(self) -> None:
         frames, received_at = self.inbox.take()
@@ -369,7 +372,7 @@ class StreamProcess:
             if self._desired is not None and not self._parts_written:
                 await self._write_parts(frozenset())
             metrics.HEARTBEATS.inc(self.inbox.take_heartbeats())
-            window_metrics.gauge(self.pool, self.publisher, self._lag, self.pipeline)
+            window_metrics.gauge(self.pool, self.publisher, self._lag, self.pipeline, self.pace)
             try:
                 await write_state(self.redis, self.options.names, self.state())
             except (RedisError, OSError):

@@ -1,6 +1,7 @@
 """From what a window and a second brought to the metrics: once a window, never once a tick."""
 
 from streaming import metrics
+from streaming.pace import Pace
 from streaming.pipeline import Flushed, TickPipeline
 from streaming.pool import ConnectionPool
 from streaming.publisher import Publisher
@@ -23,10 +24,15 @@ def count(flushed: Flushed, *, waited_seconds: float) -> None:
         metrics.FRAME_FAULTS.labels(reason).inc(number)
 
 
-def gauge(pool: ConnectionPool | None, publisher: Publisher, lag_seconds: float, pipeline: TickPipeline) -> None:
+def gauge(
+    pool: ConnectionPool | None, publisher: Publisher, lag_seconds: float, pipeline: TickPipeline, pace: Pace
+) -> None:
     """How things stand."""
     metrics.ACTIVE_SUBSCRIPTIONS.set(len(pipeline.table))
     metrics.PENDING_BYTES.set(publisher.pending_bytes)
+    metrics.WAITING_BATCHES.set(publisher.waiting_batches)
+    metrics.PUBLISH_LAG.set(publisher.lag_seconds)
+    metrics.WINDOW_SECONDS.set(pace.window)
     metrics.LOOP_LAG.set(lag_seconds)
     if pool is not None:
         metrics.POOL_CONNECTIONS.labels(pool.account).set(pool.open_connections)

@@ -16,6 +16,8 @@ class Proxy:
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._port = 0
+        self.delay = 0.0
+        """Seconds that what is forwarded to the server takes longer."""
 
     @property
     def url(self) -> str:
@@ -55,7 +57,7 @@ class Proxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream_reader, upstream = await asyncio.open_connection(self._target.hostname, self._target.port)
-        ways = (self._copy(reader, upstream), self._copy(upstream_reader, writer))
+        ways = (self._copy(reader, upstream, to_server=True), self._copy(upstream_reader, writer))
         directions = [asyncio.create_task(way) for way in ways]
         try:
             await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
@@ -66,8 +68,12 @@ class Proxy:
             for one in (writer, upstream):
                 one.transport.abort()
 
-    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
+    async def _copy(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, to_server: bool = False
+    ) -> None:
+        while data := await reader.read(2**20):
             await self._flowing.wait()
+            if to_server and self.delay:
+                await asyncio.sleep(self.delay)
             writer.write(data)
             await writer.drain()

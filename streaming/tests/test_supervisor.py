@@ -259,6 +259,32 @@ async def test_a_change_that_nobody_announced_is_found(broker: FakeBroker, datab
         await until(lambda: len(broker.modes) == 10)
 
 
+async def test_while_redis_is_slow_windows_get_longer_before_anything_is_dropped_and_return_with_it(
+    broker: FakeBroker, database: Database
+) -> None:
+    async with Proxy(settings.REDIS_URL).running() as proxy:
+        process = process_for(broker, database, redis_url=proxy.url)
+        async with running(process):
+            await until(lambda: len(broker.modes) == 12)
+            async with asyncio.TaskGroup() as group:
+                ticking = group.create_task(tick_for_ever(broker))
+                await until(lambda: process.counters["windows"] > 5)
+                proxy.delay = 0.05
+                await until(lambda: process.pace.window >= 0.04)
+                await asyncio.sleep(0.5)
+                assert (process.publisher.failures, process.publisher.dropped) == (0, 0)
+                assert process.counters["conflated"] > 0
+                proxy.delay = 0.0
+                await until(lambda: process.pace.window == 0.01)
+                ticking.cancel()
+
+
+async def tick_for_ever(broker: FakeBroker) -> None:
+    while True:
+        await broker.send(tick_frame())
+        await asyncio.sleep(0.005)
+
+
 async def test_a_stop_keeps_the_minute_as_far_as_it_went(
     broker: FakeBroker, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
