@@ -1,5 +1,6 @@
 """Fixtures that every app's tests share."""
 
+import gc
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import hypothesis
@@ -26,6 +27,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return "processes" in item.keywords and not uses_database
 
     items.sort(key=lambda item: not is_service(item))
+
+
+def pytest_collection_finish() -> None:
+    """What is imported and collected stays to the end: the garbage collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """A simulator in a thread of its own, for clients that block; and ways to log in to it."""
 
 import asyncio
+import gc
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pyotp
 import requests
+from aiohttp import web_app
 from kiteconnect import KiteConnect
 
 from simulator.app import Simulator, start, stop
@@ -104,6 +106,7 @@ def running(
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="simulator")
     thread.start()
+    simulator: Simulator | None = None
     try:
         more = {"system_clock": system_clock} if system_clock else {}
         simulator = asyncio.run_coroutine_threadsafe(start(options, clock, **more), loop).result(30)
@@ -115,3 +118,8 @@ def running(
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
+        # A market is tens of megabytes in a few large arrays, and a hundred simulators are gigabytes. aiohttp keeps
+        # the applications of its last thousand handlers, and of a cycle of few objects Python would not soon be rid.
+        simulator = None
+        web_app._cached_build_middleware.cache_clear()
+        gc.collect()
