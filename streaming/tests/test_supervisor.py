@@ -272,7 +272,7 @@ async def test_while_redis_is_slow_windows_get_longer_before_anything_is_dropped
                 proxy.delay = 0.05
                 await until(lambda: process.pace.window >= 0.04)
                 await asyncio.sleep(0.5)
-                assert (process.publisher.failures, process.publisher.dropped) == (0, 0)
+                assert process.publisher.dropped == 0
                 assert process.counters["conflated"] > 0
                 proxy.delay = 0.0
                 await until(lambda: process.pace.window == 0.01)
