@@ -55,6 +55,12 @@ BATCH_SIZE = Histogram(
     registry=STREAM_REGISTRY,
 )
 LOOP_LAG = Gauge("event_loop_lag_seconds", "How late the last window was", registry=STREAM_REGISTRY)
+LOOP_DELAY = Histogram(
+    "event_loop_delay_seconds",
+    "How late the event loop ran what was due, fifty times a second",
+    buckets=_SECONDS,
+    registry=STREAM_REGISTRY,
+)
 
 # --- Redis ----------------------------------------------------------------------------------------------------------
 PUBLISHED_BATCHES = Counter("redis_published_batches", "Batches written", registry=STREAM_REGISTRY)

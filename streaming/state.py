@@ -10,6 +10,7 @@ import redis
 import redis.asyncio as aioredis
 
 from market.names import RedisNames
+from streaming.loop_delay import Delays
 from streaming.quarantine import RejectedTick
 
 STATE_TTL_SECONDS = 10
@@ -50,6 +51,7 @@ class StreamState(TypedDict):
     counters: dict[str, int]
     rejected: list[RejectedTick]  # a sample of what was dropped or flagged, the newest first
     lag_seconds: float
+    loop_delay: Delays  # how late the event loop runs what is due
     publisher: str  # the breaker: closed, half_open, open
 
 

@@ -40,6 +40,7 @@ from streaming.feed_account import FeedAccount, StoredTokens
 from streaming.gaps import Feed, GapWatch, Socket
 from streaming.guard import SingleProcess
 from streaming.inbox import Inbox
+from streaming.loop_delay import LoopDelay
 from streaming.minute_bars import MinuteBarWriter
 from streaming.order_updates import OrderUpdates
 from streaming.pace import Pace
@@ -93,6 +94,7 @@ class StreamProcess:
         self.redis = hot_path_client(options.redis_url)
         self.publisher = Publisher(self.redis, options.names, layer=layer)
         self.pace = Pace(options.window, options.shortest_window)
+        self.loop_delay = LoopDelay()
         self.pool: ConnectionPool | None = None
         self.counters: Counter[str] = Counter()
         self.minute_bars = MinuteBarWriter(self.counters)
@@ -124,6 +126,7 @@ class StreamProcess:
                 group.create_task(self._follow_desired(group), name="subscriptions"),
                 group.create_task(self._hear_control(), name="control channel"),
                 group.create_task(self._watch(), name="state"),
+                group.create_task(self.loop_delay.run(), name="loop delay"),
                 group.create_task(self._guard.watch(), name="lock"),
                 group.create_task(self._keep_minutes(), name="minutes"),
                 group.create_task(self._make_bars(), name="bars"),
@@ -464,6 +467,7 @@ class StreamProcess:
             counters=dict(self.counters) | {"batches_dropped": self.publisher.dropped},
             rejected=self.pipeline.quarantine.sample,
             lag_seconds=self._lag,
+            loop_delay=self.loop_delay.last_minute(),
             publisher=self.publisher.breaker.state,
         )
 
