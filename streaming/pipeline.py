@@ -59,6 +59,7 @@ class TickPipeline:
     source : live, simulated or replay; written on every line
     epoch : greater than that of any process before; with `seq` it orders the lines of a part
     market_time : the market's clock, Unix seconds
+    depth_levels : of the order book in every line, 1 to 5; ValueError for another number
     """
 
     source: str
@@ -66,6 +67,7 @@ class TickPipeline:
     market_time: Callable[[], float]
     pricing: PricingSettings = field(default_factory=PricingSettings)
     policy: Policy = field(default_factory=Policy)
+    depth_levels: int = 1
     feed_state: str = STALE
     seq: int = 0
     table: TickTable = field(init=False)
@@ -80,7 +82,7 @@ class TickPipeline:
 
     def __post_init__(self) -> None:
         self.table = TickTable(Instruments([]), self.policy)
-        self.encoder = PartEncoder(self.table, self.pricing)
+        self.encoder = PartEncoder(self.table, self.pricing, depth_levels=self.depth_levels)
         self.analyser = ChainAnalyser(self.table, self.pricing)
         self.bars = BarMaker(0)
         self.bar_encoder = BarEncoder(self.table.instruments)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from market.lines import MISSING_I8, MISSING_U4, Block, Column, Layout, widened
 from market.pricing_rules import REASON_NAMES, Model
 from streaming.contracts import Instruments, Part
+from streaming.depth import book_columns
 from streaming.packets import DEPTH_LEVELS
 from streaming.pricing import (
     SOURCES,
@@ -76,14 +77,26 @@ _OPTION_COLUMNS: Final = (
     Column("priced_at_middle", "b1"),
     Column("greeks_reason", "u1", REASON_NAMES),
 )
-# The market's columns come first in the option's too: one block holds the rows of both.
-_COLUMNS: Final = (*_MARKET_COLUMNS, *_OPTION_COLUMNS)
-_LAYOUTS: Final = {  # by whether it is an underlying's, and wide
-    (is_underlying, is_wide): Layout(widened(columns) if is_wide else columns)
-    for is_underlying, columns in ((False, _COLUMNS), (True, _MARKET_COLUMNS))
-    for is_wide in (False, True)
-}
-OPTION_LAYOUT: Final = _LAYOUTS[False, False]
+
+
+class Form:
+    """The columns of lines with so many levels of the order book, and how they are laid out.
+
+    The market's columns come first in the option's too: one block holds the rows of both.
+    """
+
+    def __init__(self, depth_levels: int) -> None:
+        self.book = book_columns(depth_levels)
+        of_market = (*_MARKET_COLUMNS, *(place.column for place in self.book))
+        self.columns = (*of_market, *_OPTION_COLUMNS)
+        self.layouts = {  # by whether it is an underlying's, and wide
+            (is_underlying, is_wide): Layout(widened(columns) if is_wide else columns)
+            for is_underlying, columns in ((False, self.columns), (True, of_market))
+            for is_wide in (False, True)
+        }
+
+
+OPTION_LAYOUT: Final = Form(1).layouts[False, False]
 """Of a line of options whose numbers fit their scales: nearly every one."""
 _TABLE_PRICES: Final = ("last_price", "average_traded_price", "open", "high", "low", "close")
 _LONGEST_AGE_MS: Final = MISSING_U4 - 1  # 49 days
@@ -115,8 +128,10 @@ class Line(NamedTuple):
 class PartEncoder:
     """Encodes parts of one tick table. Call `follow` when its instruments were replaced."""
 
-    def __init__(self, table: TickTable, settings: PricingSettings) -> None:
+    def __init__(self, table: TickTable, settings: PricingSettings, *, depth_levels: int = 1) -> None:
+        """Raises ValueError if the broker does not send so many levels of the book."""
         self.table = table
+        self._form = Form(depth_levels)
         self.settings = settings
         self.follow()
 
@@ -164,7 +179,7 @@ class PartEncoder:
         sizes = [len(rows[part.name]) for part in parts]
         ends = [0, *accumulate(sizes)]
         slots = np.concatenate([rows[part.name] for part in parts])
-        block = Block(_COLUMNS, len(slots))
+        block = Block(self._form.columns, len(slots))
         self._write_market(block, slots, moment)
         of_part = np.repeat(np.arange(len(options)), sizes[: len(options)])
         self._write_options(block, slots[: ends[len(options)]], of_part, pricings)  # options come first
@@ -179,7 +194,7 @@ class PartEncoder:
             is_whole = part.name in whole
             of_this = b"".join((self._of_parts[part.name, is_whole], of_all, orjson.dumps(pricing), b"}"))
             held = block if wide is None or fits[start:end].all() else wide
-            layout = _LAYOUTS[part.expiry is None, held is wide]
+            layout = self._form.layouts[part.expiry is None, held is wide]
             names = self._names(rows[part.name]) if part.expiry is None else {}
             lines[part.name] = Line(layout.line(of_this, held, start, end, names), is_whole)
         return lines
@@ -201,6 +216,12 @@ class PartEncoder:
             block[side][:] = price = _price(table["depth_price"][slots, level])
             quantity = table["depth_quantity"][slots, level]
             block[f"{side}_quantity"][:] = np.where(np.isnan(price), MISSING, quantity)
+        for column, field, place in self._form.book:
+            # A level without a price is one that nobody fills.
+            values = _price(table["depth_price"][slots, place])
+            if field != "depth_price":
+                values = np.where(np.isnan(values), MISSING, table[field][slots, place])
+            block[column.name][:] = values
         for name in ("volume_traded", "oi", "last_trade_time", "exchange_timestamp"):
             block[name][:] = table[name][slots]  # MISSING becomes MISSING_U4
         oi, previous_oi = table["oi"][slots], table["previous_oi"][slots]

@@ -450,6 +450,7 @@ STREAM_WINDOW_PACKETS = env.int("STREAM_WINDOW_PACKETS", default=1000)
 STREAM_LINK_SILENCE_SECONDS = env.float("STREAM_LINK_SILENCE_SECONDS", default=10.0)
 STREAM_CHANNELS_GROUPS = env.bool("STREAM_CHANNELS_GROUPS", default=True)
 STREAM_METRICS_PORT = env.int("STREAM_METRICS_PORT", default=0)  # 0: none
+STREAM_DEPTH_LEVELS = env.int("STREAM_DEPTH_LEVELS", default=1)  # of the order book in every line, 1 to 5
 STREAM_STALE_SECONDS = env.float("STREAM_STALE_SECONDS", default=5.0)
 # Of how many instruments the last session's minutes are fetched when a stream starts; 0: of none.
 STREAM_BOOTSTRAP_INSTRUMENTS = env.int("STREAM_BOOTSTRAP_INSTRUMENTS", default=200)

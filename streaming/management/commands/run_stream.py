@@ -19,6 +19,7 @@ from streaming.desired import next_epoch
 from streaming.exceptions import AnotherStreamRuns
 from streaming.guard import SingleProcess
 from streaming.metrics import STREAM_REGISTRY
+from streaming.packets import DEPTH_LEVELS
 from streaming.pipeline import TickPipeline
 from streaming.supervisor import StreamOptions, StreamProcess
 from streaming.tasks import ring_for_last_session
@@ -37,6 +38,8 @@ class Command(BaseCommand):
             raise CommandError(
                 "KITE_WS_ROOT must begin with wss:// when FEED_SOURCE is live: the address holds the token"
             )
+        if not 1 <= settings.STREAM_DEPTH_LEVELS <= DEPTH_LEVELS:
+            raise CommandError(f"STREAM_DEPTH_LEVELS must be 1 to {DEPTH_LEVELS}: more the broker does not send")
         if settings.STREAM_METRICS_PORT:
             _serve_metrics(settings.STREAM_METRICS_PORT)
         stream_options = StreamOptions(
@@ -67,6 +70,7 @@ class Command(BaseCommand):
                 source=stream_options.source,
                 epoch=await database_sync_to_async(next_epoch)(),
                 market_time=lambda: clock.now().timestamp(),
+                depth_levels=settings.STREAM_DEPTH_LEVELS,
             )
             process = StreamProcess(
                 stream_options,
