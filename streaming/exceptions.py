@@ -1,6 +1,8 @@
 """What can go wrong in streaming, one class for each thing a caller would do differently."""
 
-from accounts.exceptions import NotFound
+from http import HTTPStatus
+
+from accounts.exceptions import NotFound, Refused
 
 
 class StreamingError(Exception):
@@ -27,6 +29,54 @@ class NotSubscribed(NotFound):
         super().__init__(
             f"There is no subscription to the token {instrument_token}.", details={"instrument_token": instrument_token}
         )
+
+
+class HeldByRule(Refused):
+    """A strike rule streams it, and would again: the rule is what has to change."""
+
+    status_code = HTTPStatus.CONFLICT
+    code = "held_by_rule"
+
+    def __init__(self, instrument_token: int, rule_id: int) -> None:
+        super().__init__(
+            f"The strike rule {rule_id} streams the token {instrument_token}: change the rule, or switch it off.",
+            details={"instrument_token": instrument_token, "rule_id": rule_id},
+        )
+
+
+class UnknownUnderlying(NotFound):
+    """No options on it are listed."""
+
+    code = "unknown_underlying"
+
+    def __init__(self, underlying: str) -> None:
+        super().__init__(f"No options on {underlying} are listed.", details={"underlying": underlying})
+
+
+class UnknownRule(NotFound):
+    """There is no such strike rule."""
+
+    code = "unknown_rule"
+
+    def __init__(self, rule_id: int) -> None:
+        super().__init__(f"There is no strike rule {rule_id}.", details={"rule_id": rule_id})
+
+
+class RuleExists(Refused):
+    """One rule that is switched on is enough for an underlying: two would pull at the same strikes."""
+
+    status_code = HTTPStatus.CONFLICT
+    code = "rule_exists"
+
+    def __init__(self, underlying: str) -> None:
+        super().__init__(
+            f"Another rule for {underlying} is switched on.",
+            details={"underlying": underlying},
+        )
+
+
+class NothingToGoBy(StreamingError):
+    """Nothing is listed, or the price is not known or not current: strikes stay where they are. The text says which."""
 
 
 class AnotherStreamRuns(StreamingError):

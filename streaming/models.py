@@ -9,6 +9,8 @@ from django.db.models import Q
 
 from accounts.models import TradingAccount
 from market.models import Instrument
+from streaming import strike_models as strike_models  # Django looks for an app's models here
+from streaming.strike_models import StrikeRule
 
 
 class SubscriptionQuerySet(models.QuerySet["Subscription"]):
@@ -22,6 +24,10 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         living = Q(instrument__expiry__isnull=True) | Q(instrument__expiry__gte=day)
         return self.active().filter(living, instrument__is_active=True)
 
+    def explicit(self) -> Self:
+        """Active ones that somebody asked for, as against those that a rule holds: no rule touches them."""
+        return self.active().filter(rule__isnull=True)
+
     def of_token(self, instrument_token: int) -> Self:
         """The subscription to the token's bearer, the newest first: tokens are recycled, rows of old bearers stay."""
         return self.filter(instrument__instrument_token=instrument_token).order_by(
@@ -30,7 +36,11 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
 
 
 class Subscription(models.Model):
-    """One instrument that is to be streamed. Giving it up makes it inactive: the row and its history stay."""
+    """One instrument that is to be streamed. Giving it up makes it inactive: the row and its history stay.
+
+    An active row without a `rule` was asked for by somebody; one with a rule is held by the rule alone, which may
+    change it and give it up. Whoever asks for such an instrument takes it over from the rule.
+    """
 
     class Mode(models.TextChoices):
         LTP = "ltp", "LTP"
@@ -52,6 +62,14 @@ class Subscription(models.Model):
         related_name="subscriptions",
         help_text="Stream through this account only; empty: any account with room.",
     )
+    rule = models.ForeignKey(
+        StrikeRule,
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="subscriptions",
+        help_text="The strike rule that holds it; empty: somebody asked for it.",
+    )
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="subscriptions"
     )
@@ -68,6 +86,9 @@ class Subscription(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(status__in=["active", "inactive"]), name="streaming_subscription_status"
+            ),
+            models.CheckConstraint(
+                condition=Q(rule__isnull=True) | Q(status="active"), name="streaming_subscription_held_is_active"
             ),
         ]
         indexes = [models.Index(fields=["updated_at"], name="streaming_subscription_changed")]

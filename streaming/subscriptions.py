@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import transaction
@@ -20,8 +21,9 @@ from market.models import Instrument
 from market.names import part_of
 from market.underlyings import canonical_name
 from streaming.control import SUBSCRIPTIONS_CHANGED
-from streaming.exceptions import NotSubscribed, UnknownInstrument
+from streaming.exceptions import HeldByRule, NotSubscribed, UnknownInstrument
 from streaming.models import Subscription
+from streaming.strike_models import StrikeRule
 from streaming.wire_requests import Mode
 
 
@@ -61,6 +63,8 @@ def subscribe(
 ) -> tuple[Subscription, bool]:
     """Stream an instrument, or change how it is streamed. Returns the subscription, and whether it is new or revived.
 
+    What a strike rule held is asked for from now on: the rule does not touch it any more.
+
     Raises
     ------
     UnknownInstrument
@@ -70,12 +74,19 @@ def subscribe(
         instrument = Instrument.objects.by_token(instrument_token)
     except Instrument.DoesNotExist:
         raise UnknownInstrument(instrument_token) from None
-    wanted = {"requested_mode": requested_mode, "account": account, "status": Subscription.Status.ACTIVE}
+    wanted: dict[str, Any] = {
+        "requested_mode": requested_mode,
+        "account": account,
+        "status": Subscription.Status.ACTIVE,
+        "rule": None,
+    }
     with transaction.atomic():
         subscription, created = Subscription.objects.select_for_update().get_or_create(
             instrument=instrument, defaults=wanted | {"created_by": created_by}
         )
         revived = subscription.status != Subscription.Status.ACTIVE
+        if not created and (revived or subscription.rule_id is not None):
+            wanted["created_by"] = created_by
         if not created:
             for field, value in wanted.items():
                 setattr(subscription, field, value)
@@ -87,15 +98,21 @@ def subscribe(
 def unsubscribe(*, instrument_token: int) -> Subscription:
     """Stop streaming an instrument; it goes on if an option that is still subscribed needs it.
 
+    A strike inside the band of a rule is taken up by the rule at its next turn.
+
     Raises
     ------
     NotSubscribed
         If there is no active subscription to the token.
+    HeldByRule
+        If nobody asked for it but a strike rule.
     """
     with transaction.atomic():
         subscription = Subscription.objects.active().of_token(instrument_token).select_for_update(of=("self",)).first()
         if subscription is None:
             raise NotSubscribed(instrument_token)
+        if subscription.rule_id is not None:
+            raise HeldByRule(instrument_token, subscription.rule_id)
         subscription.status = Subscription.Status.INACTIVE
         subscription.save(update_fields=["status", "updated_at"])
         announce({"type": SUBSCRIPTIONS_CHANGED})
@@ -105,7 +122,8 @@ def unsubscribe(*, instrument_token: int) -> Subscription:
 def follow_chain(underlying: str, *, expiries: int, today: date, mode: str = Subscription.Mode.FULL) -> int:
     """Subscribe every strike of an underlying's nearest expiries. Returns how many instruments that is.
 
-    Safe to repeat: what is subscribed already stays as it is, also in its mode.
+    Safe to repeat: what somebody subscribed already stays as it is, also in its mode; what a strike rule held is asked
+    for from now on.
     """
     name = canonical_name(underlying)
     nearest = Instrument.objects.expiries(name, since=today)[:expiries]
@@ -114,9 +132,9 @@ def follow_chain(underlying: str, *, expiries: int, today: date, mode: str = Sub
         Subscription.objects.bulk_create(
             [Subscription(instrument=instrument, requested_mode=mode) for instrument in chain], ignore_conflicts=True
         )
-        Subscription.objects.filter(instrument__in=chain).exclude(status=Subscription.Status.ACTIVE).update(
-            status=Subscription.Status.ACTIVE
-        )
+        known = Subscription.objects.filter(instrument__in=chain)
+        known.filter(rule__isnull=False).update(rule=None, requested_mode=mode)
+        known.exclude(status=Subscription.Status.ACTIVE).update(status=Subscription.Status.ACTIVE)
         announce({"type": SUBSCRIPTIONS_CHANGED})
     return len(chain)
 
@@ -158,10 +176,11 @@ def find_subscription(instrument_token: int, day: date) -> Subscription:
 
 
 def fingerprint() -> tuple[object, ...]:
-    """A value that changes when what is to be streamed may have: one cheap look, for the poll."""
+    """A value that changes when what is to be streamed may have: a few cheap looks, for the poll."""
     newest = Subscription.objects.order_by("-updated_at").values_list("updated_at", flat=True).first()
     active = Subscription.objects.active().filter(instrument__is_active=True).count()
-    return newest, active
+    rules = StrikeRule.objects.enabled().order_by("pk").values_list("underlying", "exchange")
+    return newest, active, tuple(rules)
 
 
 def underlying_name(instrument: Instrument) -> str:
@@ -187,8 +206,8 @@ def _streamed(instrument: Instrument, *, mode: Mode, derived: bool, pinned_to: s
 
 
 def _underlyings_of(asked: Iterable[Streamed], day: date) -> Iterator[Instrument]:
-    """Spot and nearest future of every underlying that has a subscribed option."""
-    exchanges: defaultdict[str, str] = defaultdict(str)
+    """Spot and nearest future of every underlying that has a subscribed option, or a rule that waits for its price."""
+    exchanges = dict(StrikeRule.objects.enabled().values_list("underlying", "exchange"))
     for streamed in asked:
         if streamed.is_option:
             exchanges[streamed.underlying] = streamed.exchange

@@ -1,12 +1,15 @@
 """Work that the stream leaves to the `market` queue."""
 
 import logging
+from datetime import timedelta
 from typing import Any
 
 from celery import shared_task
 from django.conf import settings
 from kombu.exceptions import OperationalError
 
+from accounts import clock
+from streaming import rebalancing
 from streaming.bootstrap import load_what_is_streamed
 
 logger = logging.getLogger(__name__)
@@ -34,3 +37,15 @@ def ring_for_last_session() -> None:
         load_last_session.apply_async(retry=False, ignore_result=True, expires=STALE_AFTER_SECONDS)
     except OperationalError as exc:
         logger.warning("nobody was told to fetch the last session's candles: %s", exc)
+
+
+@shared_task(name="streaming.rebalance_strikes")
+def rebalance_strikes() -> None:
+    """Keep the strikes of rules around the money, where the market is open. Safe to run twice."""
+    rebalancing.rebalance_all()
+
+
+@shared_task(name="streaming.forget_old_strike_moves")
+def forget_old_strike_moves() -> None:
+    """Delete what the settings say is too old of the ledger of strikes. Once a day; safe to run twice."""
+    rebalancing.forget_moves_before(clock.now() - timedelta(days=settings.STRIKE_MOVE_DAYS))

@@ -211,6 +211,16 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60.0,
         "options": {"expires": 50},
     },
+    "Keep strikes around the money": {
+        "task": "streaming.rebalance_strikes",
+        "schedule": 30.0,
+        "options": {"expires": 25},
+    },
+    "Forget old moves of strikes": {
+        "task": "streaming.forget_old_strike_moves",
+        "schedule": crontab(hour=4, minute=25),
+        "options": {"expires": 3600},
+    },
     "Make and drop months of minute bars": {
         "task": "market.keep_bar_months",
         "schedule": crontab(hour=4, minute=15),
@@ -454,6 +464,8 @@ STREAM_DEPTH_LEVELS = env.int("STREAM_DEPTH_LEVELS", default=1)  # of the order 
 STREAM_STALE_SECONDS = env.float("STREAM_STALE_SECONDS", default=5.0)
 # Of how many instruments the last session's minutes are fetched when a stream starts; 0: of none.
 STREAM_BOOTSTRAP_INSTRUMENTS = env.int("STREAM_BOOTSTRAP_INSTRUMENTS", default=200)
+# How long the ledger of strikes that rules moved is kept.
+STRIKE_MOVE_DAYS = env.int("STRIKE_MOVE_DAYS", default=90)
 
 # --- the broker's simulator (`manage.py run_simulator`) ---
 SIMULATOR_HOST = env.str("SIMULATOR_HOST", default="127.0.0.1")
