@@ -39,6 +39,9 @@ class SubscriptionSerializer(serializers.Serializer[Any]):
     requested_mode = serializers.ChoiceField(choices=Subscription.Mode.choices)
     account_id = serializers.UUIDField(source="account.public_id", allow_null=True, default=None)
     derived = serializers.SerializerMethodField()
+    rule_id = serializers.IntegerField(
+        allow_null=True, help_text="The strike rule that alone holds it; null: somebody asked for it, or it is derived"
+    )
     created_at = serializers.DateTimeField(allow_null=True)
     updated_at = serializers.DateTimeField(allow_null=True)
 

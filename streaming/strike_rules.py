@@ -80,7 +80,16 @@ def change_rule(rule_id: int, fields: Mapping[str, Any]) -> StrikeRule:
 
 
 def save_rule(rule: StrikeRule, *, only: Mapping[str, Any] | None = None) -> None:
-    """Store a rule, all of it or some fields; switched off, it gives up what it held. Raises RuleExists."""
+    """Store a rule, all of it or some fields; switched off, it gives up what it held.
+
+    Raises
+    ------
+    RuleExists
+    django.core.exceptions.ValidationError
+        If its fields contradict each other, or what a width of its kind may be.
+    """
+    rule.clean_fields()
+    rule.validate_constraints(exclude={"underlying"})  # whether there is another one, the table says below
     with transaction.atomic():
         try:
             with transaction.atomic():

@@ -326,6 +326,7 @@ SPECTACULAR_SETTINGS = {
         "InstrumentTypeEnum": ["EQ", "FUT", "CE", "PE"],
         "NumberSourceEnum": ["given", "market", "model"],
         "SpotSourceEnum": ["given", "market"],
+        "RequestedModeEnum": [("ltp", "LTP"), ("quote", "Quote"), ("full", "Full")],
         "FeedSourceEnum": ["live", "simulated", "replay"],
         "PricingModelEnum": ["black-76", "black-scholes-merton"],
     },

@@ -14,6 +14,9 @@ from accounts.actions import Action
 from accounts.api_keys import create_api_key
 from accounts.models import KiteApp, TradingAccount
 from market.models import Instrument
+from streaming.tests.strikes import listed as listed  # fixtures
+from streaming.tests.strikes import market_says as market_says
+from streaming.tests.strikes import options_say as options_say
 
 MakeInstrument = Callable[..., Instrument]
 

@@ -22,7 +22,7 @@ from streaming.wire_requests import Mode
 URL = "/api/v1/subscriptions"
 FIELDS = {
     "instrument_token", "exchange", "tradingsymbol", "segment", "status", "requested_mode", "account_id", "derived",
-    "created_at", "updated_at",
+    "rule_id", "created_at", "updated_at",
 }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 from django.conf import settings
-from django.core.exceptions import PermissionDenied, SuspiciousOperation, TooManyFieldsSent
+from django.core.exceptions import NON_FIELD_ERRORS, PermissionDenied, SuspiciousOperation, TooManyFieldsSent
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
@@ -129,7 +129,9 @@ def _describe(exc: Exception) -> tuple[int, str, str, Mapping[str, Any]]:
 
 def _by_field(detail: Any) -> Mapping[str, Any]:
     """Errors by field; what belongs to no field stands under `non_field_errors`."""
-    return detail if isinstance(detail, Mapping) else {"non_field_errors": detail}
+    if not isinstance(detail, Mapping):
+        return {"non_field_errors": detail}
+    return {"non_field_errors" if name == NON_FIELD_ERRORS else name: found for name, found in detail.items()}
 
 
 def _is_database_away(exc: BaseException | None) -> bool:

@@ -109,7 +109,8 @@ def test_the_unexpected_is_logged_and_its_sender_learns_the_request_id_only(capl
 
 def test_fields_are_named_in_the_details() -> None:
     assert answer_to(drf.ValidationError({"limit": ["too big"]})).data["error"]["details"] == {"limit": ["too big"]}
-    assert answer_to(drf.ValidationError("no")).data["error"]["details"] == {"non_field_errors": ["no"]}
+    for error in (drf.ValidationError("no"), DjangoValidationError("no"), DjangoValidationError({"__all__": ["no"]})):
+        assert answer_to(error).data["error"]["details"] == {"non_field_errors": ["no"]}
 
 
 def test_waits_are_told_in_whole_seconds() -> None:

@@ -60,6 +60,10 @@ RIGHTS: Mapping[str, Mapping[str, Action | str]] = {
     "strategy-payoff": {"post": READ},
     "streaming:subscription-list": {"get": READ, "post": STREAM},
     "streaming:subscription-detail": {"get": READ, "delete": STREAM},
+    "streaming:strike-rule-list": {"get": READ, "post": STREAM},
+    "streaming:strike-rule-detail": {"get": READ, "patch": STREAM, "delete": STREAM},
+    "streaming:strike-rule-preview": {"get": READ},
+    "streaming:strike-rule-moves": {"get": READ},
     "orders:order-list": {"get": READ, "post": TRADE},
     "orders:order-detail": {"get": READ, "patch": TRADE, "delete": TRADE},
     "orders:order-preview": {"post": TRADE},
@@ -121,6 +125,7 @@ PARAMETERS: Mapping[str, object] = {
     "slug": "x" * 43,
     "task_id": UUID("00000000-0000-4000-8000-000000000000"),
     "order_id": "1",
+    "rule_id": "1",
 }
 METHODS = ("get", "post", "put", "patch", "delete")
 FAR_AWAY = "10.9.9.9"  # this machine itself may see more
