@@ -48,6 +48,10 @@ class Ticks:
     def __len__(self) -> int:
         return len(self.slots)
 
+    def only(self, rows: NDArray[np.bool_]) -> "Ticks":
+        """Those of a mask."""
+        return Ticks(self.slots[rows], self.price[rows], self.volume[rows], self.oi[rows], self.time[rows])
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -196,9 +200,9 @@ class BarMaker:
         self._volume[new], self._day[new], self._oi[new] = volume[old], day[old], oi[old]
         self._since[new] = seen_since[old]
 
-    def forget(self) -> None:
-        """The feed was interrupted: what was traded meanwhile is in no bar."""
-        self._volume[:] = MISSING
+    def forget(self, slots: Slots | None = None) -> None:
+        """The feed was interrupted, or these slots' session begins: what was traded meanwhile is in no bar."""
+        self._volume[slice(None) if slots is None else slots] = MISSING
 
     def take(self, ticks: Ticks, market_time: float) -> None:
         """Take in one window's ticks; `market_time` (Unix seconds) is theirs where they have none."""

@@ -25,7 +25,8 @@ class Contract:
     """One instrument to stream, in the words of the broker's instrument list.
 
     An index is its underlying's cash, with `instrument_type` "EQ" as the broker writes it. `closes_at` is the moment
-    the contract stops trading (Unix seconds, from the exchange's calendar); only options need it.
+    the contract stops trading (Unix seconds, from the exchange's calendar); only options need it. `exchange` tells
+    which market's hours hold for it.
     """
 
     instrument_token: int
@@ -35,6 +36,7 @@ class Contract:
     expiry: date | None = None
     strike: float = math.nan
     closes_at: float = math.nan
+    exchange: str = ""
 
     @property
     def is_option(self) -> bool:

@@ -100,4 +100,5 @@ def _contract(one: Streamed, closing_times: Mapping[_Term, float]) -> Contract:
         expiry=one.expiry,
         strike=float(one.strike) if one.is_option else math.nan,
         closes_at=closing_times.get(_Term(one.exchange, one.expiry), math.nan),
+        exchange=one.exchange,
     )

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from streaming.analytics import ChainAnalyser
 from streaming.bar_lines import BarEncoder
 from streaming.bars import MINUTE, BarColumns, BarMaker
 from streaming.contracts import UNKNOWN, Contract, Instruments
+from streaming.hours import MarketHours
 from streaming.packets import decode_window
 from streaming.pricing import Moment, PricingSettings
 from streaming.publisher import Batch, PartPayload, merge
@@ -21,6 +22,8 @@ from streaming.snapshots import Line, PartEncoder, Stamp
 from streaming.ticks import TickTable
 from streaming.turns import Turns
 from streaming.validation import Policy
+
+Slots = NDArray[np.intp]
 
 # What every line says of the feed: whether prices come, as far as they should at this hour.
 LIVE, STALE = "live", "stale"
@@ -77,6 +80,7 @@ class TickPipeline:
     bar_encoder: BarEncoder = field(init=False)
     quarantine: Quarantine = field(default_factory=Quarantine)
     cut_short: list[Minute] = field(default_factory=list)
+    hours: MarketHours = field(default_factory=MarketHours)
     keyframes: Turns = field(default_factory=lambda: Turns(KEYFRAME_SECONDS))
     monotonic: Callable[[], float] = time.monotonic
 
@@ -113,6 +117,7 @@ class TickPipeline:
         self.cut_short += [Minute(bars, before.tokens) for bars in self.bars.finish(leaves)]
         self.bars.follow(len(instruments), old[stays], stays, since=self.market_time())
         self.bar_encoder = BarEncoder(instruments)
+        self.hours.follow([contract.exchange for contract in instruments.contracts])
         self.encoder.follow()
         self.analyser.follow()
         self.keyframes.follow(self.parts)
@@ -128,11 +133,18 @@ class TickPipeline:
         began = time.perf_counter()
         window = decode_window(frames)
         moment = self._moment()
-        applied = self.table.apply(window, received_at=moment.monotonic, market_time=moment.market_time)
+        look = self.hours.look(moment.market_time)
+        begun = self._begin_session(look.opened)
+        applied = self.table.apply(
+            window, received_at=moment.monotonic, market_time=moment.market_time, closed=look.closed
+        )
         self.quarantine.take(applied, self.table, at=received_wall, monotonic=moment.monotonic)
-        self.bars.take(applied.ticks, moment.market_time)
+        ticks = applied.ticks
+        if look.closed is not None:
+            ticks = ticks.only(~look.closed.is_over(ticks.slots, ticks.time, moment.market_time))
+        self.bars.take(ticks, moment.market_time)
         decoded = time.perf_counter()
-        batch = self._encode(applied.slots, moment)
+        batch = self._encode(applied.slots, moment, begun)
         return Flushed(
             batch=batch,
             packets=window.packets,
@@ -174,11 +186,22 @@ class TickPipeline:
         tokens = self.table.instruments.tokens
         return ended + [Minute(bars, tokens) for bars in self.bars.finish(np.arange(len(self.bars)))]
 
-    def _encode(self, slots: "np.ndarray[tuple[int], np.dtype[np.intp]]", moment: Moment) -> Batch:
+    def _begin_session(self, slots: Slots) -> Collection[str]:
+        """Forget what these instruments showed in another session; returns their parts, which are to be sent whole.
+
+        What stayed from before would be priced with what is new: an option of yesterday on today's spot.
+        """
+        if not slots.size:
+            return ()
+        self.table.forget(slots)
+        self.bars.forget(slots)
+        return self.table.instruments.parts_of(slots).keys()
+
+    def _encode(self, slots: Slots, moment: Moment, begun: Collection[str]) -> Batch:
         changed = self.table.instruments.parts_of(slots)
         self.keyframes.changed(changed)
         self.analyser.changed(changed)
-        whole = self.keyframes.take_due(moment.monotonic)
+        whole = [*self.keyframes.take_due(moment.monotonic), *begun]
         if not (whole or len(slots)):
             return {}
         return _payloads(self.encoder.encode_flush(changed, whole, moment, self._stamp()))

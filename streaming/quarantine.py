@@ -18,6 +18,8 @@ KEPT: Final = 5
 EVERY_SECONDS: Final = 5.0
 """So that those kept are not all of one burst."""
 REPORT_SECONDS: Final = 60.0
+_UNSUSPICIOUS: Final = FLAGGED | {Reason.MARKET_CLOSED}
+"""Nobody need be told of these: they may well be true."""
 
 
 class RejectedTick(TypedDict):
@@ -51,9 +53,9 @@ class Quarantine:
 
     def take(self, applied: Applied, table: TickTable, *, at: float, monotonic: float) -> None:
         """Look at a window that `table` has taken in; `at` is when it was received (Unix seconds)."""
-        self._dropped.update({reason: n for reason, n in applied.counts.items() if Reason(reason) not in FLAGGED})
+        self._dropped.update({reason: n for reason, n in applied.counts.items() if Reason(reason) not in _UNSUSPICIOUS})
         for reason, block, row in applied.examples:
-            if monotonic >= self._next[reason]:
+            if reason is not Reason.MARKET_CLOSED and monotonic >= self._next[reason]:
                 self._next[reason] = monotonic + EVERY_SECONDS
                 self._kept[reason].append(_described(reason, block, row, table, at))
 

@@ -245,6 +245,7 @@ class StreamProcess:
     async def _apply(self, wanted: Desired, group: asyncio.TaskGroup) -> None:
         before, self._desired = self._desired, wanted
         self._exchange_of = {one.instrument_token: one.exchange for one in wanted.streamed}
+        self.pipeline.hours.go_by(wanted.calendar)
         same_rows = before is not None and list(before.contracts) == list(wanted.contracts)
         if before is None or before.pricing != wanted.pricing:
             self.pipeline.price_on(wanted.pricing)

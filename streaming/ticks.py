@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from market.pricing_rules import Flag
 from streaming.bars import Ticks
 from streaming.contracts import UNKNOWN, Instruments
+from streaming.hours import Closed
 from streaming.packets import DEPTH_LEVELS, Block, Window
 from streaming.validation import Known, Policy, Reason, judge
 
@@ -37,6 +38,10 @@ _TOTALS: Final = (
 )
 _DEPTH: Final = {"depth_price": np.float64, "depth_quantity": np.int32, "depth_orders": np.int32}
 _TIMES: Final = ("last_trade_time", "exchange_timestamp")
+_NEVER_CAME: Final = (*_PRICES, "depth_price", "received_at")
+"""The columns in which nan says so."""
+_LASTING: Final = ("oi", "previous_oi", "previous_oi_day", "arrival")
+"""What a new session goes on from."""
 _IST_SECONDS: Final = 19_800
 _DAY_SECONDS: Final = 86_400
 
@@ -95,6 +100,7 @@ class TickTable:
         self.columns["flags"] = np.zeros(size, np.uint8)
         # The place of a row's last tick in the whole stream of packets, to order ticks of different packet lengths.
         self.columns["arrival"] = np.full(size, MISSING, np.int64)
+        self._empty = dict.fromkeys(self.columns, MISSING) | dict.fromkeys(_NEVER_CAME, np.nan) | {"flags": 0}
 
     def __getitem__(self, field: str) -> NDArray[Any]:
         return self.columns[field]
@@ -115,7 +121,13 @@ class TickTable:
         self.columns["previous_oi"][slots[subscribed]] = oi[subscribed]
         self.columns["previous_oi_day"][slots[subscribed]] = _ist_day(day_of)
 
-    def apply(self, window: Window, *, received_at: float, market_time: float) -> Applied:
+    def forget(self, slots: NDArray[np.intp]) -> None:
+        """A session begins: what these rows showed was of another one. Open interest is the same as at its end."""
+        for name, values in self.columns.items():
+            if name not in _LASTING:
+                values[slots] = self._empty[name]
+
+    def apply(self, window: Window, *, received_at: float, market_time: float, closed: Closed | None = None) -> Applied:
         """Check the window's ticks and keep the newest good one of each instrument.
 
         Parameters
@@ -123,6 +135,7 @@ class TickTable:
         window : the decoded frames.
         received_at : when they were received, on the monotonic clock.
         market_time : the market's clock, Unix seconds: a tick from its future is not believed.
+        closed : which markets are; None if none is.
         """
         counts: Counter[str] = Counter()
         changed, good = np.zeros(len(self), np.bool_), np.zeros(len(self), np.bool_)
@@ -133,7 +146,7 @@ class TickTable:
             slots = self.instruments.slots_of(block.columns["instrument_token"])
             verdict = judge(
                 block.columns,
-                self._known(slots),
+                self._known(slots, None if closed is None else self._shut_out(block, slots, closed, market_time)),
                 bands=self._bands,
                 latest_time=market_time + self._policy.future_tolerance_seconds,
             )
@@ -155,7 +168,17 @@ class TickTable:
         self.columns["received_at"][good] = received_at
         return Applied(np.flatnonzero(changed), accepted, accepted - winners, counts, examples, _accepted(kept))
 
-    def _known(self, slots: NDArray[np.intp]) -> Known:
+    def _shut_out(self, block: Block, slots: NDArray[np.intp], closed: Closed, market_time: float) -> NDArray[np.bool_]:
+        """Which ticks are of no session, by their own time if they have one. An unknown token is dropped anyway."""
+        if not len(self):
+            return np.zeros(len(slots), np.bool_)
+        times = np.full(len(slots), market_time)
+        if "exchange_timestamp" in block.columns:
+            own = block.columns["exchange_timestamp"]
+            times = np.where(own > 0, own, times)
+        return closed.shuts_out(np.maximum(slots, 0), times)
+
+    def _known(self, slots: NDArray[np.intp], shut_out: NDArray[np.bool_] | None = None) -> Known:
         """What the checks compare with. A token that is not subscribed gets row 0's: it is dropped all the same."""
         subscribed = slots != UNKNOWN
         if not len(self):
@@ -174,6 +197,7 @@ class TickTable:
             close=self.columns["close"][rows],
             exchange_timestamp=self.columns["exchange_timestamp"][rows],
             volume_traded=self.columns["volume_traded"][rows],
+            shut_out=shut_out,
         )
 
     def _newest(self, block: Block, slots: NDArray[np.intp], keep: NDArray[np.bool_]) -> NDArray[np.intp]:

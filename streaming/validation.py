@@ -21,6 +21,7 @@ class Reason(StrEnum):
     """Why a tick was dropped or flagged."""
 
     UNKNOWN_TOKEN = "unknown_token"  # noqa: S105  (not a credential)
+    MARKET_CLOSED = "market_closed"
     NEGATIVE_DEPTH = "negative_depth"
     FUTURE_TIME = "future_time"
     PRICE_BAND = "price_band"
@@ -62,6 +63,8 @@ class Known:
     close: NDArray[np.float64]
     exchange_timestamp: NDArray[np.int64]
     volume_traded: NDArray[np.int64]
+    shut_out: NDArray[np.bool_] | None = None
+    """Where the tick is of no session of its exchange; None while every market is open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,8 @@ def judge(
 
     price = columns["last_price"]
     drop(Reason.UNKNOWN_TOKEN, ~known.subscribed)
+    if known.shut_out is not None:
+        drop(Reason.MARKET_CLOSED, known.shut_out)
     if "depth_quantity" in columns:
         negative = columns["depth_quantity"] < 0
         if negative.any():

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from io import StringIO
 
+import numpy as np
 import orjson
 import pytest
 import redis
@@ -10,6 +11,8 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from market.names import RedisNames
+from streaming.hours import Closed
+from streaming.packets import decode_window
 from streaming.quarantine import EVERY_SECONDS, KEPT, REPORT_SECONDS, Quarantine
 from streaming.tests import chain, frames
 from streaming.tests.chain import FUTURE_TOKEN, NOW, tick
@@ -70,6 +73,18 @@ def test_a_flagged_tick_is_in_the_sample_too(table: TickTable) -> None:
     quarantine.take(tick(table, frames.full(option, 0, exchange_timestamp=NOW + 1)), table, at=NOW, monotonic=0)
     [kept] = quarantine.sample
     assert (kept["reason"], kept["dropped"]) == ("untraded", False)
+
+
+def test_what_comes_while_its_market_is_closed_is_no_matter_of_belief(table: TickTable) -> None:
+    quarantine = Quarantine()
+    quarantine.report(0)
+    everywhere = np.zeros(len(table))
+    window = decode_window([frames.frame(absurd())])
+    applied = table.apply(window, received_at=0, market_time=NOW, closed=Closed(everywhere, everywhere))
+    assert applied.counts == {"market_closed": 1}
+    quarantine.take(applied, table, at=NOW, monotonic=1)
+    assert quarantine.sample == []
+    assert quarantine.report(REPORT_SECONDS + 1) is None
 
 
 def test_a_burst_fills_neither_memory_nor_the_sample(table: TickTable) -> None:

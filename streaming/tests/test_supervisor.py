@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import date
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
@@ -18,6 +19,7 @@ from django.contrib.auth.models import User
 from django.db import OperationalError, connection
 
 from accounts.models import KiteApp, TradingAccount
+from market.exceptions import CalendarMissing
 from market.gaps import Kept
 from market.lines import decode, split
 from market.names import RedisNames, analytics_part
@@ -48,6 +50,10 @@ ACCOUNT = FeedAccount(1, "AB1234")
 OPTIONS = f"nifty:{chain.EXPIRY}"
 
 
+def unknown(exchange: str, segment: str, day: date) -> None:
+    raise CalendarMissing(exchange, segment, day)
+
+
 class Database:
     """What the process would read from PostgreSQL."""
 
@@ -56,8 +62,8 @@ class Database:
         self.account: FeedAccount | None = ACCOUNT
         self.token: AccessToken | None = TOKEN
         self.pricing = PricingSettings()
-        # Bars and gaps go by sessions, of which there are none; all else takes the market for open.
-        self.calendar: Any = SimpleNamespace(is_open=lambda *question: True, session_of=lambda *market: None)
+        # Gaps go by sessions, of which nothing is known; all else takes the market for open.
+        self.calendar: Any = SimpleNamespace(is_open=lambda *question: True, session_of=unknown)
         self.version = 0
         self.is_away = False
 
@@ -205,6 +211,20 @@ async def test_frames_become_priced_lines_in_redis(
         check("part-line", line)
         assert (line["source"], line["epoch"], line["underlying"]) == ("simulated", 7, "NIFTY")
         assert line["columns"]["implied_volatility"] == pytest.approx([0.14] * len(line["columns"]["strike"]), abs=0.01)
+
+
+async def test_on_a_day_without_a_session_ticks_are_counted_and_show_nothing(
+    broker: FakeBroker, database: Database, async_valkey: "redis.Redis"
+) -> None:
+    database.calendar = SimpleNamespace(is_open=lambda *question: False, session_of=lambda *market: None)
+    process = process_for(broker, database)
+    async with running(process):
+        await until(lambda: len(broker.modes) == len(database.contracts))
+        await broker.send(tick_frame())
+        await until(lambda: process.counters["market_closed"] == len(database.contracts))
+        assert process.state()["counters"]["market_closed"] == len(database.contracts)
+    [line] = [line for line in await lines_of(async_valkey, OPTIONS) if line["kind"] == "snapshot"][:1]
+    assert set(line["columns"]["last_price"]) == {None}
 
 
 async def test_an_untraded_chain_is_there_before_its_first_tick(
