@@ -18,8 +18,9 @@ LIVE = "live"
 class MarketPrice:
     """Prices in rupees; None where there is none.
 
-    `is_fresh`: the feed is live, something of the instrument's part came within `STREAM_STALE_SECONDS`, and the row
-    bears no flag. `age_seconds` is the row's own age: an option that nobody trades has an old price on a live feed.
+    `is_fresh`: the feed is live and of the source that this installation goes by (`FEED_SOURCE`), something of the
+    instrument's part came within `STREAM_STALE_SECONDS`, and the row bears no flag. `age_seconds` is the row's own age:
+    an option that nobody trades has an old price on a live feed.
     """
 
     last_price: Decimal | None
@@ -83,7 +84,9 @@ def _price_in(snapshot: Snapshot, place: int, now: float) -> MarketPrice:
         return None if not price else Decimal(str(price))  # 0: not traded, or nobody bids
 
     newest, own = snapshot.age_ms(now), value("age_ms")
-    comes = newest is not None and newest <= settings.STREAM_STALE_SECONDS * 1000
+    # Simulated prices that were left behind, or that a second process writes, decide nothing where live ones count.
+    is_ours = snapshot.source == settings.FEED_SOURCE
+    comes = is_ours and newest is not None and newest <= settings.STREAM_STALE_SECONDS * 1000
     return MarketPrice(
         last_price=rupees("last_price"),
         bid=rupees("bid"),

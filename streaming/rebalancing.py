@@ -15,6 +15,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
 
+from django.conf import settings
 from django.db import OperationalError, transaction
 from django.utils import timezone
 
@@ -192,7 +193,9 @@ def _snapshots(underlying: str, expiries: Iterable[date]) -> dict[date, Snapshot
     return {
         expiry: snapshot
         for expiry, snapshot in zip(wanted, found, strict=True)
-        if snapshot is not None and snapshot.feed_state == LIVE and _is_young(snapshot.age_ms(now))
+        if snapshot is not None
+        and (snapshot.feed_state, snapshot.source) == (LIVE, settings.FEED_SOURCE)
+        and _is_young(snapshot.age_ms(now))
     }
 
 

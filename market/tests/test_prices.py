@@ -62,6 +62,15 @@ def test_an_old_price_one_of_a_stale_feed_or_one_with_a_flag_is_not_fresh(
     assert not infy().is_fresh
 
 
+@pytest.mark.parametrize(("goes_by", "is_fresh"), [("simulated", True), ("live", False), ("replay", False)])
+def test_a_price_of_another_source_than_the_installations_is_not_fresh(
+    valkey: "redis.Redis", settings: Settings, goes_by: str, is_fresh: bool
+) -> None:
+    settings.FEED_SOURCE = goes_by
+    leave(valkey)
+    assert (infy().is_fresh, infy().source) == (is_fresh, "simulated")
+
+
 def test_nought_is_no_price(valkey: "redis.Redis") -> None:
     leave(valkey, last_price=[0.0], bid=[0.0], ask=[None])
     price = infy()
