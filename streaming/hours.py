@@ -1,4 +1,5 @@
-"""Which instruments' markets are open: from the calendar, by exchange, as arrays by slot. No clock, no I/O.
+"""Which instruments' markets are open: by exchange, as arrays by slot. No Django, no clock, no I/O: whoever runs the
+stream hands in the calendar (`streaming.sessions`).
 
 While an exchange is open every tick of its instruments passes. While it is closed only those pass that bear a time
 inside its last session: the last ones on their way at the close, and what the broker sends of an instrument when it is
@@ -9,20 +10,36 @@ What the calendar does not know counts as open.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
-from typing import Final
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from accounts.clock import IST
-from market.calendar import LONGEST_BREAK_DAYS, SEGMENTS, Calendar, Session
-from market.exceptions import CalendarMissing
-
 LATE_SECONDS: Final = 5.0
 """So long after the close a trade of the session may still come in and count in its bar."""
 
+_IST: Final = timezone(timedelta(hours=5, minutes=30))
 _DAY: Final = timedelta(days=1)
+_LONGEST_BREAK_DAYS: Final = 31
+
+
+class Span(NamedTuple):
+    """A session in Unix seconds, half open."""
+
+    opens: float
+    closes: float
+
+
+class HoursUnknown(Exception):
+    """Nobody has entered what an exchange does on that day."""
+
+
+class Sessions(Protocol):
+    """A calendar, as it is asked here. Two that are equal say the same."""
+
+    def __call__(self, exchange: str, day: date) -> Span | None:
+        """The session of a date in India; None if the exchange stays closed all day. Raises HoursUnknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +83,18 @@ class _Hours:
 class MarketHours:
     """The hours of the instruments of one process. Without a calendar everything is open."""
 
-    def __init__(self, calendar: Calendar | None = None) -> None:
-        self._calendar = calendar
+    def __init__(self, sessions: Sessions | None = None) -> None:
+        self._calendar = sessions
         self._names: list[str] = []
         self._of_slot: NDArray[np.intp] = np.empty(0, np.intp)
         self._hours: dict[str, _Hours] = {}
-        self._sessions: dict[str, float] = {}
+        self._seen: dict[str, float] = {}
         self._closed: Closed | None = None
 
-    def go_by(self, calendar: Calendar) -> None:
+    def go_by(self, sessions: Sessions) -> None:
         """Take another calendar; which sessions were seen is remembered."""
-        if calendar is not self._calendar:
-            self._calendar = calendar
+        if sessions != self._calendar:
+            self._calendar = sessions
             self._hours.clear()
 
     def follow(self, exchanges: Sequence[str]) -> None:
@@ -86,7 +103,7 @@ class MarketHours:
         number = {name: place for place, name in enumerate(self._names)}
         self._of_slot = np.array([number[name] for name in exchanges], np.intp)
         self._hours = {name: hours for name, hours in self._hours.items() if name in number}
-        self._sessions = {name: begun for name, begun in self._sessions.items() if name in number}
+        self._seen = {name: begun for name, begun in self._seen.items() if name in number}
         self._closed = self._shut()
 
     def look(self, market_time: float) -> Look:
@@ -111,13 +128,13 @@ class MarketHours:
     def _has_begun(self, name: str, hours: _Hours) -> bool:
         """Whether this is another session than the last one seen. The first look at an exchange begins nothing, unless
         it was closed then."""
-        before = self._sessions.get(name)
+        before = self._seen.get(name)
         if not hours.is_open:
-            self._sessions.setdefault(name, math.nan)
+            self._seen.setdefault(name, math.nan)
             return False
         if math.isnan(hours.session):  # the calendar does not know
             return False
-        self._sessions[name] = hours.session
+        self._seen[name] = hours.session
         return before is not None and before != hours.session
 
     def _shut(self) -> Closed | None:
@@ -129,41 +146,33 @@ class MarketHours:
         return Closed(begins[self._of_slot], ends[self._of_slot])
 
 
-def _hours_at(calendar: Calendar, exchange: str, market_time: float) -> _Hours:
-    at = datetime.fromtimestamp(market_time, UTC)
-    day = at.astimezone(IST).date()
+def _hours_at(session_of: Sessions, exchange: str, market_time: float) -> _Hours:
+    day = datetime.fromtimestamp(market_time, UTC).astimezone(_IST).date()
     midnight, next_midnight = _midnight(day), _midnight(day + _DAY)
     try:
-        session = _session_of(calendar, exchange, day)
-    except CalendarMissing:
+        session = session_of(exchange, day)
+    except HoursUnknown:
         return _Hours(True, -math.inf, math.inf, midnight, next_midnight)
-    if session is not None and at in session:
-        opens, closes = session.opens_at.timestamp(), session.closes_at.timestamp()
-        return _Hours(True, -math.inf, math.inf, opens, closes, session=midnight)
-    if session is not None and at >= session.closes_at:
-        begins, ends = session.opens_at.timestamp(), session.closes_at.timestamp()
-        return _Hours(False, begins, ends, ends, next_midnight)
-    begins, ends = _last_before(calendar, exchange, day)
-    until = next_midnight if session is None else session.opens_at.timestamp()
-    return _Hours(False, begins, ends, midnight, until)
+    if session is not None and session.opens <= market_time < session.closes:
+        return _Hours(True, -math.inf, math.inf, session.opens, session.closes, session=midnight)
+    if session is not None and market_time >= session.closes:
+        return _Hours(False, session.opens, session.closes, session.closes, next_midnight)
+    last = _last_before(session_of, exchange, day)
+    return _Hours(False, last.opens, last.closes, midnight, next_midnight if session is None else session.opens)
 
 
-def _last_before(calendar: Calendar, exchange: str, day: date) -> tuple[float, float]:
-    """The last session before a day; of a day that the calendar does not know all of it."""
-    for days_before in range(1, LONGEST_BREAK_DAYS):
+def _last_before(session_of: Sessions, exchange: str, day: date) -> Span:
+    """The last session before a day; of a day of which nothing is known all of it."""
+    for days_before in range(1, _LONGEST_BREAK_DAYS):
         before = day - timedelta(days=days_before)
         try:
-            session = _session_of(calendar, exchange, before)
-        except CalendarMissing:
-            return _midnight(before), _midnight(before + _DAY)
+            session = session_of(exchange, before)
+        except HoursUnknown:
+            return Span(_midnight(before), _midnight(before + _DAY))
         if session is not None:
-            return session.opens_at.timestamp(), session.closes_at.timestamp()
-    return math.inf, math.inf
-
-
-def _session_of(calendar: Calendar, exchange: str, day: date) -> Session | None:
-    return calendar.session_of(exchange, SEGMENTS.get(exchange, ""), day)
+            return session
+    return Span(math.inf, math.inf)
 
 
 def _midnight(day: date) -> float:
-    return datetime.combine(day, time(), IST).timestamp()
+    return datetime.combine(day, time(), _IST).timestamp()

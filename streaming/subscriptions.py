@@ -133,7 +133,7 @@ def follow_chain(underlying: str, *, expiries: int, today: date, mode: str = Sub
             [Subscription(instrument=instrument, requested_mode=mode) for instrument in chain], ignore_conflicts=True
         )
         known = Subscription.objects.filter(instrument__in=chain)
-        known.filter(rule__isnull=False).update(rule=None, requested_mode=mode)
+        known.filter(rule__isnull=False).update(rule=None, requested_mode=mode, account=None)
         known.exclude(status=Subscription.Status.ACTIVE).update(status=Subscription.Status.ACTIVE)
         announce({"type": SUBSCRIPTIONS_CHANGED})
     return len(chain)

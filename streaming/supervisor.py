@@ -47,6 +47,7 @@ from streaming.pace import Pace
 from streaming.pipeline import LIVE, STALE, TickPipeline
 from streaming.pool import CONNECTIONS_PER_KEY, TOKENS_PER_CONNECTION, ConnectionPool
 from streaming.publisher import Batch, ChannelLayer, Publisher, hot_path_client
+from streaming.sessions import CalendarSessions
 from streaming.state import STATE_EVERY_SECONDS, StreamState, erase_state, write_state
 
 logger = logging.getLogger(__name__)
@@ -245,7 +246,7 @@ class StreamProcess:
     async def _apply(self, wanted: Desired, group: asyncio.TaskGroup) -> None:
         before, self._desired = self._desired, wanted
         self._exchange_of = {one.instrument_token: one.exchange for one in wanted.streamed}
-        self.pipeline.hours.go_by(wanted.calendar)
+        self.pipeline.hours.go_by(CalendarSessions(wanted.calendar))
         same_rows = before is not None and list(before.contracts) == list(wanted.contracts)
         if before is None or before.pricing != wanted.pricing:
             self.pipeline.price_on(wanted.pricing)

@@ -17,6 +17,7 @@ from streaming.bars import MINUTE
 from streaming.contracts import CALL, CASH, FUTURE, Contract
 from streaming.hours import MarketHours
 from streaming.pipeline import Flushed, TickPipeline
+from streaming.sessions import CalendarSessions
 from streaming.tests import chain, frames
 from streaming.tests.chain import FUTURE_TOKEN, INDEX_TOKEN, option_token, slot
 from streaming.ticks import MISSING
@@ -42,7 +43,7 @@ def at(day: date, clock: str) -> float:
 
 
 def hours(*exchanges: str) -> MarketHours:
-    made = MarketHours(Calendar(days()))
+    made = MarketHours(CalendarSessions(Calendar(days())))
     made.follow(exchanges)
     return made
 
@@ -145,7 +146,8 @@ def test_new_hours_and_new_instruments_count_at_once() -> None:
     of = hours("NSE")
     noon = at(MONDAY, "12:00")
     assert passes(of, noon, noon)
-    of.go_by(Calendar([SessionDay("NSE", "equity", MONDAY, "holiday", None, None, "", verified=True)]))
+    holiday = SessionDay("NSE", "equity", MONDAY, "holiday", None, None, "", verified=True)
+    of.go_by(CalendarSessions(Calendar([holiday])))
     assert not passes(of, noon, noon)
     of.follow(["MCX", "NSE"])
     assert [passes(of, noon, noon, place) for place in (0, 1)] == [True, False]
@@ -176,7 +178,7 @@ def clock() -> Clock:
 @pytest.fixture
 def pipeline(clock: Clock) -> TickPipeline:
     made = TickPipeline(source="simulated", epoch=1, market_time=clock, monotonic=clock)
-    made.hours.go_by(Calendar(days()))
+    made.hours.go_by(CalendarSessions(Calendar(days())))
     made.follow(replace(contract, exchange=exchange_of(contract)) for contract in chain.contracts())
     return made
 
