@@ -1,4 +1,4 @@
-"""Keeping the strikes of rules around the money: what the market says, the decision, and the rows that follow.
+"""Keeping the strikes of rules around the money: from what the market says to the rows that follow.
 
     rule ─► look (what is listed; price, forwards and deltas as the stream left them in Redis) ─► decide ─► rows, ledger
 
@@ -7,52 +7,30 @@ that the rule holds, or that nobody wants any more, are written.
 """
 
 import logging
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
-from django.conf import settings
 from django.db import OperationalError, transaction
 from django.utils import timezone
 
 from accounts import clock
 from accounts.control import announce
 from market.calendar import SEGMENTS, is_open
-from market.exceptions import CalendarMissing, PricesUnavailable
-from market.latest import Snapshot, read
+from market.exceptions import CalendarMissing
 from market.models import Instrument
-from market.names import part_of
-from market.prices import LIVE, MarketPrice, price_of
-from market.pricing_rules import FARTHEST_FORWARD
-from market.pricing_terms import UnderlyingSource
 from streaming.control import SUBSCRIPTIONS_CHANGED
 from streaming.exceptions import NothingToGoBy
 from streaming.models import Subscription
-from streaming.rebalance import Chain, Change, Decision, Move, Strike, decide
+from streaming.rebalance import Change, Decision, Move, decide
+from streaming.strike_market import Look, centres_as_json, look_at
 from streaming.strike_models import StrikeMove, StrikeRule
-from streaming.strike_slots import room_for
 from streaming.wire_requests import Mode
 
 logger = logging.getLogger(__name__)
-
-OLDEST_PRICE_SECONDS: Final = 60.0
-"""A stock may go for a while without a trade on a feed that is alive; an older price than this moves nothing."""
-_BASIS_DECIMALS: Final = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What a rule has to go by. `bases`: the forward over the price, by expiry; 1 where it was never known."""
-
-    price: Decimal
-    chains: Sequence[Chain]
-    bases: Mapping[date, Decimal]
-    deltas: Mapping[int, float]
-    room: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +54,8 @@ def rebalance_all() -> None:
             rebalance(rule.pk)
         except OperationalError as exc:  # a row was locked for too long; the next turn comes soon
             logger.warning("the strikes of %s were not looked at: %s", rule, exc)
+        except Exception:  # a mistake about one rule must not stop the others
+            logger.exception("the strikes of %s were not looked at", rule)
 
 
 def rebalance(rule_id: int) -> Outcome | None:
@@ -94,7 +74,7 @@ def rebalance(rule_id: int) -> Outcome | None:
             _note(rule, outcome, rule.centres)
             return outcome
         outcome = _carry_out(rule, look)
-        _note(rule, outcome, _centres_as_json(outcome.centres, look.bases))
+        _note(rule, outcome, centres_as_json(outcome.centres, look.bases))
     return outcome
 
 
@@ -109,120 +89,12 @@ def preview(rule: StrikeRule) -> Outcome:
     return _outcome(decision, look, decision.moves)
 
 
-def look_at(rule: StrikeRule) -> Look:
-    """What is listed, what it costs, and how much room there is.
-
-    Raises
-    ------
-    NothingToGoBy
-        If there are no such options, or their underlying's price is not known or not current.
-    """
-    today = clock.today()
-    options = Instrument.objects.options(rule.underlying).filter(exchange=rule.exchange, expiry__gte=today)
-    rows = options.order_by("expiry", "strike").values_list(
-        "pk", "instrument_token", "expiry", "strike", "instrument_type"
-    )
-    listed: dict[date, dict[Decimal, dict[str, int]]] = {}
-    tokens: dict[int, int] = {}
-    for key, token, expiry, strike, kind in rows:
-        if expiry is None or (expiry not in listed and len(listed) == rule.expiries):
-            continue
-        listed.setdefault(expiry, {}).setdefault(strike, {})[kind] = key
-        tokens[token] = key
-    if not listed:
-        raise NothingToGoBy(f"no options on {rule.underlying} are listed at {rule.exchange}")
-    price = _price_of_underlying(rule, today)
-    snapshots = _snapshots(rule.underlying, listed)
-    bases = {expiry: _basis(snapshots.get(expiry), price) or _kept_basis(rule, expiry) for expiry in listed}
-    chains = [
-        Chain(
-            expiry,
-            [Strike(strike, kinds.get("CE"), kinds.get("PE")) for strike, kinds in strikes.items()],
-            price * bases[expiry],
-            _kept_centre(rule, expiry),
-        )
-        for expiry, strikes in listed.items()
-    ]
-    return Look(price, chains, bases, _deltas(snapshots.values(), tokens), room_for(rule, today))
-
-
-# --- what the market says -----------------------------------------------------------------------------------------
-
-
 def _trades(exchange: str, now: datetime) -> bool:
     """What the calendar does not know counts as open: prices that do not come stop a rule by themselves."""
     try:
         return is_open(exchange, SEGMENTS.get(exchange, ""), now)
     except CalendarMissing:
         return True
-
-
-def _price_of_underlying(rule: StrikeRule, today: date) -> Decimal:
-    """The spot or, where there is none, the nearest future: always the same of the two, so that no switch moves it."""
-    underlying = Instrument.objects.underlying_of(rule.underlying, exchange=rule.exchange)
-    if underlying is None:
-        futures = Instrument.objects.futures(rule.underlying)
-        underlying = futures.filter(exchange=rule.exchange, expiry__gte=today).first()
-    if underlying is None:
-        raise NothingToGoBy(f"no index, stock or future under {rule.underlying} is listed")
-    try:
-        found = price_of(underlying)
-    except PricesUnavailable:
-        raise NothingToGoBy("the latest prices cannot be read: Redis does not answer") from None
-    return _current(found, underlying)
-
-
-def _current(found: MarketPrice | None, underlying: Instrument) -> Decimal:
-    if found is None or found.last_price is None:
-        raise NothingToGoBy(f"the price of {underlying} is not known")
-    if not found.is_fresh or found.age_seconds is None or found.age_seconds > OLDEST_PRICE_SECONDS:
-        raise NothingToGoBy(f"the price of {underlying} is not current")
-    if found.last_price < 0:
-        raise NothingToGoBy(f"the price of {underlying} is negative, and no strike is")
-    return found.last_price
-
-
-def _snapshots(underlying: str, expiries: Iterable[date]) -> dict[date, Snapshot]:
-    """The expiries' parts that are current."""
-    wanted = list(expiries)
-    try:
-        found, _ = read([part_of(underlying, expiry) for expiry in wanted])
-    except PricesUnavailable:
-        raise NothingToGoBy("the latest prices cannot be read: Redis does not answer") from None
-    now = time.time()
-    return {
-        expiry: snapshot
-        for expiry, snapshot in zip(wanted, found, strict=True)
-        if snapshot is not None
-        and (snapshot.feed_state, snapshot.source) == (LIVE, settings.FEED_SOURCE)
-        and _is_young(snapshot.age_ms(now))
-    }
-
-
-def _is_young(age_ms: float | None) -> bool:
-    return age_ms is not None and age_ms <= OLDEST_PRICE_SECONDS * 1000
-
-
-def _basis(snapshot: Snapshot | None, price: Decimal) -> Decimal | None:
-    """The expiry's forward over the underlying's price, as far as the stream knows a forward."""
-    pricing = snapshot.pricing if snapshot else None
-    if not pricing or pricing.get("underlying_source") == UnderlyingSource.SPOT or not price:
-        return None
-    forward, age_ms = pricing.get("underlying_price"), pricing.get("underlying_age_ms")
-    if forward is None or not _is_young(age_ms):
-        return None
-    basis = round(Decimal(str(forward)) / price, _BASIS_DECIMALS)
-    return basis if abs(basis - 1) <= Decimal(str(FARTHEST_FORWARD)) else None
-
-
-def _deltas(snapshots: Iterable[Snapshot], tokens: Mapping[int, int]) -> dict[int, float]:
-    deltas: dict[int, float] = {}
-    for snapshot in snapshots:
-        if "delta" not in snapshot.columns:
-            continue
-        rows = zip(snapshot.columns["instrument_token"], snapshot.columns["delta"], strict=True)
-        deltas |= {tokens[token]: delta for token, delta in rows if delta is not None and token in tokens}
-    return deltas
 
 
 # --- what follows -------------------------------------------------------------------------------------------------
@@ -342,23 +214,3 @@ def _note(rule: StrikeRule, outcome: Outcome, centres: Mapping[str, Any]) -> Non
     StrikeRule.objects.filter(pk=rule.pk).update(
         last_run_at=timezone.now(), last_outcome=outcome.words[:300], centres=centres
     )
-
-
-# --- what a rule remembers ------------------------------------------------------------------------------------------
-
-
-def _centres_as_json(centres: Mapping[date, Decimal], bases: Mapping[date, Decimal]) -> dict[str, Any]:
-    return {
-        expiry.isoformat(): {"centre": str(centre), "basis": str(bases[expiry])} for expiry, centre in centres.items()
-    }
-
-
-def _kept_centre(rule: StrikeRule, expiry: date) -> Decimal | None:
-    kept = rule.centres.get(expiry.isoformat())
-    return Decimal(kept["centre"]) if kept else None
-
-
-def _kept_basis(rule: StrikeRule, expiry: date) -> Decimal:
-    """The last forward that was known goes on holding: a book that is empty for a moment must not move the centre."""
-    kept = rule.centres.get(expiry.isoformat())
-    return Decimal(kept["basis"]) if kept else Decimal(1)

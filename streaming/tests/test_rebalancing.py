@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import redis
 from django.conf import settings as django_settings
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 from pytest_django import Settings
 
 from accounts import clock
@@ -24,6 +24,7 @@ from streaming.exceptions import HeldByRule
 from streaming.models import Subscription
 from streaming.rebalance import Change
 from streaming.rebalancing import preview, rebalance, rebalance_all
+from streaming.strike_market import look_at
 from streaming.strike_models import StrikeMove, StrikeRule
 from streaming.strike_rules import change_rule, create_rule, delete_rule
 from streaming.subscriptions import fingerprint, follow_chain, streamed_on, subscribe, unsubscribe
@@ -298,6 +299,24 @@ def test_rules_are_looked_at_while_their_market_is_open_only(market_says: Tell, 
 def test_what_the_calendar_does_not_know_counts_as_open(market_says: Tell) -> None:
     new_rule()
     market_says(24_500)
+    rebalance_all()
+    assert streamed_strikes() == {24_450, 24_500, 24_550}
+
+
+@pytest.mark.parametrize("error", [OperationalError("lock timeout"), ValueError("a mistake")])
+def test_a_rule_that_fails_does_not_keep_the_others_from_their_turn(
+    market_says: Tell, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    StrikeRule.objects.create(underlying="BANKNIFTY", width=Decimal(1))  # the first in order
+    new_rule()
+    market_says(24_500)
+
+    def fails_for_one(rule: StrikeRule) -> Any:
+        if rule.underlying == "BANKNIFTY":
+            raise error
+        return look_at(rule)
+
+    monkeypatch.setattr("streaming.rebalancing.look_at", fails_for_one)
     rebalance_all()
     assert streamed_strikes() == {24_450, 24_500, 24_550}
 
