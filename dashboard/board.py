@@ -7,42 +7,17 @@ Only decisions: what was found is handed in, words and tones come out, so that i
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
 from accounts.breaker import BreakerState, Group, breaker_name
-from accounts.budget_limits import RouteClass
 from accounts.budget_meters import Meter
 from accounts.clock import IST
 from accounts.models import BrokerSession, TradingAccount
 from dashboard import formats
 from streaming.health import Registry, ServiceHealth
+from streaming.health_words import BREAKER_WORDS, FEED_WORDS, GROUP_WORDS, METER_WORDS, Tone, plural
 from streaming.state import AccountState
 
-Tone = Literal["ok", "warn", "bad", "off"]
-
 NEARLY_FULL = 0.8
-FEED_WORDS: dict[str, tuple[Tone, str]] = {
-    "awaiting_token": ("bad", "waits for the login"),
-    "connecting": ("warn", "connecting"),
-    "waiting": ("warn", "waits to connect again"),
-    "stalled": ("warn", "connected, but silent"),
-    "idle": ("off", "nothing to follow"),
-    "closed": ("off", "closed"),
-}
-GROUP_WORDS = {Group.ORDERS: "orders", Group.DATA: "data calls", Group.SESSION: "logins"}
-BREAKER_WORDS: dict[BreakerState, tuple[Tone, str]] = {
-    BreakerState.CLOSED: ("ok", "answers"),
-    BreakerState.HALF_OPEN: ("warn", "being tried again"),
-    BreakerState.OPEN: ("bad", "left alone: it failed too often"),
-}
-METER_WORDS = {
-    (RouteClass.ORDERS, "second"): "Orders this second",
-    (RouteClass.ORDERS, "minute"): "Orders this minute",
-    (RouteClass.ORDERS, "day"): "Orders today",
-    (RouteClass.QUOTE, "second"): "Quotes this second",
-    (RouteClass.HISTORICAL, "second"): "Candles this second",
-    (RouteClass.OTHER, "second"): "Other calls this second",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +245,3 @@ def verdict(rows: Sequence[Row], checks: Iterable[Check]) -> Verdict:
     if len(enabled) == 1:
         return Verdict("ok", f"Ready: {enabled[0].account.label} is logged in", "All checks are passed.")
     return Verdict("ok", f"Ready: all {len(enabled)} accounts are logged in", "All checks are passed.")
-
-
-def plural(word: str, count: int) -> str:
-    return word if count == 1 else f"{word}s"

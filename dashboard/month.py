@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from accounts.clock import IST
-from dashboard.board import Check, Tone
+from dashboard.board import Check
 from market.calendar import CalendarDay
+from streaming.health_words import Tone
 
 FIRST_YEAR, LAST_YEAR = 2000, 2100
 DAYS_OF_A_WEEK = 7

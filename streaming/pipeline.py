@@ -19,6 +19,7 @@ from streaming.pricing import Moment, PricingSettings
 from streaming.publisher import Batch, PartPayload, merge
 from streaming.quarantine import Quarantine
 from streaming.snapshots import Line, PartEncoder, Stamp
+from streaming.state import PartState
 from streaming.ticks import TickTable
 from streaming.turns import Turns
 from streaming.validation import Policy
@@ -81,6 +82,10 @@ class TickPipeline:
     quarantine: Quarantine = field(default_factory=Quarantine)
     cut_short: list[Minute] = field(default_factory=list)
     hours: MarketHours = field(default_factory=MarketHours)
+    encode_seconds: float = 0.0
+    """What pricing and encoding the last window took."""
+    part_updates: Counter[str] = field(default_factory=Counter)
+    part_stamps: dict[str, tuple[int, float]] = field(default_factory=dict)
     keyframes: Turns = field(default_factory=lambda: Turns(KEYFRAME_SECONDS))
     monotonic: Callable[[], float] = time.monotonic
 
@@ -121,6 +126,22 @@ class TickPipeline:
         self.encoder.follow()
         self.analyser.follow()
         self.keyframes.follow(self.parts)
+        self.part_updates = Counter({name: self.part_updates[name] for name in self.parts})
+        self.part_stamps = {name: stamp for name, stamp in self.part_stamps.items() if name in self.parts}
+
+    def part_states(self) -> list[PartState]:
+        """What is streamed, part by part, and when something last came for each."""
+        never = (0, None)
+        return [
+            PartState(
+                name=name,
+                rows=len(part.slots),
+                updates=self.part_updates[name],
+                seq=self.part_stamps.get(name, never)[0],
+                last_tick_at=self.part_stamps.get(name, never)[1],
+            )
+            for name, part in sorted(self.table.instruments.parts.items())
+        ]
 
     def price_on(self, pricing: PricingSettings) -> None:
         """Price on these terms from now on."""
@@ -145,6 +166,7 @@ class TickPipeline:
         self.bars.take(ticks, moment.market_time)
         decoded = time.perf_counter()
         batch = self._encode(applied.slots, moment, begun)
+        self.encode_seconds = time.perf_counter() - decoded
         return Flushed(
             batch=batch,
             packets=window.packets,
@@ -153,7 +175,7 @@ class TickPipeline:
             faults=Counter({str(fault): count for fault, count in window.faults.items()}),
             rejected=applied.counts,
             decode_seconds=decoded - began,
-            encode_seconds=time.perf_counter() - decoded,
+            encode_seconds=self.encode_seconds,
         )
 
     def whole(self, parts: Iterable[str] | None = None) -> Batch:
@@ -204,7 +226,10 @@ class TickPipeline:
         whole = [*self.keyframes.take_due(moment.monotonic), *begun]
         if not (whole or len(slots)):
             return {}
-        return _payloads(self.encoder.encode_flush(changed, whole, moment, self._stamp()))
+        stamp = self._stamp()
+        self.part_updates.update(changed.keys())
+        self.part_stamps |= dict.fromkeys(changed, (stamp.seq, stamp.sent_at))
+        return _payloads(self.encoder.encode_flush(changed, whole, moment, stamp))
 
     def _moment(self) -> Moment:
         return Moment(self.market_time(), self.monotonic())

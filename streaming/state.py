@@ -3,7 +3,7 @@
 `/health`, the hub and the pages read it; nobody infers life from a socket's state.
 """
 
-from typing import TypedDict
+from typing import Any, TypedDict, cast
 
 import orjson
 import redis
@@ -32,6 +32,16 @@ class SocketState(TypedDict):
     last_tick_at: float | None
 
 
+class PartState(TypedDict):
+    """One underlying's options of one expiry, or its cash and futures."""
+
+    name: str
+    rows: int
+    updates: int  # windows that brought it something, since the process began
+    seq: int  # of the line that the last of them made; 0: none yet
+    last_tick_at: float | None
+
+
 class StreamState(TypedDict):
     """One process. Times are unix seconds of system time."""
 
@@ -52,7 +62,13 @@ class StreamState(TypedDict):
     rejected: list[RejectedTick]  # a sample of what was dropped or flagged, the newest first
     lag_seconds: float
     loop_delay: Delays  # how late the event loop runs what is due
+    encode_seconds: float  # pricing and encoding the last window
     publisher: str  # the breaker: closed, half_open, open
+    parts: list[PartState]
+
+
+# What processes of an older version do not say of themselves.
+_UNSAID: dict[str, Any] = {"encode_seconds": 0.0, "parts": []}
 
 
 def encode(state: StreamState) -> bytes:
@@ -73,4 +89,4 @@ def read_states(client: "redis.Redis", names: RedisNames) -> list[StreamState]:
     """The states of all living stream processes, for `/health` and pages."""
     keys = list(client.scan_iter(match=names.states, count=1000))
     values = client.mget(keys) if keys else []
-    return [orjson.loads(value) for value in values if value]
+    return [cast(StreamState, _UNSAID | orjson.loads(value)) for value in values if value]

@@ -470,7 +470,9 @@ class StreamProcess:
             rejected=self.pipeline.quarantine.sample,
             lag_seconds=self._lag,
             loop_delay=self.loop_delay.last_minute(),
+            encode_seconds=self.pipeline.encode_seconds,
             publisher=self.publisher.breaker.state,
+            parts=self.pipeline.part_states(),
         )
 
     async def _keep_minutes(self) -> None:

@@ -37,7 +37,9 @@ def stream_state(accounts: dict[str, AccountState] | None = None) -> StreamState
         rejected=[],
         lag_seconds=0.0,
         loop_delay={"p50": 0.0, "p99": 0.0, "p999": 0.0, "busy_p999": 0.0},
+        encode_seconds=0.0,
         publisher="closed",
+        parts=[],
     )
 
 
