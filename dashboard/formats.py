@@ -111,6 +111,17 @@ def moment(at: datetime, *, now: datetime) -> str:
     return f"{local:%H:%M %a}" if abs(days) < 7 else f"{local:%H:%M}, {short_date(local.date(), today=day)}"
 
 
+def age(seconds: float | None) -> str:
+    """How long ago: `0.1 s`, `14 s`, `3 m`, `2.5 h`."""
+    if seconds is None:
+        return DASH
+    if seconds < 9.95:
+        return f"{_rounded(seconds, 1)} s"
+    if seconds < 99.5:
+        return f"{_rounded(seconds, 0)} s"
+    return f"{_rounded(seconds / 60, 0)} m" if seconds < 5400 else f"{_rounded(seconds / 3600, 1)} h"
+
+
 def duration(seconds: float) -> str:
     """`12 m`, `4 h 58 m`, `2 d 3 h`; a part of a minute counts as one."""
     minutes = max(0, math.ceil(seconds / 60))

@@ -15,6 +15,7 @@ LINKS = {
     "positions_url": "dashboard:positions",
     "trading_url": "dashboard:trading",
     "accounts_url": "dashboard:accounts",
+    "feed_url": "dashboard:feed",
     "calendar_url": "dashboard:calendar",
     "keys_url": "dashboard:keys",
     "docs_url": "docs",

@@ -7,6 +7,7 @@ from django.urls import path, register_converter
 from dashboard import (
     account_views,
     calendar_views,
+    feed_views,
     key_views,
     orders_views,
     positions_views,
@@ -69,6 +70,7 @@ urlpatterns = [
     path("chain/<str:underlying>/<iso_date:expiry>/", views.chain, name="chain"),
     path("accounts/", account_views.accounts, name="accounts"),
     path("accounts/<kite_user_id:kite_user_id>/", account_views.account, name="account"),
+    path("feed/", feed_views.feed, name="feed"),
     path("positions/", positions_views.positions, name="positions"),
     path("calendar/", calendar_views.month, name="calendar"),
     path("settings/keys/", key_views.keys, name="keys"),

@@ -10,6 +10,7 @@ from typing import Final
 from accounts.breaker import BreakerState, Group, breaker_name
 from accounts.budget_meters import Meter
 from orders.rupees import in_lakhs
+from streaming.health import Registry
 from streaming.health_rates import Rates
 from streaming.health_reading import Reading
 from streaming.health_rows import (
@@ -23,8 +24,17 @@ from streaming.health_rows import (
     process_row,
     socket_rows,
 )
-from streaming.health_verdict import Verdict, verdict_of
-from streaming.health_words import ASIDE_WORDS, BREAKER_WORDS, GROUP_WORDS, METER_WORDS, PUBLISHER_WORDS, Tone
+from streaming.health_verdict import verdict_of
+from streaming.health_words import (
+    ASIDE_WORDS,
+    BREAKER_WORDS,
+    GROUP_WORDS,
+    METER_WORDS,
+    PUBLISHER_WORDS,
+    Tone,
+    age_words,
+    plural,
+)
 from streaming.state import StreamState
 
 SCHEMA: Final = 1
@@ -81,7 +91,7 @@ def frame_of(
         "feed": {"state": verdict.feed, "age": verdict.age},
         "market": _market(reading),
         "figures": _figures(reading, sockets, rates, web),
-        "services": _services(reading, verdict),
+        "services": _services(reading),
         "processes": [process_row(stream, reading, rates.get(stream["process"])) for stream in streams],
         "sockets": _first(sockets),
         "sockets_total": len(sockets),
@@ -131,7 +141,7 @@ def _figures(reading: Reading, sockets: Sequence[Row], rates: Mapping[str, Rates
         "subscribed": sum(socket["subscribed"] for socket in sockets),
         "ticks_per_second": sum(each.ticks for each in rates.values()) if rates else None,
         "windows_per_second": sum(each.windows for each in rates.values()) if rates else None,
-        "checked_percent": 100 * (1 - dropped / ticks) if ticks else None,
+        "checked_percent": _percent(ticks - dropped, ticks),
         "dropped": dropped,
         "encode_ms": max((stream["encode_seconds"] * 1000 for stream in streams), default=None),
         "lag_ms": max((stream["lag_seconds"] * 1000 for stream in streams), default=None),
@@ -143,11 +153,16 @@ def _figures(reading: Reading, sockets: Sequence[Row], rates: Mapping[str, Rates
     }
 
 
-def _services(reading: Reading, verdict: Verdict) -> list[Row]:
+def _percent(part: int, whole: int) -> float | None:
+    """Of all; a few that are missing of millions do not make it all."""
+    if not whole:
+        return None
+    return 100.0 if part >= whole else min(99.99, max(0.0, 100 * part / whole))
+
+
+def _services(reading: Reading) -> list[Row]:
     health = reading.health
     registry = health.registry
-    has_instruments = registry["status"] == "ok"
-    imported = registry["imported_at"]
     rows: list[tuple[str, Tone, str, str]] = [
         ("database", "ok", "PostgreSQL answers", "")
         if health.database == "ok"
@@ -155,12 +170,17 @@ def _services(reading: Reading, verdict: Verdict) -> list[Row]:
         ("redis", "ok", "Redis answers", "")
         if health.redis == "ok"
         else ("redis", "bad", "Redis does not answer", "No process can be heard, and no page gets prices"),
-        ("instruments", "ok", f"{in_lakhs(str(registry['instruments']))} contracts are listed", "")
-        if has_instruments
+        (
+            "instruments",
+            "ok",
+            f"{in_lakhs(str(registry['instruments']))} contracts are listed",
+            _imported(registry, reading.at),
+        )
+        if registry["status"] == "ok"
         else ("instruments", "warn", "No contracts are listed", "They are imported once an account is logged in"),
-        ("stream", verdict.tone, verdict.title, "")
+        ("stream", "ok", f"{len(health.streams)} stream {plural('process', len(health.streams), 'processes')}", "")
         if health.streams
-        else ("stream", "bad", "No stream process runs", ""),
+        else ("stream", "bad", "No stream process runs", "manage.py run_stream starts one"),
         ("calendar", "warn", "The calendar does not say whether the market is open", reading.calendar_problem)
         if reading.calendar_problem
         else ("calendar", "ok", "The market is open" if reading.is_open else "The market is closed", ""),
@@ -171,10 +191,14 @@ def _services(reading: Reading, verdict: Verdict) -> list[Row]:
             "tone": tone,
             "title": title,
             "detail": detail,
-            "at": imported.timestamp() if key == "instruments" and has_instruments and imported else None,
         }
         for key, tone, title, detail in rows
     ]
+
+
+def _imported(registry: Registry, at: float) -> str:
+    when = registry["imported_at"]
+    return f"Imported {age_words(max(0.0, at - when.timestamp()))} ago" if when else ""
 
 
 def _aside(streams: Sequence[StreamState]) -> list[Row]:

@@ -68,7 +68,7 @@ def process_row(stream: StreamState, reading: Reading, rates: Rates | None) -> R
         "name": stream["process"],
         "source": stream["source"],
         "epoch": stream["epoch"],
-        "started_at": stream["started_at"],
+        "up_age": max(0.0, reading.at - stream["started_at"]),
         "heard_age": max(0.0, reading.at - stream["written_at"]),
         "instruments": stream["active_subscriptions"],
         "derived": stream["derived_subscriptions"],
@@ -97,16 +97,20 @@ def _process_said(stream: StreamState, reading: Reading) -> tuple[Tone, str]:
 
 def socket_rows(reading: Reading, names: Names, stale_seconds: float) -> list[Row]:
     rows = []
+    facts = {account.kite_user_id: account for account in reading.tables.accounts}
     for stream in reading.health.streams:
         for socket in stream["sockets"]:
             last = socket["last_tick_at"]
             tone, words = _socket_said(socket, stream, reading, stale_seconds)
             account = account_of(socket["name"])
+            known = None if names.is_hidden(account) else facts.get(account)
             rows.append(
                 {
                     "key": f"{stream['process']} {names.socket(socket['name'])}",
                     "name": names.socket(socket["name"]),
                     "account": None if names.is_hidden(account) else account,
+                    "monogram": known.monogram if known else "",
+                    "colour": known.monogram_colour if known else "",
                     "process": stream["process"],
                     "state": socket["state"],
                     "desired": socket["desired"],
@@ -245,7 +249,8 @@ def _became(gap: GapFacts) -> tuple[Tone, str]:
             return "ok", f"Minute bars refilled, {in_lakhs(str(gap.bars_refilled))} of them"
         case FeedGap.Status.GIVEN_UP:
             return "warn", f"The broker has no candles for {in_lakhs(str(gap.refused))} of them"
-    return "warn", f"Minute bars of {in_lakhs(str(gap.remaining))} are still to be refilled"
+    of = f" of {in_lakhs(str(gap.remaining))}" if gap.remaining else ""
+    return "warn", f"Minute bars{of} are still to be refilled"
 
 
 def gaps_said(reading: Reading) -> Row:

@@ -124,8 +124,8 @@ def _troubles(
 
 def _login_words(logged_out: Sequence[dict[str, Any]]) -> tuple[str, str]:
     if len(logged_out) == 1:
-        return f"{logged_out[0]['name']} needs a login", "Its sockets wait for the token of the day."
-    return f"{len(logged_out)} accounts need a login", "Their sockets wait for the tokens of the day."
+        return f"{logged_out[0]['name']} needs a login", "Its sockets cannot open without the token of the day."
+    return f"{len(logged_out)} accounts need a login", "Their sockets cannot open without the tokens of the day."
 
 
 def _all_well(reading: Reading, sockets: Sequence[dict[str, Any]], quietest: float | None) -> tuple[str, str]:

@@ -71,8 +71,8 @@ ASIDE_WORDS: dict[str, tuple[AsideKind, str]] = {
 """By the name of a stream's counter. `flagged` ticks are shown, and nothing is computed with them."""
 
 
-def plural(word: str, count: int) -> str:
-    return word if count == 1 else f"{word}s"
+def plural(word: str, count: int, many: str = "") -> str:
+    return word if count == 1 else many or f"{word}s"
 
 
 def age_words(seconds: float) -> str:

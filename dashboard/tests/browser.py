@@ -19,6 +19,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 from playwright.async_api import Browser, Page, WebSocketRoute, async_playwright, expect
 
+from dashboard.tests.health_socket import HealthSocket
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = [
     "--no-sandbox",
@@ -140,16 +142,20 @@ async def tab(
     width: int = 1440,
     height: int = 900,
     orders_socket: OrdersSocket | None = None,
+    health_socket: HealthSocket | None = None,
     **context: Any,
 ) -> AsyncIterator[Tab]:
     """A fresh page on `address`. `context`: Playwright's own options, such as color_scheme.
 
     `orders_socket` stands in for `/ws/orders/`, which the test server does not have; without one nothing is told.
+    `health_socket` carries `/ws/health/`.
     """
     made = await browser.new_context(viewport={"width": width, "height": height}, **context)
     made.set_default_timeout(PATIENCE_SECONDS * 1000)
     opened = Tab(await made.new_page(), urlsplit(address).netloc)
     await opened.page.route_web_socket("**/ws/orders/", (orders_socket or OrdersSocket()).connected)
+    if health_socket is not None:
+        await opened.page.route_web_socket("**/ws/health/", health_socket.connected)
     try:
         await opened.page.goto(address)
         yield opened

@@ -51,6 +51,8 @@ def test_when_prices_come_it_says_through_what_and_how_old_the_oldest_is() -> No
         "key": "stream-1 AB1234, 1",
         "name": "AB1234, 1",
         "account": "AB1234",
+        "monogram": "",
+        "colour": "",
         "process": "stream-1",
         "state": "open",
         "desired": 300,

@@ -93,6 +93,7 @@ RIGHTS: Mapping[str, Mapping[str, Action | str]] = {
     "dashboard:calendar": {"get": READ},
     "dashboard:account": {"get": READ},
     "dashboard:positions": {"get": READ},
+    "dashboard:feed": {"get": READ},
     "dashboard:orders": {"get": READ},
     "dashboard:new-order": {"get": TRADE},
     "dashboard:order": {"get": READ},

@@ -8,9 +8,9 @@ const TOP = 14;
 const BOTTOM = 18;
 const OI_STRIKES_EACH_SIDE = 15;
 
-const scale = (from, to, low, high) => (value) => low + ((value - from) / (to - from || 1)) * (high - low);
-const path = (points) => "M" + points.map(([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`).join("L");
-const svg = (width, height, body, label) =>
+export const scale = (from, to, low, high) => (value) => low + ((value - from) / (to - from || 1)) * (high - low);
+export const path = (points) => "M" + points.map(([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`).join("L");
+export const svg = (width, height, body, label) =>
   `<svg class="ch" viewBox="0 0 ${width} ${height}" role="img" aria-label="${label}">${body}</svg>`;
 export const waiting = (width, height, text) =>
   svg(width, height, `<text x="${width / 2}" y="${height / 2}" text-anchor="middle">${text}</text>`, text);
