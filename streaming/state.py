@@ -32,6 +32,48 @@ class SocketState(TypedDict):
     last_tick_at: float | None
 
 
+class SlotState(TypedDict):
+    """One of the three sockets that the broker allows an app, as the table says: every process writes all of them."""
+
+    app: str  # the app's label
+    slot: int  # 0, 1 or 2
+    account: str  # the Kite user id that its socket is opened with; empty if no account may use it
+    owner: str  # the process that holds it; empty if none does
+    epoch: int
+    seconds_left: float  # of its lease
+    is_lost: bool  # held, but its account has no socket that works
+
+
+class CapacityState(TypedDict):
+    """Instruments, over all slots that are held."""
+
+    used: int
+    total: int
+    free: int
+    largest_chain: int  # of one underlying, all its parts
+    free_after_another: int  # negative: another one as large would not fit
+
+
+class UnconfirmedState(TypedDict):
+    """An instrument that was subscribed and has not ticked since, although its market is open."""
+
+    instrument_token: int
+    tradingsymbol: str
+    socket: str
+    waiting_seconds: float
+    tries: int  # subscribed so many times
+
+
+class AlertState(TypedDict):
+    """Something that a person has to look at. `kind` is for programs, `text` for people."""
+
+    kind: str  # mute_feed
+    account: str  # Kite user id
+    socket: str
+    text: str
+    since: float
+
+
 class PartState(TypedDict):
     """One underlying's options of one expiry, or its cash and futures."""
 
@@ -57,7 +99,11 @@ class StreamState(TypedDict):
     active_accounts: int
     accounts: dict[str, AccountState]
     sockets: list[SocketState]
-    overflow: dict[str, str]
+    overflow: dict[str, str]  # parts that are not streamed, with the reason
+    slots: list[SlotState]
+    capacity: CapacityState
+    unconfirmed: list[UnconfirmedState]  # those that wait longest, a hundred at most
+    alerts: list[AlertState]
     counters: dict[str, int]
     rejected: list[RejectedTick]  # a sample of what was dropped or flagged, the newest first
     lag_seconds: float
@@ -68,7 +114,14 @@ class StreamState(TypedDict):
 
 
 # What processes of an older version do not say of themselves.
-_UNSAID: dict[str, Any] = {"encode_seconds": 0.0, "parts": []}
+_UNSAID: dict[str, Any] = {
+    "slots": [],
+    "capacity": CapacityState(used=0, total=0, free=0, largest_chain=0, free_after_another=0),
+    "unconfirmed": [],
+    "alerts": [],
+    "encode_seconds": 0.0,
+    "parts": [],
+}
 
 
 def encode(state: StreamState) -> bytes:

@@ -48,7 +48,7 @@ from streaming.pipeline import LIVE, STALE, TickPipeline
 from streaming.pool import CONNECTIONS_PER_KEY, TOKENS_PER_CONNECTION, ConnectionPool
 from streaming.publisher import Batch, ChannelLayer, Publisher, hot_path_client
 from streaming.sessions import CalendarSessions
-from streaming.state import STATE_EVERY_SECONDS, StreamState, erase_state, write_state
+from streaming.state import STATE_EVERY_SECONDS, CapacityState, StreamState, erase_state, write_state
 
 logger = logging.getLogger(__name__)
 
@@ -466,6 +466,10 @@ class StreamProcess:
                 for connection in (pool.connections if pool else ())
             ],
             overflow=dict(self._assignment.overflow) if self._assignment else {},
+            slots=[],
+            capacity=CapacityState(used=0, total=0, free=0, largest_chain=0, free_after_another=0),
+            unconfirmed=[],
+            alerts=[],
             counters=dict(self.counters) | {"batches_dropped": self.publisher.dropped},
             rejected=self.pipeline.quarantine.sample,
             lag_seconds=self._lag,
