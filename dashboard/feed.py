@@ -37,7 +37,9 @@ def _one_decimal(value: float) -> str:
 
 
 FORMATS: Final[Mapping[str, Callable[[float], str]]] = {
-    **dict.fromkeys(("age", "heard_age", "last_tick_age", "up_age"), formats.age),
+    **dict.fromkeys(
+        ("age", "heard_age", "last_tick_age", "up_age", "alert_age", "waiting_age", "seconds_left"), formats.age
+    ),
     **dict.fromkeys(("started_at", "read_at"), _moment),
     **dict.fromkeys(("lag_ms", "encode_ms"), _milliseconds),
     **dict.fromkeys(("windows_per_second", "updates_per_second"), _one_decimal),
@@ -75,6 +77,9 @@ def page_of(frame: Mapping[str, Any]) -> Shown:
         "strips": [strip_of(row) for row in frame["sockets"][:STRIPS]],
         "strip_hours": strip_hours(frame["market"]),
         "accounts": accounts,
+        "slots": [shown(row) for row in frame["slots"]],
+        "alerts": [shown(row) for row in frame["alerts"]],
+        "unconfirmed": [shown(row) for row in frame["unconfirmed"]],
         "parts": [shown(row) for row in frame["parts"]],
         "overflow": frame["overflow"],
         "aside": [shown(row) | {"kind": ASIDE_KINDS[row["kind"]]} for row in frame["aside"]],

@@ -18,11 +18,14 @@ from streaming.health_rows import (
     Row,
     account_of,
     account_rows,
+    alert_rows,
     gap_row,
     gaps_said,
     part_rows,
     process_row,
+    slot_rows,
     socket_rows,
+    unconfirmed_rows,
 )
 from streaming.health_verdict import verdict_of
 from streaming.health_words import (
@@ -41,6 +44,7 @@ SCHEMA: Final = 1
 MOST_ROWS: Final = 100
 """Of sockets, parts and accounts each: those that need a look come first."""
 MOST_GAPS_TOLD: Final = 20
+MOST_UNCONFIRMED: Final = 20
 NEARLY_FULL: Final = 0.8
 
 
@@ -80,7 +84,10 @@ def frame_of(
     sockets = socket_rows(reading, names, stale_seconds)
     parts = part_rows(reading, rates)
     accounts = account_rows(reading, names, mine)
-    verdict = verdict_of(reading, names.within, sockets=sockets, accounts=accounts, stale_seconds=stale_seconds)
+    alerts, unconfirmed = alert_rows(reading, names), unconfirmed_rows(reading, names)
+    verdict = verdict_of(
+        reading, names.within, sockets=sockets, accounts=accounts, alerts=alerts, stale_seconds=stale_seconds
+    )
     return {
         "type": "health",
         "schema": SCHEMA,
@@ -96,6 +103,10 @@ def frame_of(
         "sockets": _first(sockets),
         "sockets_total": len(sockets),
         "accounts": _first(accounts),
+        "slots": slot_rows(reading, names, mine)[:MOST_ROWS],
+        "alerts": alerts[:MOST_ROWS],
+        "unconfirmed": unconfirmed[:MOST_UNCONFIRMED],
+        "unconfirmed_total": len(unconfirmed),
         "parts": _first(parts),
         "parts_total": len(parts),
         "overflow": [
@@ -131,6 +142,9 @@ def _market(reading: Reading) -> Row:
 def _figures(reading: Reading, sockets: Sequence[Row], rates: Mapping[str, Rates], web: WebFigures | None) -> Row:
     streams = reading.health.streams
     counters = [stream["counters"] for stream in streams]
+    # Of all slots, by every process alike: the newest word counts.
+    newest = max(streams, key=lambda stream: stream["written_at"], default=None)
+    capacity = newest["capacity"] if newest and newest["capacity"]["total"] else None
     ticks = sum(each.get("ticks", 0) for each in counters)
     doubted = [name for name, (kind, _) in ASIDE_WORDS.items() if kind == "dropped"]
     dropped = sum(each.get(name, 0) for each in counters for name in doubted)
@@ -143,6 +157,8 @@ def _figures(reading: Reading, sockets: Sequence[Row], rates: Mapping[str, Rates
         "windows_per_second": sum(each.windows for each in rates.values()) if rates else None,
         "checked_percent": _percent(ticks - dropped, ticks),
         "dropped": dropped,
+        "capacity": capacity["total"] if capacity else None,
+        "capacity_free": capacity["free"] if capacity else None,
         "encode_ms": max((stream["encode_seconds"] * 1000 for stream in streams), default=None),
         "lag_ms": max((stream["lag_seconds"] * 1000 for stream in streams), default=None),
         "batches_dropped": sum(each.get("batches_dropped", 0) for each in counters),

@@ -9,7 +9,7 @@ from streaming.health_rates import Rates
 from streaming.health_reading import AccountFacts, GapFacts, Reading
 from streaming.health_words import FEED_WORDS, GAP_WORDS, PUBLISHER_WORDS, Tone, plural
 from streaming.pool import CONNECTIONS_PER_KEY, TOKENS_PER_CONNECTION
-from streaming.state import SocketState, StreamState
+from streaming.state import SlotState, SocketState, StreamState
 
 STRIP_SLOTS: Final = 75
 """Into which the day's session is cut: five minutes each of the regular one."""
@@ -116,6 +116,7 @@ def socket_rows(reading: Reading, names: Names, stale_seconds: float) -> list[Ro
                     "desired": socket["desired"],
                     "subscribed": socket["subscribed"],
                     "waiting": max(0, socket["desired"] - socket["subscribed"]),
+                    "unconfirmed": sum(one["socket"] == socket["name"] for one in stream["unconfirmed"]),
                     "reconnects": socket["reconnects"],
                     "last_tick_age": None if last is None else max(0.0, reading.at - last),
                     "tone": tone,
@@ -156,6 +157,70 @@ def _strip(reading: Reading, socket: str) -> str:
         for slot in range(first, min(STRIP_SLOTS, int((ended - opens) // length) + 1)):
             slots[slot] = max(slots[slot], mark) if slots[slot] != "3" else "3"
     return "".join(slots)
+
+
+def slot_rows(reading: Reading, names: Names, mine: Collection[str]) -> list[Row]:
+    """The sockets that the broker allows each app, and who holds which: by whoever wrote of them last."""
+    own_apps = {account.app_id for account in reading.tables.accounts if account.kite_user_id in mine}
+    known = {app.label for app in reading.tables.apps if app.pk in own_apps}
+    newest = sorted(reading.health.streams, key=lambda stream: stream["written_at"])
+    slots = {(slot["app"], slot["slot"]): slot for stream in newest for slot in stream["slots"]}
+    others = sorted({app for app, _ in slots} - known)
+    rows = []
+    for (app, number), slot in sorted(slots.items(), key=lambda item: (item[0][0] not in known, item[0])):
+        label = app if app in known else "another app" if len(others) == 1 else f"another app ({others.index(app) + 1})"
+        tone, words = _slot_said(slot)
+        rows.append(
+            {
+                "key": f"{label} {number}",
+                "name": f"{label}, {number + 1}",
+                "account": names.of(slot["account"]) if slot["account"] else "",
+                "owner": slot["owner"],
+                "epoch": slot["epoch"],
+                "seconds_left": slot["seconds_left"],
+                "tone": tone,
+                "words": words,
+            }
+        )
+    return rows
+
+
+def _slot_said(slot: SlotState) -> tuple[Tone, str]:
+    if slot["is_lost"]:
+        return "bad", "held, and no socket works"
+    if slot["owner"]:
+        return "ok", "held"
+    return ("off", "free") if slot["account"] else ("off", "no account may use it")
+
+
+def alert_rows(reading: Reading, names: Names) -> list[Row]:
+    """What a person has to look at, the oldest first."""
+    alerts = [alert for stream in reading.health.streams for alert in stream["alerts"]]
+    return [
+        {
+            "key": f"{alert['kind']} {names.socket(alert['socket'] or alert['account'])}",
+            "kind": alert["kind"],
+            "name": names.socket(alert["socket"] or alert["account"]),
+            "text": names.within(alert["text"]),
+            "alert_age": max(0.0, reading.at - alert["since"]),
+        }
+        for alert in sorted(alerts, key=lambda alert: alert["since"])
+    ]
+
+
+def unconfirmed_rows(reading: Reading, names: Names) -> list[Row]:
+    """Instruments that were asked for and have not answered, those that wait longest first."""
+    waiting = [one for stream in reading.health.streams for one in stream["unconfirmed"]]
+    return [
+        {
+            "key": str(one["instrument_token"]),
+            "tradingsymbol": one["tradingsymbol"],
+            "socket": names.socket(one["socket"]),
+            "waiting_age": one["waiting_seconds"],
+            "tries": one["tries"],
+        }
+        for one in sorted(waiting, key=lambda one: -one["waiting_seconds"])
+    ]
 
 
 def account_rows(reading: Reading, names: Names, mine: Collection[str]) -> list[Row]:

@@ -37,18 +37,19 @@ def verdict_of(
     *,
     sockets: Sequence[dict[str, Any]],
     accounts: Sequence[dict[str, Any]],
+    alerts: Sequence[dict[str, Any]],
     stale_seconds: float,
 ) -> Verdict:
     """
     Parameters
     ----------
     hide : takes the names out of a sentence that are not for its reader.
-    sockets, accounts : the rows that the reader is shown.
+    sockets, accounts, alerts : the rows that the reader is shown.
     """
     ages = [row["last_tick_age"] for row in sockets if row["desired"] and row["last_tick_age"] is not None]
     quietest = max(ages, default=None)
     feed = _feed_word(reading, sockets, quietest, stale_seconds)
-    found = _troubles(reading, hide, sockets, accounts, quietest)
+    found = _troubles(reading, hide, sockets, accounts, alerts, quietest)
     if not found:
         return Verdict("ok", *_all_well(reading, sockets, quietest), feed, quietest)
     worst = next((trouble for trouble in found if trouble.tone == "bad"), found[0])
@@ -72,6 +73,7 @@ def _troubles(
     hide: Callable[[str], str],
     sockets: Sequence[dict[str, Any]],
     accounts: Sequence[dict[str, Any]],
+    alerts: Sequence[dict[str, Any]],
     quietest: float | None,
 ) -> list[_Trouble]:
     """What is wrong, what explains most first."""
@@ -93,13 +95,10 @@ def _troubles(
         found.append(_Trouble("bad", "No price comes in", detail))
     bad = [row for row in sockets if row["tone"] == "bad"]
     if bad:
-        title = f"{len(bad)} of {len(sockets)} {plural('socket', len(sockets))} bring no prices"
-        if len(bad) == 1:
-            title = f"{bad[0]['name'][:1].upper()}{bad[0]['name'][1:]} brings no prices"
-        others = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
-        found.append(
-            _Trouble("bad", title, f"{bad[0]['name'][:1].upper()}{bad[0]['name'][1:]}: {bad[0]['words']}{others}.")
-        )
+        found.append(_silent_sockets(bad, len(sockets)))
+    if alerts and not found:
+        name = alerts[0]["name"]
+        found.append(_Trouble("bad", f"{name[:1].upper()}{name[1:]} needs a look", alerts[0]["text"]))
     lost = [stream for stream in streams if stream["publisher"] == "open"]
     if lost:
         found.append(
@@ -122,6 +121,17 @@ def _troubles(
     return found
 
 
+def _silent_sockets(bad: Sequence[dict[str, Any]], total: int) -> _Trouble:
+    first = bad[0]
+    name = f"{first['name'][:1].upper()}{first['name'][1:]}"
+    if len(bad) == 1:
+        words, age = first["words"], first["last_tick_age"]
+        last = "It has had no price yet." if age is None else f"Its last price is {age_words(age)} old."
+        return _Trouble("bad", f"{name} brings no prices", f"{words[:1].upper()}{words[1:]}. {last}")
+    title = f"{len(bad)} of {total} sockets bring no prices"
+    return _Trouble("bad", title, f"{name}, for one: {first['words']}.")
+
+
 def _login_words(logged_out: Sequence[dict[str, Any]]) -> tuple[str, str]:
     if len(logged_out) == 1:
         return f"{logged_out[0]['name']} needs a login", "Its sockets cannot open without the token of the day."
@@ -137,5 +147,10 @@ def _all_well(reading: Reading, sockets: Sequence[dict[str, Any]], quietest: flo
         return "Waiting for the first prices", through
     waiting = sum(row["waiting"] for row in sockets)
     asked = f" {in_lakhs(str(waiting))} are still to be asked for." if waiting else ""
+    silent = sum(row["unconfirmed"] for row in sockets)
+    if silent == 1:
+        asked += " 1 was asked for and has not answered."
+    elif silent:
+        asked += f" {in_lakhs(str(silent))} were asked for and have not answered."
     every = "every socket" if len(sockets) > 1 else "the socket"
     return f"Prices come in on {every}", f"{through}{asked} The quietest one’s last price is {age_words(quietest)} old."

@@ -26,9 +26,9 @@ BREAKER_WORDS: dict[BreakerState, tuple[Tone, str]] = {
     BreakerState.OPEN: ("bad", "left alone: it failed too often"),
 }
 PUBLISHER_WORDS: dict[str, tuple[Tone, str]] = {
-    "closed": ("ok", "Redis takes each batch"),
-    "half_open": ("warn", "Redis is being tried again"),
-    "open": ("bad", "Redis takes none: batches are dropped"),
+    "closed": ("ok", "takes each batch"),
+    "half_open": ("warn", "Redis is tried again"),
+    "open": ("bad", "Redis takes no batch"),
 }
 METER_WORDS = {
     (RouteClass.ORDERS, "second"): "Orders this second",

@@ -26,6 +26,7 @@ from websockets.sync.client import connect
 
 from greeks import black76
 from streaming.tests.proxy import Proxy
+from streaming.tests.ws_schemas import check
 from tests.running import ROOT, Run, start, stop
 
 CLIENT = ROOT / "clients" / "python"
@@ -79,6 +80,20 @@ def test_health_is_ok_and_in_its_documented_shape(run: Run) -> None:
     assert body["ticker"]["running"] is True
     assert body["ticker"]["accounts"]["AB1234"]["status"] == "open"
     assert body["dependencies"]["instrument_registry"]["cached_instruments"] >= 30_000
+
+
+def test_the_health_socket_tells_of_the_processes_that_run(run: Run) -> None:
+    address = f"ws://127.0.0.1:{run.port}/ws/health/"
+    with connect(address, additional_headers={"X-API-Key": run.api_key}) as socket:
+        frames = [json.loads(socket.recv(timeout=15)) for _ in range(3)]
+    for frame in frames:
+        check("health", frame)
+    newest = frames[-1]
+    assert newest["figures"]["ticks_per_second"] > 0
+    assert newest["sockets"][0]["account"] == "AB1234"
+    assert newest["sockets"][0]["words"] == "data"
+    assert newest["parts_total"] > 1
+    assert newest["parts"][0]["seq"] > 0
 
 
 def _chain(run: Run) -> dict[str, Any]:

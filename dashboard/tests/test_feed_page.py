@@ -129,9 +129,26 @@ async def opened(browser: Browser, service: LiveServer, **options: Any) -> Async
 
 
 def well(**changes: Any) -> StreamState:
-    """One process with a socket of Asha's and one of Ravi's."""
-    counters = {"ticks": 2_600_000, "windows": 6000, "older": 7, "crossed": 41}
-    return stream([socket(), socket("AB1234 socket 2"), socket("CD5678 socket 1")], **{"counters": counters} | changes)
+    """One process with two sockets of Asha's and one of Ravi's, and an instrument that does not answer."""
+    slots = [
+        {"app": "Family app", "slot": number, "account": "AB1234", "owner": "stream-1", "epoch": 3, "is_lost": False}
+        | {"seconds_left": 12.5}
+        for number in range(2)
+    ]
+    mute = {"instrument_token": 408065, "tradingsymbol": "INFY", "socket": "AB1234 socket 2", "waiting_seconds": 31.0}
+    more = {
+        "counters": {"ticks": 2_600_000, "windows": 6000, "older": 7, "crossed": 41},
+        "slots": slots,
+        "unconfirmed": [mute | {"tries": 2}],
+    }
+    return stream([socket(), socket("AB1234 socket 2"), socket("CD5678 socket 1")], **more | changes)
+
+
+def in_trouble(process: str) -> StreamState:
+    """One whose Redis fails, with a socket that stays mute."""
+    alert = {"kind": "mute_feed", "account": "HD9032", "socket": "HD9032 socket 1", "since": time.time() - 90}
+    alert["text"] = "Dialled anew 3 times, and no data comes although the market is open."
+    return stream([socket("HD9032 socket 1", age=90.0)], process=process, publisher="open", alerts=[alert])
 
 
 TEXTS = """() => Object.fromEntries([...document.querySelectorAll("#feed [data-f], #v-title")].map((cell) => {
@@ -268,7 +285,7 @@ async def test_every_width_and_theme_is_whole_readable_and_quiet(
 ) -> None:
     long_name = "very-long-host-name-of-a-machine.example"
     processes.say(lambda: well(overflow={"nifty:2026-12-29": "no room left on account AB1234"}))
-    processes.say(lambda: stream([socket("HD9032 socket 1", age=90.0)], process=long_name, publisher="open"))
+    processes.say(lambda: in_trouble(long_name))
     async with opened(browser, service, color_scheme=theme) as (page, _):
         await page.until(READ)
         for width in WIDTHS:

@@ -9,7 +9,7 @@ from accounts.clock import IST
 from market.calendar import Session
 from streaming.health import Registry, ServiceHealth
 from streaming.health_reading import Reading, Tables
-from streaming.state import AccountState, PartState, SocketState, StreamState
+from streaming.state import AccountState, CapacityState, PartState, SocketState, StreamState
 
 TEN_FORTY_TWO = datetime(2026, 11, 25, 10, 42, 7, tzinfo=IST)
 OPENS = datetime(2026, 11, 25, 9, 15, tzinfo=IST)
@@ -51,6 +51,10 @@ def stream(
         accounts=accounts,
         sockets=held,
         overflow={},
+        slots=[],
+        capacity=CapacityState(used=300, total=9000, free=8700, largest_chain=300, free_after_another=8400),
+        unconfirmed=[],
+        alerts=[],
         counters={"ticks": 100_000, "windows": 6_000},
         lag_seconds=0.002,
         encode_seconds=0.003,

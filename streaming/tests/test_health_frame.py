@@ -58,6 +58,7 @@ def test_when_prices_come_it_says_through_what_and_how_old_the_oldest_is() -> No
         "desired": 300,
         "subscribed": 300,
         "waiting": 0,
+        "unconfirmed": 0,
         "reconnects": 0,
         "last_tick_age": pytest.approx(0.2),
         "tone": "ok",
@@ -140,6 +141,43 @@ def test_accounts_of_others_are_told_of_without_their_names() -> None:
     assert frame["gaps"][0]["title"] == "Another account, 1 went quiet"
     for secret in ("CD5678", "Ravi"):
         assert secret not in str(frame)
+
+
+def test_slots_say_who_holds_them_by_the_newest_word_and_hide_apps_of_others() -> None:
+    def slot(app: str, number: int, owner: str, **changes: Any) -> dict[str, Any]:
+        fields = {"app": app, "slot": number, "account": "AB1234", "owner": owner, "epoch": 3, "seconds_left": 12.5}
+        return fields | {"is_lost": False} | changes
+
+    older = stream(process="a", at=NOW - 1, slots=[slot("Family app", 0, "a")])
+    foreign = slot("Ravi’s app", 0, "b", account="CD5678", is_lost=True)
+    newer = stream(process="b", at=NOW, slots=[slot("Family app", 0, "b"), slot("Family app", 1, ""), foreign])
+    apps = (AppFacts(1, "Family app", ()), AppFacts(2, "Ravi’s app", ()))
+    tables = Tables((facts(), facts("CD5678", label="Ravi desk", app_id=2)), apps)
+    frame = told(reading([newer, older], at=NOW, tables=tables))
+    assert [(row["name"], row["account"], row["owner"], row["words"]) for row in frame["slots"]] == [
+        ("Family app, 1", "AB1234", "b", "held"),
+        ("Family app, 2", "AB1234", "", "free"),
+        ("another app, 1", "another account", "b", "held, and no socket works"),
+    ]
+    assert "Ravi" not in str(frame)
+
+
+def test_instruments_that_do_not_answer_are_counted_by_socket_and_named() -> None:
+    mute = {"instrument_token": 408065, "tradingsymbol": "INFY", "socket": "AB1234 socket 1", "waiting_seconds": 31.0}
+    frame = told(reading([stream(unconfirmed=[mute | {"tries": 2}])]))
+    assert frame["sockets"][0]["unconfirmed"] == 1
+    assert frame["unconfirmed"][0]["tradingsymbol"] == "INFY"
+    assert "1 was asked for and has not answered." in frame["summary"]["detail"]
+
+
+def test_what_a_person_has_to_look_at_is_said_on_top() -> None:
+    alert = {"kind": "mute_feed", "account": "CD5678", "socket": "CD5678 socket 1", "since": NOW - 90}
+    alert["text"] = "Dialled anew 3 times, and no data comes although the market is open."
+    sockets = [socket(at=NOW), socket("CD5678 socket 1", at=NOW)]
+    frame = told(reading([stream(sockets, at=NOW, alerts=[alert])], at=NOW))
+    assert frame["summary"]["title"] == "Another account, 1 needs a look"
+    assert frame["summary"]["tone"] == "bad"
+    assert frame["alerts"][0]["alert_age"] == pytest.approx(90.0)
 
 
 def test_a_gap_says_what_happened_and_what_became_of_it() -> None:

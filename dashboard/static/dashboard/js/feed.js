@@ -17,7 +17,7 @@ const SLOT = 6;
 const PILL = { live: "Current", slow: "Slow", stale: "Stale", closed: "Closed", waiting: "Waiting", offline: "Page offline" };
 const KINDS = { dropped: "not believed", flagged: "shown, not computed with", unreadable: "not readable", lost: "lost" };
 const ICONS = { ok: "check", warn: "warn", bad: "x", off: "minus" };
-const AGES = new Set(["age", "heard_age", "last_tick_age", "up_age"]);
+const AGES = new Set(["age", "heard_age", "last_tick_age", "up_age", "alert_age", "waiting_age"]);
 
 const session = Session.ofClock($("#clock"));
 const does = [
@@ -36,6 +36,9 @@ const FORMATS = {
   heard_age: format.age,
   last_tick_age: format.age,
   up_age: format.age,
+  alert_age: format.age,
+  waiting_age: format.age,
+  seconds_left: format.age,
   started_at: format.time,
   read_at: format.time,
   lag_ms: milliseconds,
@@ -127,7 +130,7 @@ health.addEventListener("frame", ({ detail: frame }) => {
   document.body.dataset.source = frame.processes[0]?.source ?? document.body.dataset.source;
   verdict(frame.summary);
   fill($("#figures"), frame.figures);
-  for (const list of ["processes", "sockets", "parts", "overflow", "switches", "services"]) rows(list, frame[list]);
+  for (const list of ["processes", "sockets", "parts", "overflow", "switches", "services", "slots", "alerts", "unconfirmed"]) rows(list, frame[list]);
   rows("accounts", frame.accounts);
   rows("strips", frame.sockets.slice(0, STRIPS));
   rows("aside", frame.aside.map((row) => ({ ...row, kind: KINDS[row.kind] })));
@@ -137,6 +140,7 @@ health.addEventListener("frame", ({ detail: frame }) => {
   $("#gaps-said").className = `chip ${frame.gaps_said.tone}`;
   put($("#gaps-said"), frame.gaps_said.words);
   put($("#parts-total"), text("parts_total", frame.parts_total));
+  put($("#room"), text("capacity_free", frame.figures.capacity_free));
   put($("#st-health"), frame.status);
   const needing = new Set(frame.accounts.filter((row) => row.needs_login).map((row) => row.account));
   for (const link of $$("[data-login]")) link.hidden = !needing.has(link.dataset.login);
