@@ -97,7 +97,7 @@ def service(transactional_db: None, settings: Settings, live_server: LiveServer)
     load_calendar(django_settings.MARKET_DATA_DIR)
     app = KiteApp.objects.create(api_key="appkey1", label="Family app")
     for kite_user_id, owner, trades in (("AB1234", "asha", True), ("HD9032", "asha", False), ("CD5678", "ravi", False)):
-        user, _ = User.objects.get_or_create(username=owner)
+        user, _ = User.objects.get_or_create(username=owner, defaults={"is_staff": True})
         account = TradingAccount.objects.create(
             kite_user_id=kite_user_id, label=f"{owner} {kite_user_id[:2]}", app=app, owner=user, is_trading=trades
         )
@@ -155,6 +155,17 @@ TEXTS = """() => Object.fromEntries([...document.querySelectorAll("#feed [data-f
   const [list, row] = [cell.closest("[data-list]")?.dataset.list, cell.closest("[data-key]")?.dataset.key];
   return [`${list ?? ""} ${row ?? ""} ${cell.dataset.f}`, cell.textContent];
 }).filter(([name]) => !/age$|_per_second|clients|pending/.test(name)))"""
+# Everything in the app bar is inside the window, and nothing lies on anything else.
+OUT_OF_THE_BAR = """() => {
+  const parts = [...document.querySelectorAll(".brand, .nav, .bar-r > *")].filter((part) => part.checkVisibility());
+  const boxes = parts.map((part) => [part.className || part.id, part.getBoundingClientRect()]);
+  const wrong = boxes.filter(([, box]) => box.right > innerWidth + 1).map(([name]) => `outside: ${name}`);
+  boxes.slice(1).forEach(([name, box], at) => {
+    const [before, { right }] = boxes[at];
+    if (box.left < right - 1) wrong.push(`${name} lies on ${before}`);
+  });
+  return wrong;
+}"""
 READ = "window.__feed?.health.frames > 0"
 
 
@@ -292,6 +303,7 @@ async def test_every_width_and_theme_is_whole_readable_and_quiet(
             await page.page.set_viewport_size({"width": width, "height": 800})
             assert await page.page.evaluate(CUT_OFF) == [], f"{width} px {await page.page.evaluate(CUT_OFF)}"
             assert await page.page.evaluate(FAINT_TEXT) == [], f"{width} px"
+            assert await page.page.evaluate(OUT_OF_THE_BAR) == [], f"{width} px"
         assert await page.page.evaluate(NAMELESS) == []
         assert await page.page.evaluate(SMALL_TARGETS) == []
         assert page.errors == []

@@ -254,6 +254,9 @@ async def test_the_state_says_what_is_and_vanishes_with_a_clean_stop(
         assert state["accounts"]["AB1234"]["status"] == "open"
         assert state["accounts"]["AB1234"]["last_tick_at"] > 0
         assert [socket["state"] for socket in state["sockets"]] == ["open"]
+        parts = {part["name"]: part for part in state["parts"]}
+        assert sum(part["rows"] for part in parts.values()) == 12
+        assert all(part["updates"] and part["seq"] > 0 and part["last_tick_at"] > 0 for part in parts.values())
     assert await state_of(async_valkey) == {}
 
 
