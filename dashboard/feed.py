@@ -16,6 +16,7 @@ SLOT_WIDTH: Final = 6
 FEED_WORDS: Final = {"live": "Current", "slow": "Slow", "stale": "Stale", "closed": "Closed", "waiting": "Waiting"}
 ASIDE_KINDS: Final = {
     "dropped": "not believed",
+    "ignored": "not taken",
     "flagged": "shown, not computed with",
     "unreadable": "not readable",
     "lost": "lost",

@@ -45,9 +45,10 @@ GAP_WORDS = {
     FeedGap.Cause.ABSENT: "had no stream process",
 }
 
-AsideKind = Literal["dropped", "flagged", "unreadable", "lost"]
+AsideKind = Literal["dropped", "ignored", "flagged", "unreadable", "lost"]
 ASIDE_WORDS: dict[str, tuple[AsideKind, str]] = {
     Reason.UNKNOWN_TOKEN.value: ("dropped", "Of an instrument that is not followed"),
+    Reason.MARKET_CLOSED.value: ("ignored", "Outside of its exchange’s session"),
     Reason.NEGATIVE_DEPTH.value: ("dropped", "A quantity below zero in the book"),
     Reason.FUTURE_TIME.value: ("dropped", "Stamped in the future"),
     Reason.PRICE_BAND.value: ("dropped", "Too far from yesterday’s close"),
@@ -68,7 +69,9 @@ ASIDE_WORDS: dict[str, tuple[AsideKind, str]] = {
     "bars_lost": ("lost", "Seconds without bars"),
     "minute_bars_dropped": ("lost", "Minute bars that were not written"),
 }
-"""By the name of a stream's counter. `flagged` ticks are shown, and nothing is computed with them."""
+"""By the name of a stream's counter. `ignored` ticks may well be true, but are of no session.
+
+`flagged` ticks are shown, and nothing is computed with them."""
 
 
 def plural(word: str, count: int, many: str = "") -> str:

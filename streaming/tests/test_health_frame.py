@@ -12,8 +12,11 @@ from accounts.budget_meters import Meter
 from streaming.health_frame import WebFigures, frame_of
 from streaming.health_rates import RateBook
 from streaming.health_reading import AccountFacts, AppFacts, GapFacts, Reading, Tables
+from streaming.health_words import ASIDE_WORDS
+from streaming.packets import Fault
 from streaming.tests.health_world import CLOSES, OPENS, TEN_FORTY_TWO, reading, socket, stream
 from streaming.tests.ws_schemas import check
+from streaming.validation import FLAGGED, Reason
 
 NOW = 1_795_588_927.0
 
@@ -210,6 +213,11 @@ def test_what_was_set_aside_is_counted_by_reason() -> None:
         ("older", "dropped", 3),
     ]
     assert frame["figures"]["checked_percent"] == pytest.approx(99.7)
+
+
+def test_every_reason_to_set_a_tick_aside_has_its_words() -> None:
+    assert {*Reason, *Fault} - ASIDE_WORDS.keys() == set()
+    assert {Reason(name) for name, (kind, _) in ASIDE_WORDS.items() if kind == "flagged"} == FLAGGED
 
 
 def test_budgets_are_told_to_those_whose_they_are() -> None:

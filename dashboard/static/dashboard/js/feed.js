@@ -15,7 +15,7 @@ const KEPT_MS = 300_000;
 const STRIPS = 12;
 const SLOT = 6;
 const PILL = { live: "Current", slow: "Slow", stale: "Stale", closed: "Closed", waiting: "Waiting", offline: "Page offline" };
-const KINDS = { dropped: "not believed", flagged: "shown, not computed with", unreadable: "not readable", lost: "lost" };
+const KINDS = { dropped: "not believed", ignored: "not taken", flagged: "shown, not computed with", unreadable: "not readable", lost: "lost" };
 const ICONS = { ok: "check", warn: "warn", bad: "x", off: "minus" };
 const AGES = new Set(["age", "heard_age", "last_tick_age", "up_age", "alert_age", "waiting_age"]);
 
