@@ -41,6 +41,7 @@ class FeedGap(models.Model):
         SILENT = "silent", "Connected, but nothing came"
         LOGGED_OUT = "logged_out", "No account was logged in that may feed market data"
         ABSENT = "absent", "No stream was running"
+        MOVED = "moved", "Another process or account has taken its instruments over"
 
     class Status(models.TextChoices):
         OPEN = "open", "Going on"

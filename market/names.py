@@ -74,6 +74,11 @@ class RedisNames:
         return f"{self.prefix}:parts"
 
     @property
+    def writers(self) -> str:
+        """The hash blob → epoch of the stream process that writes it."""
+        return f"{self.prefix}:writers"
+
+    @property
     def control(self) -> str:
         """The channel of small JSON messages between processes."""
         return f"{self.prefix}:control"

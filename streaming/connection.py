@@ -7,11 +7,12 @@ redirect is followed.
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -20,8 +21,9 @@ from urllib.parse import urlencode, urlsplit
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
-from streaming.exceptions import ConnectionLost, HandshakeRefused, SessionExpired, TooManyConnections
+from streaming.exceptions import ConnectionLost, HandshakeRefused, SessionExpired, SlotLost, TooManyConnections
 from streaming.inbox import Inbox
+from streaming.leases import HeldSlot
 from streaming.wire_requests import Mode, requests_for
 
 logger = logging.getLogger(__name__)
@@ -29,6 +31,8 @@ logger = logging.getLogger(__name__)
 _wire_logger = logging.getLogger("streaming.wire")
 _wire_logger.setLevel(logging.INFO)
 
+LOOK_AT_SLOT_SECONDS = 1.0
+"""A slot may also be lost before its time."""
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
@@ -172,6 +176,7 @@ class TickerConnection:
         inbox: Inbox,
         on_text: Callable[[str], None],
         guard: DialGuard,
+        slot: HeldSlot,
         on_open: Callable[[], None] = lambda: None,
         on_data: Callable[[float | None, float], None] = lambda last, now: None,
         expects_data: Callable[[], bool] = lambda: False,
@@ -189,6 +194,7 @@ class TickerConnection:
         self._inbox = inbox
         self._on_text = on_text
         self._guard = guard
+        self._slot = slot
         self._on_open = on_open
         self._on_data = on_data
         self._expects_data = expects_data
@@ -210,7 +216,7 @@ class TickerConnection:
         self._wanted.set()
 
     async def run(self) -> None:
-        """Stay connected. Ends only by cancellation: an error here would end the other connections too."""
+        """Stay connected. Ends by cancellation and with its slot: an error here would end the other connections too."""
         timing = self._timing
         delays = backoff(timing.backoff_base, timing.backoff_cap)
         try:
@@ -224,8 +230,11 @@ class TickerConnection:
                 await self._guard.permit()
                 self._set_state(ConnectionState.CONNECTING)
                 try:
-                    async with self._dial(token) as websocket:
-                        await self._serve(websocket)
+                    with self._slot.dialled():
+                        await self._dial_and_serve(token)
+                except SlotLost as exc:
+                    logger.warning("%s ends: %s", self.name, exc)
+                    return
                 except SessionExpired:
                     if await self._tokens.is_dead(token):
                         logger.error("%s: the broker refused the access token; log in again", self.name)
@@ -253,8 +262,20 @@ class TickerConnection:
         await self._tokens.changed(since)
         logger.info("%s: there is a new token", self.name)
 
+    async def _dial_and_serve(self, token: AccessToken) -> None:
+        left = self._slot.seconds_left
+        async with AsyncExitStack() as stack:
+            # A dial that is renewed meanwhile would have more time; it is not worth a clock of its own.
+            async with asyncio.timeout(left if math.isfinite(left) else None):
+                websocket = await stack.enter_async_context(self._dial(token))
+            try:
+                await self._serve(websocket)
+            finally:
+                if not self._slot.is_live:  # no time for the closing handshake
+                    websocket.transport.abort()
+
     async def _serve(self, websocket: ClientConnection) -> None:
-        """Read and keep subscribed until the socket ends; raises ConnectionLost with the reason."""
+        """Read and keep subscribed until the socket ends; raises ConnectionLost with the reason, or SlotLost."""
         self._data_began = None
         self._quiet_since = self._clock()
         self.applied = {}
@@ -263,9 +284,17 @@ class TickerConnection:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._keep_subscribed(websocket), name=f"{self.name} subscriptions")
                 group.create_task(self._read(websocket), name=f"{self.name} reader")
-        except* (ConnectionClosed, ConnectionLost) as ended:
+                group.create_task(self._watch_slot(), name=f"{self.name} slot")
+        except* (ConnectionClosed, ConnectionLost, SlotLost) as ended:
             reason = str(ended.exceptions[0])
+        self._slot.check()
         raise ConnectionLost(reason)
+
+    async def _watch_slot(self) -> None:
+        """Raises SlotLost when the lease is over."""
+        while True:
+            self._slot.check()
+            await asyncio.sleep(min(self._slot.seconds_left, LOOK_AT_SLOT_SECONDS))
 
     async def _read(self, websocket: ClientConnection) -> None:
         loop = asyncio.get_running_loop()
@@ -274,6 +303,7 @@ class TickerConnection:
             async with asyncio.timeout(silence) as patience:
                 while True:
                     frame = await websocket.recv()
+                    self._slot.check()  # who stood still may read what another process is reading by now
                     patience.reschedule(loop.time() + silence)
                     if self.state is not ConnectionState.OPEN:
                         self._set_state(ConnectionState.OPEN)

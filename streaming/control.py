@@ -9,6 +9,7 @@ import orjson
 
 SUBSCRIPTIONS_CHANGED = "subscriptions_changed"
 TOKEN_CHANGED = "token_changed"  # noqa: S105 - a message's type
+STREAMS_CHANGED = "streams_changed"  # slots, processes or the placement of parts
 PARTS_CHANGED = "parts_changed"  # what is streamed changed, and the hash of parts with it
 
 

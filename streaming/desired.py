@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 
 from django.db import connection
 
@@ -14,25 +15,25 @@ from market.calendar import Calendar, current
 from market.exceptions import CalendarMissing
 from streaming.allocation import PartDemand
 from streaming.contracts import Contract
-from streaming.feed_account import FeedAccount, choose_account
+from streaming.feed_account import FeedAccount, feed_accounts
 from streaming.pricing import PricingSettings
 from streaming.subscriptions import Streamed, by_part, fingerprint, streamed_on
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Desired:
-    """The instruments, the account that may carry them, and a mark that tells whether it is worth reading again."""
+    """The instruments, the accounts that may carry them, and a mark that tells whether it is worth reading again."""
 
     mark: tuple[object, ...]
     streamed: Sequence[Streamed]
     contracts: Sequence[Contract]
-    account: FeedAccount | None
+    accounts: Sequence[FeedAccount]
     calendar: Calendar
     pricing: PricingSettings
 
-    @property
+    @cached_property
     def demands(self) -> list[PartDemand]:
         """The instruments as parts to place. A part is pinned if one of its subscriptions is."""
         return [
@@ -50,8 +51,8 @@ class Desired:
 
 
 def mark() -> tuple[object, ...]:
-    """Changes when `load` would give something else: subscriptions, instruments, terms, the account or the day."""
-    return (clock.today(), choose_account(), *underlying_pricing.fingerprint(), *fingerprint())
+    """Changes when `load` would give something else: subscriptions, instruments, terms, the accounts or the day."""
+    return (clock.today(), feed_accounts(), *underlying_pricing.fingerprint(), *fingerprint())
 
 
 def load() -> Desired:
@@ -61,14 +62,18 @@ def load() -> Desired:
     streamed = streamed_on(clock.today())
     times = _closing_times(streamed, calendar)
     pricing = PricingSettings(underlying_pricing.default_terms(), underlying_pricing.terms_by_underlying())
-    return Desired(seen, streamed, [_contract(one, times) for one in streamed], choose_account(), calendar, pricing)
+    return Desired(seen, streamed, [_contract(one, times) for one in streamed], feed_accounts(), calendar, pricing)
 
 
-def next_epoch() -> int:
-    """A number greater than that of any stream process before."""
+def next_epoch(after: int = 0) -> int:
+    """A number greater than that of any stream process before, and than `after`."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT nextval('streaming_epoch')")
-        return int(cursor.fetchone()[0])
+        epoch = int(cursor.fetchone()[0])
+        if epoch <= after:
+            cursor.execute("SELECT setval('streaming_epoch', %s)", [after + 1])
+            epoch = int(cursor.fetchone()[0])
+    return epoch
 
 
 @dataclass(frozen=True)

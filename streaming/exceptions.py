@@ -31,6 +31,20 @@ class NotSubscribed(NotFound):
         )
 
 
+class CapacityExceeded(Refused):
+    """More instruments than the accounts' sockets carry."""
+
+    status_code = HTTPStatus.CONFLICT
+    code = "capacity"
+
+    def __init__(self, *, used: int, limit: int, wanted: int, account: str = "") -> None:
+        whose = f"account {account}" if account else "the accounts"
+        super().__init__(
+            f"{wanted} more do not fit: {whose} may carry {limit} instruments, and {used} are streamed.",
+            details={"limit": limit, "used": used, "wanted": wanted},
+        )
+
+
 class HeldByRule(Refused):
     """A strike rule streams it, and would again: the rule is what has to change."""
 
@@ -79,8 +93,8 @@ class NothingToGoBy(StreamingError):
     """Nothing is listed, or the price is not known or not current: strikes stay where they are. The text says which."""
 
 
-class AnotherStreamRuns(StreamingError):
-    """A second stream process: two would share the broker's three sockets and write the same parts."""
+class SlotLost(StreamingError):
+    """The lease on a socket is over: another process may have it."""
 
 
 class HandshakeRefused(StreamingError):

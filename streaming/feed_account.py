@@ -1,4 +1,4 @@
-"""Which account feeds the stream, and its access token as it is at this moment."""
+"""The accounts that feed the stream, and their access tokens as they are at this moment."""
 
 import asyncio
 import logging
@@ -20,16 +20,18 @@ LOOK_SECONDS = 3.0
 
 @dataclass(frozen=True, slots=True)
 class FeedAccount:
-    """An account that carries the stream."""
+    """An account that may feed the stream. Its sockets are those of its app: other accounts may share them."""
 
     pk: int
     name: str  # the broker's user id
+    app_id: int = 0
+    app: str = ""  # the app's label
 
 
-def choose_account() -> FeedAccount | None:
-    """The preferred account that may feed market data; None if there is none. Its login may come later."""
-    account = TradingAccount.objects.for_data().first()
-    return FeedAccount(account.pk, account.kite_user_id) if account else None
+def feed_accounts() -> tuple[FeedAccount, ...]:
+    """The accounts that may feed market data, the preferred one first. Their logins may come later."""
+    rows = TradingAccount.objects.for_data().values_list("pk", "kite_user_id", "app_id", "app__label")
+    return tuple(FeedAccount(*row) for row in rows)
 
 
 def read_token(account: FeedAccount) -> AccessToken | None:

@@ -33,6 +33,8 @@ MARK_SECONDS: Final = 10.0
 """How often it is written down that the ledger is whole: a process that dies is missed from then on."""
 RETRY_SECONDS: Final = 5.0
 FINISH_SECONDS: Final = 2.0
+MOVING_SECONDS: Final = 3.0
+"""What moves to another socket is subscribed there after so long, and the broker has sent what it has."""
 MOST_WAITING: Final = 1000
 """Outages that wait while the database is away."""
 
@@ -73,6 +75,7 @@ class GapWatch:
         market_time: Callable[[float], datetime] = lambda at: clock.at(datetime.fromtimestamp(at, UTC)),
         take_over: Callable[[], Kept] = gaps.take_over,
         keep: Callable[[Sequence[Outage], datetime], None] = gaps.keep,
+        is_elsewhere: Callable[[str], bool] = lambda name: False,
         look_seconds: float = LOOK_SECONDS,
         retry_seconds: float = RETRY_SECONDS,
     ) -> None:
@@ -81,10 +84,14 @@ class GapWatch:
         self._market_time = market_time
         self._take_over = take_over
         self._keep = keep
+        self._is_elsewhere = is_elsewhere
         self._look_seconds = look_seconds
         self._retry_seconds = retry_seconds
         self._started = market_time(time.time())
         self._resumed: deque[tuple[str, float | None, float]] = deque(maxlen=MOST_WAITING)
+        self._moved: deque[tuple[frozenset[int], float, float]] = deque(maxlen=MOST_WAITING)
+        self._is_to_inherit = False
+        self._inherited: set[tuple[str, datetime]] = set()
         self._open: dict[str, Outage] = {}
         self._since: dict[str, datetime] = {}  # by socket: until then nothing was missed that is not in the ledger
         self._judged_until: datetime | None = None
@@ -97,6 +104,14 @@ class GapWatch:
         """Data comes again through a socket that was opened anew; before, it last came at `last_tick_at`."""
         self._resumed.append((name, last_tick_at, now))
 
+    def moved(self, tokens: frozenset[int], last_carried_at: float, now: float) -> None:
+        """Instruments have come here from another socket, which carried them until `last_carried_at`."""
+        self._moved.append((tokens, last_carried_at, now))
+
+    def inherit(self) -> None:
+        """Another process has ended: what it left open is for those that live to close."""
+        self._is_to_inherit = True
+
     async def run(self) -> None:
         """Watch until cancelled. Neither an absent database nor a mistake here ends the stream."""
         while True:
@@ -104,6 +119,10 @@ class GapWatch:
             try:
                 if self._judged_until is None:
                     self.begin(await database_sync_to_async(self._take_over)())
+                elif self._is_to_inherit:
+                    kept: Kept = await database_sync_to_async(self._take_over)()
+                    self._is_to_inherit = False
+                    self._take_open(kept.left_open)
                 elif (feed := self._look()) is not None:
                     self.judge(feed, time.time())
                     await self._write()
@@ -142,7 +161,14 @@ class GapWatch:
         midnight = datetime.combine(self._started.astimezone(IST).date(), time_of_day(), IST)
         # Simulated time may begin anew.
         self._judged_until = min(kept.until or midnight, self._started)
-        self._open = {outage.feed: outage for outage in kept.left_open}
+        self._take_open(kept.left_open)
+
+    def _take_open(self, left: Sequence[Outage]) -> None:
+        """Go on with what a process that ended left open; what a living one has open is its own."""
+        for outage in left:
+            if outage.feed not in self._open and not self._is_elsewhere(outage.feed):
+                self._open[outage.feed] = outage
+                self._inherited.add((outage.feed, outage.started_at))
 
     def judge(self, feed: Feed, now: float) -> None:
         """Open and close outages by what the sockets are like at `now` (system time, Unix seconds)."""
@@ -162,8 +188,28 @@ class GapWatch:
         if not feed.is_silent and any(socket.flows for socket in sockets.values()):
             # Of sockets that are no more, of a process that died perhaps: their instruments are on others now.
             for name in self._open.keys() - sockets.keys():
-                self._close(name, market_now)
+                if self._is_elsewhere(name) and (name, self._open[name].started_at) in self._inherited:
+                    del self._open[name]
+                else:
+                    self._close(name, market_now)
+        self._judge_moves(feed, sockets.values(), before if is_first else None, now)
         self._judged_until = market_now
+
+    def _judge_moves(self, feed: Feed, sockets: Collection[Socket], first_after: datetime | None, now: float) -> None:
+        """What was missed while instruments moved. A ledger that begins now covers it, if it was kept until then."""
+        for _ in range(len(self._moved)):
+            tokens, last_carried_at, moved_at = self._moved.popleft()
+            if first_after is None and now - moved_at < MOVING_SECONDS:
+                self._moved.append((tokens, last_carried_at, moved_at))
+                continue
+            since, until = self._market_time(last_carried_at), first_after or self._market_time(now)
+            if first_after is not None and until - since < timedelta(seconds=2 * MARK_SECONDS):
+                continue
+            for socket in sockets:
+                carried = tokens.intersection(socket.tokens)
+                spans = open_spans(feed.calendar, self._exchanges_of(feed, socket), since, until) if carried else []
+                if spans:
+                    self._record(Outage(socket.name, Cause.MOVED, spans[0][0], carried, spans[-1][1]))
 
     def _resume(self, feed: Feed, socket: Socket, last_tick_at: float | None, at: datetime) -> None:
         last = None if last_tick_at is None else self._market_time(last_tick_at)

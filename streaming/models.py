@@ -1,4 +1,7 @@
-"""What is streamed because somebody asked for it. What follows from that (underlyings) is computed, never stored."""
+"""What is streamed because somebody asked for it, and which process streams it through which account.
+
+What follows from subscriptions (underlyings) is computed, never stored.
+"""
 
 from datetime import date
 from typing import Self
@@ -7,7 +10,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from accounts.models import TradingAccount
+from accounts.models import KiteApp, TradingAccount
 from market.models import Instrument
 from streaming import strike_models as strike_models  # Django looks for an app's models here
 from streaming.strike_models import StrikeRule
@@ -95,3 +98,72 @@ class Subscription(models.Model):
 
     def __str__(self) -> str:
         return f"{self.instrument} ({self.requested_mode}, {self.status})"
+
+
+class StreamMember(models.Model):
+    """A stream process that lives, while its lease runs: also one that holds no slot and stands by."""
+
+    owner = models.UUIDField(primary_key=True)
+    name = models.CharField(max_length=100)
+    started_at = models.DateTimeField()
+    seen_at = models.DateTimeField(help_text="Its last sign of life.")
+    lease_until = models.DateTimeField()
+
+    class Meta:
+        ordering = ["started_at", "owner"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class StreamSlot(models.Model):
+    """One of the three sockets that the broker allows an app, and the process that may open it.
+
+    Written by conditional statements only (`streaming.leases`). Nobody takes a slot before the lease is over and, since
+    the broker may count a socket for a while that has no reader any more, before it has drained.
+    """
+
+    app = models.ForeignKey(KiteApp, on_delete=models.CASCADE, related_name="stream_slots")
+    number = models.PositiveSmallIntegerField()
+    owner = models.UUIDField(null=True, blank=True)
+    epoch = models.BigIntegerField(default=0, help_text="Grows with each taking.")
+    lease_until = models.DateTimeField(null=True, blank=True)
+    drained_after = models.DateTimeField(null=True, blank=True)
+    is_lost = models.BooleanField(default=False, help_text="Held, but its account has had no working socket for long.")
+
+    class Meta:
+        ordering = ["app", "number"]
+        constraints = [
+            models.UniqueConstraint(fields=["app", "number"], name="streaming_slot_once"),
+            models.CheckConstraint(condition=Q(number__lte=2), name="streaming_slot_number"),
+            models.CheckConstraint(
+                condition=Q(owner__isnull=True) | Q(lease_until__isnull=False, drained_after__isnull=False),
+                name="streaming_slot_owner_has_lease",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.app} socket {self.number + 1}"
+
+
+class StreamPart(models.Model):
+    """Who streams a part: its one writer, and the account that carries it.
+
+    `reason` says why it is not streamed; a part that no account carries still has a writer, who says that it is stale.
+    """
+
+    part = models.CharField(primary_key=True, max_length=100)
+    owner = models.UUIDField(null=True, blank=True)
+    account = models.ForeignKey(
+        TradingAccount, on_delete=models.SET_NULL, null=True, blank=True, related_name="stream_parts"
+    )
+    reason = models.CharField(max_length=300, blank=True)
+    missed_since = models.DateTimeField(
+        null=True, blank=True, help_text="When the one who carried it before last did so. System time."
+    )
+
+    class Meta:
+        ordering = ["part"]
+
+    def __str__(self) -> str:
+        return self.part

@@ -73,6 +73,7 @@ class TickPipeline:
     policy: Policy = field(default_factory=Policy)
     depth_levels: int = 1
     feed_state: str = STALE
+    stale_parts: frozenset[str] = frozenset()  # also while others are live
     seq: int = 0
     table: TickTable = field(init=False)
     encoder: PartEncoder = field(init=False)
@@ -208,6 +209,12 @@ class TickPipeline:
         tokens = self.table.instruments.tokens
         return ended + [Minute(bars, tokens) for bars in self.bars.finish(np.arange(len(self.bars)))]
 
+    def forget_bars(self, parts: Iterable[str]) -> None:
+        """The feed of these parts was interrupted: what was traded meanwhile is in no bar."""
+        found = self.table.instruments.parts
+        slots = [found[part].slots for part in parts]
+        self.bars.forget(np.concatenate(slots) if slots else np.empty(0, np.intp))
+
     def _begin_session(self, slots: Slots) -> Collection[str]:
         """Forget what these instruments showed in another session; returns their parts, which are to be sent whole.
 
@@ -236,7 +243,7 @@ class TickPipeline:
 
     def _stamp(self) -> Stamp:
         self.seq += 1
-        return Stamp(self.source, self.feed_state, self.epoch, self.seq, time.time())
+        return Stamp(self.source, self.feed_state, self.epoch, self.seq, time.time(), self.stale_parts)
 
 
 def _payloads(lines: Mapping[str, Line]) -> Batch:

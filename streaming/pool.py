@@ -1,17 +1,17 @@
-"""Up to three connections of one account: opens the next one when full, and spreads what is wanted over them."""
+"""The connections of one account, one a slot: opens the next one when full, and spreads what is wanted over them."""
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from streaming.connection import ConnectionState, TickerConnection
+from streaming.leases import HeldSlot
 from streaming.wire_requests import Mode
 
 logger = logging.getLogger(__name__)
 
 # Kite Connect v3 documentation, "WebSocket streaming".
 TOKENS_PER_CONNECTION = 3000
-CONNECTIONS_PER_KEY = 3
 
 
 def spread(
@@ -19,7 +19,7 @@ def spread(
     held: list[set[int]],
     *,
     size: int = TOKENS_PER_CONNECTION,
-    most: int = CONNECTIONS_PER_KEY,
+    most: int,
 ) -> tuple[list[dict[int, Mode]], list[int]]:
     """Lay tokens on connections: whoever holds one keeps it, new ones fill the gaps, then the next connection.
 
@@ -40,28 +40,31 @@ def spread(
 
 
 class ConnectionPool:
-    """The sockets of one account. `make` builds the connection with the given number."""
+    """The sockets of one account. `make` builds the connection that goes with a slot."""
 
     def __init__(
-        self,
-        account: str,
-        make: Callable[[int], TickerConnection],
-        *,
-        size: int = TOKENS_PER_CONNECTION,
-        most: int = CONNECTIONS_PER_KEY,
+        self, account: str, make: Callable[[HeldSlot], TickerConnection], *, size: int = TOKENS_PER_CONNECTION
     ) -> None:
         self.account = account
-        self.connections: list[TickerConnection] = []
         self.overflow: list[int] = []
         self._make = make
         self._size = size
-        self._most = most
-        self._grown = asyncio.Event()
+        self._slots: list[HeldSlot] = []
+        self._always: frozenset[int] = frozenset()
+        self._desired: Mapping[int, Mode] = {}
+        self._connections: dict[HeldSlot, TickerConnection] = {}
+        self._running: dict[HeldSlot, asyncio.Task[None]] = {}
+        self._changed = asyncio.Event()
+
+    @property
+    def connections(self) -> list[TickerConnection]:
+        """Those that are dialled, in the order of their slots."""
+        return [self._connections[slot] for slot in self._slots if slot in self._connections]
 
     @property
     def capacity(self) -> int:
-        """Instruments that all possible connections carry together."""
-        return self._size * self._most
+        """Instruments that all held slots carry together."""
+        return self._size * len(self._slots)
 
     @property
     def subscribed(self) -> int:
@@ -91,29 +94,52 @@ class ConnectionPool:
         """Unix seconds of the newest data on any connection."""
         return max((c.last_tick_at for c in self.connections if c.last_tick_at is not None), default=None)
 
+    def hold(self, slots: Iterable[HeldSlot], *, always: Iterable[int] = ()) -> None:
+        """Make these the slots. Connections of others end; those numbered in `always` are dialled even empty."""
+        self._slots = sorted(slots, key=lambda slot: slot.number)
+        self._always = frozenset(always)
+        self._connections = {slot: one for slot, one in self._connections.items() if slot in self._slots}
+        self._lay_out()
+
     def want(self, desired: Mapping[int, Mode]) -> None:
         """Make this the account's whole set of subscriptions; what does not fit is in `overflow`."""
-        layout, self.overflow = spread(
-            desired, [set(connection.desired) for connection in self.connections], size=self._size, most=self._most
-        )
-        if self.overflow:
-            logger.error(
-                "%s: %d instruments do not fit on %d connections of %d; they are not streamed",
-                self.account, len(self.overflow), self._most, self._size,
-            )  # fmt: skip
-        while len(self.connections) < len(layout):
-            self.connections.append(self._make(len(self.connections)))
-            self._grown.set()
-        for connection, tokens in zip(self.connections, layout, strict=True):
-            connection.want(tokens)
+        self._desired = desired
+        self._lay_out()
+
+    def load_of(self, slot: HeldSlot) -> int:
+        """Instruments that the slot's connection carries."""
+        return len(self._connections[slot].desired) if slot in self._connections else 0
+
+    async def closed(self, slot: HeldSlot) -> None:
+        """Wait until the socket of a slot that is not held any more is closed."""
+        if (task := self._running.get(slot)) is not None:
+            task.cancel()
+            await asyncio.wait({task})
 
     async def run(self) -> None:
         """Run every connection, and each one that is added later, until cancelled."""
-        running = 0
         async with asyncio.TaskGroup() as group:
             while True:
-                self._grown.clear()
-                for connection in self.connections[running:]:
-                    group.create_task(connection.run(), name=connection.name)
-                running = len(self.connections)
-                await self._grown.wait()
+                self._changed.clear()
+                for slot, connection in self._connections.items():
+                    if slot not in self._running:
+                        self._running[slot] = group.create_task(connection.run(), name=connection.name)
+                for slot in self._running.keys() - self._connections.keys():
+                    self._running[slot].cancel()
+                    if self._running[slot].done():
+                        del self._running[slot]
+                await self._changed.wait()
+
+    def _lay_out(self) -> None:
+        held = [
+            set(self._connections[slot].desired) if slot in self._connections else set[int]() for slot in self._slots
+        ]
+        layout, self.overflow = spread(self._desired, held, size=self._size, most=len(self._slots))
+        if self.overflow:
+            logger.warning("%s: %d instruments wait for a socket", self.account, len(self.overflow))
+        for slot, tokens in zip(self._slots, layout, strict=True):
+            if slot not in self._connections and (tokens or slot.number in self._always):
+                self._connections[slot] = self._make(slot)
+            if slot in self._connections:
+                self._connections[slot].want(tokens)
+        self._changed.set()

@@ -55,18 +55,38 @@ Batch = Mapping[str, PartPayload]
 # One command and one answer per flush: a pipeline's hundred of each cost the client more than the ticks themselves.
 # Blobs come first: who reads one because of a message must find one that is at least as new.
 # Each line travels once: the blobs are cut from the channels' messages, by the sizes that the plan tells.
+# Each blob's writer is known by its epoch: who has lost a part to another process, and does not know it yet, changes
+# nothing. What it publishes, readers drop by the epoch on the line.
 _WRITE = """
-local ttl, plan = ARGV[1], cjson.decode(ARGV[2])
+local ttl, plan, epoch = ARGV[1], cjson.decode(ARGV[2]), tonumber(ARGV[3])
+local blobs, news, refused = {}, {}, 0
+for _, channel in ipairs(plan) do
+  for _, part in ipairs(channel[2]) do blobs[#blobs + 1] = part[1] end
+end
+if #blobs == 0 then return 0 end
+local epochs, place = redis.call('HMGET', KEYS[1], unpack(blobs)), 0
 for n, channel in ipairs(plan) do
-  local message, at = ARGV[n + 2], 1
+  local message, at = ARGV[n + 3], 1
   for _, part in ipairs(channel[2]) do
+    place = place + 1
     local blob, is_whole, size = part[1], part[2], part[3]
-    local lines = string.sub(message, at, at + size - 1)
-    if is_whole then redis.call('SET', blob, lines, 'EX', ttl) else redis.call('APPEND', blob, lines) end
+    local writer = tonumber(epochs[place] or 0)
+    if writer > epoch then
+      refused = refused + 1
+    else
+      if writer < epoch then news[#news + 1] = blob news[#news + 1] = ARGV[3] end
+      local lines = string.sub(message, at, at + size - 1)
+      if is_whole then redis.call('SET', blob, lines, 'EX', ttl) else redis.call('APPEND', blob, lines) end
+    end
     at = at + size
   end
   redis.call('PUBLISH', channel[1], message)
 end
+if #news > 0 then
+  redis.call('HSET', KEYS[1], unpack(news))
+  redis.call('EXPIRE', KEYS[1], ttl)
+end
+return refused
 """
 
 
@@ -109,8 +129,10 @@ class Publisher:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.breaker = breaker or Breaker()
+        self.epoch = 0  # of what is written from now on
         self.dropped = 0
         self.failures = 0
+        self.refused = 0  # blobs that another process writes by now
         self._script = client.register_script(_WRITE)
         self._names = names
         self._layer = layer
@@ -222,11 +244,14 @@ class Publisher:
             plan.append((channel, blobs))
             messages.append(b"".join(line for _, payload in parts for line in payload.lines))
         try:
-            await self._script(args=[BLOB_TTL_SECONDS, orjson.dumps(plan), *messages])
+            refused = await self._script(
+                keys=[self._names.writers], args=[BLOB_TTL_SECONDS, orjson.dumps(plan), self.epoch, *messages]
+            )
         except (RedisError, OSError, TimeoutError) as exc:
             logger.debug("a batch was not written: %s", exc)
             return False
         self._owed.difference_update(batch)
+        self.refused += int(refused or 0)
         metrics.PUBLISH_SECONDS.observe(self._clock() - began)
         metrics.PUBLISHED_BATCHES.inc()
         metrics.PUBLISHED_MESSAGES.inc(len(channels))

@@ -108,7 +108,7 @@ class Stamp:
     """What every line of one flush says about itself.
 
     `source` is live, simulated or replay; `epoch` tells the writer, and `seq` counts its flushes; `sent_at` is system
-    time in Unix seconds.
+    time in Unix seconds. `stale_parts` are stale also where `feed_state`, of all together, is live.
     """
 
     source: str
@@ -116,6 +116,10 @@ class Stamp:
     epoch: int
     seq: int
     sent_at: float
+    stale_parts: frozenset[str] = frozenset()
+
+    def feed_state_of(self, part: str) -> str:
+        return "stale" if part in self.stale_parts else self.feed_state
 
 
 class Line(NamedTuple):
@@ -187,12 +191,22 @@ class PartEncoder:
         wide = None if fits.all() else block.wide()
 
         # What `head_of` gives, put together from pieces: of a part only its pricing is encoded anew.
-        of_all = b"," + orjson.dumps(_of_all(moment, stamp))[1:-1] + b',"pricing":'
+        of_all = {
+            feed_state: b"," + orjson.dumps(_of_all(moment, stamp, feed_state))[1:-1] + b',"pricing":'
+            for feed_state in {stamp.feed_state_of(part.name) for part in parts}
+        }
         heads: list[dict[str, Any] | None] = [*pricing_heads(pricings), *[None] * (len(parts) - len(options))]
         lines = {}
         for part, pricing, start, end in zip(parts, heads, ends[:-1], ends[1:], strict=True):
             is_whole = part.name in whole
-            of_this = b"".join((self._of_parts[part.name, is_whole], of_all, orjson.dumps(pricing), b"}"))
+            of_this = b"".join(
+                (
+                    self._of_parts[part.name, is_whole],
+                    of_all[stamp.feed_state_of(part.name)],
+                    orjson.dumps(pricing),
+                    b"}",
+                )
+            )
             held = block if wide is None or fits[start:end].all() else wide
             layout = self._form.layouts[part.expiry is None, held is wide]
             names = self._names(rows[part.name]) if part.expiry is None else {}
@@ -253,23 +267,23 @@ class PartEncoder:
 
 def head_of(name: str, part: Part, kind: str, moment: Moment, stamp: Stamp) -> dict[str, Any]:
     """A line's first keys, in the order readers may rely on: they find part, epoch and seq without parsing the rest."""
-    return _of_part(name, part, kind) | _of_all(moment, stamp)
+    return _of_part(name, part, kind) | _of_all(moment, stamp, stamp.feed_state_of(part.name))
 
 
 def head_bytes(name: str, underlying: str, kind: str, moment: Moment, stamp: Stamp, **more: Any) -> bytes:
     """The same, encoded, for what belongs to an underlying and no expiry; `more` comes last."""
     of_part = {"schema": SCHEMA, "part": name, "underlying": underlying, "expiry": None, "kind": kind}
-    return orjson.dumps(of_part | _of_all(moment, stamp) | more)
+    return orjson.dumps(of_part | _of_all(moment, stamp, stamp.feed_state) | more)
 
 
 def _of_part(name: str, part: Part, kind: str) -> dict[str, Any]:
     return {"schema": SCHEMA, "part": name, "underlying": part.underlying, "expiry": part.expiry, "kind": kind}
 
 
-def _of_all(moment: Moment, stamp: Stamp) -> dict[str, Any]:
+def _of_all(moment: Moment, stamp: Stamp, feed_state: str) -> dict[str, Any]:
     return {
         "source": stamp.source,
-        "feed_state": stamp.feed_state,
+        "feed_state": feed_state,
         "epoch": stamp.epoch,
         "seq": stamp.seq,
         "sent_at": stamp.sent_at,

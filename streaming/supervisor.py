@@ -1,8 +1,8 @@
-"""One stream process: owns its connections, windows, publisher and watchers; starts, drains and stops them.
+"""One stream process: owns its feeds, windows, publisher and watchers; starts, drains and stops them.
 
-    broker ─► connections ─► inbox ─► window (decode, check, price, encode) ─► publisher ─► Redis
-                   ▲                                                             ▲
-              subscriptions, token, account: nudged by the control channel, looked at every few seconds
+    broker ─► feeds ─► inbox ─► window (decode, check, price, encode) ─► publisher ─► Redis
+                ▲
+      subscriptions, accounts, slots, tokens: nudged by the control channel, looked at every few seconds
 
 Nothing started here outlives `run`. Ticks never wait for Redis, PostgreSQL or a client.
 """
@@ -12,10 +12,9 @@ import gc
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import redis.asyncio as redis
@@ -30,30 +29,30 @@ from market.calendar import SEGMENTS
 from market.exceptions import CalendarMissing
 from market.names import RedisNames, analytics_part, bars_part
 from market.underlying_pricing import PRICING_CHANGED
-from streaming import broker_messages, desired, metrics, window_metrics
-from streaming.allocation import Assignment, allocate
+from streaming import desired, gaps, metrics, placing, window_metrics
 from streaming.chain_minutes import keep_minutes
-from streaming.connection import ConnectionState, Dial, DialGuard, TickerConnection, Timing
-from streaming.control import PARTS_CHANGED, SUBSCRIPTIONS_CHANGED, TOKEN_CHANGED, read_message
+from streaming.connection import ConnectionState, Dial, Timing
+from streaming.contracts import Contract
+from streaming.control import PARTS_CHANGED, STREAMS_CHANGED, SUBSCRIPTIONS_CHANGED, TOKEN_CHANGED, read_message
 from streaming.desired import Desired
-from streaming.feed_account import FeedAccount, StoredTokens
-from streaming.gaps import Feed, GapWatch, Socket
-from streaming.guard import SingleProcess
+from streaming.fleet import LOST_SECONDS, FeedOptions, Fleet, Leases, contracts_of, tokens_of
+from streaming.gaps import GapWatch, Socket
 from streaming.inbox import Inbox
 from streaming.loop_delay import LoopDelay
 from streaming.minute_bars import MinuteBarWriter
-from streaming.order_updates import OrderUpdates
 from streaming.pace import Pace
 from streaming.pipeline import LIVE, STALE, TickPipeline
-from streaming.pool import CONNECTIONS_PER_KEY, TOKENS_PER_CONNECTION, ConnectionPool
+from streaming.placing import Asker, View
 from streaming.publisher import Batch, ChannelLayer, Publisher, hot_path_client
 from streaming.sessions import CalendarSessions
-from streaming.state import STATE_EVERY_SECONDS, CapacityState, StreamState, erase_state, write_state
+from streaming.state import STATE_EVERY_SECONDS, StreamState, erase_state, write_state
 
 logger = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 2.0
 BARS_EVERY_SECONDS = 1.0
+LEASE_OVER_SECONDS = 0.05
+"""So long after a lease ends by this process's clock, it has ended by the database's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +69,7 @@ class StreamOptions:
     look: float = 5.0  # at the database, even if nobody nudges
     settle: float = 0.1  # nudges that come together are one reload
     stale: float = 5.0
+    lost: float = LOST_SECONDS  # without a working socket, until others carry what an account carried
     warm_up: float = 30.0
     timing: Timing = field(default_factory=Timing)
 
@@ -83,10 +83,11 @@ class StreamProcess:
         *,
         dial: Dial,
         pipeline: TickPipeline,
-        guard: SingleProcess,
+        leases: Leases,
         layer: ChannelLayer | None = None,
         load: Callable[[], Desired] = desired.load,
         mark: Callable[[], tuple[object, ...]] = desired.mark,
+        place: Callable[[Asker, Desired], View | None] = placing.look,
         bootstrap: Callable[[], None] | None = None,
     ) -> None:
         self.options = options
@@ -96,22 +97,32 @@ class StreamProcess:
         self.publisher = Publisher(self.redis, options.names, layer=layer)
         self.pace = Pace(options.window, options.shortest_window)
         self.loop_delay = LoopDelay()
-        self.pool: ConnectionPool | None = None
         self.counters: Counter[str] = Counter()
         self.minute_bars = MinuteBarWriter(self.counters)
-        self.gaps = GapWatch(self._feed, patience_seconds=options.stale)
-        self._dial = dial
-        self._guard = guard
+        self.gaps = GapWatch(
+            self._feed, patience_seconds=options.stale, is_elsewhere=lambda socket: self.fleet.is_elsewhere(socket)
+        )
+        feed_options = FeedOptions(
+            dial=dial,
+            inbox=self.inbox,
+            counters=self.counters,
+            on_data=self.gaps.resumed,
+            in_session=self._in_session,
+            timing=options.timing,
+            look_seconds=options.look,
+            stale_seconds=options.stale,
+            lost_seconds=options.lost,
+        )
+        self.fleet = Fleet(feed_options, leases, place)
         self._load = load
         self._mark = mark
         self._bootstrap = bootstrap
         self._exchange_of: dict[int, str] = {}
         self._desired: Desired | None = None
-        self._assignment: Assignment | None = None
-        self._tokens: StoredTokens | None = None
-        self._feeding: asyncio.Task[None] | None = None
-        self._updates: OrderUpdates | None = None
-        self._updating: asyncio.Task[None] | None = None
+        self._applied: Desired | None = None
+        self._contracts: list[Contract] | None = None
+        self._gone: frozenset[str] = frozenset()
+        self._part_of_token: dict[int, str] = {}
         self._reload = asyncio.Event()
         self._parts_written = False
         self._failures_seen = 0
@@ -128,7 +139,7 @@ class StreamProcess:
                 group.create_task(self._hear_control(), name="control channel"),
                 group.create_task(self._watch(), name="state"),
                 group.create_task(self.loop_delay.run(), name="loop delay"),
-                group.create_task(self._guard.watch(), name="lock"),
+                group.create_task(self.fleet.leases.run(), name="leases"),
                 group.create_task(self._keep_minutes(), name="minutes"),
                 group.create_task(self._make_bars(), name="bars"),
                 group.create_task(self.gaps.run(), name="gaps"),
@@ -142,7 +153,8 @@ class StreamProcess:
                 logger.info("stopping: closing the broker's sockets, delivering what was received")
                 await _end(*watching)
                 await self.gaps.finish()
-                await self._stop_feeding()
+                await self.fleet.stop()
+                await self._tell(STREAMS_CHANGED)
                 await _end(windows)
                 self._flush()
                 self._end_bars()
@@ -176,7 +188,7 @@ class StreamProcess:
         frames, received_at = self.inbox.take()
         if not frames:
             return
-        if self.pipeline.feed_state is not LIVE:
+        if self.pipeline.feed_state is not LIVE or self.pipeline.stale_parts:
             self._judge_feed()
         try:
             flushed = self.pipeline.flush(frames, received_at[-1])
@@ -222,20 +234,37 @@ class StreamProcess:
         except Exception:  # a stop goes on
             logger.exception("the last minute's bars were lost")
 
-    # --- what is streamed, and through which account ------------------------------------------------------------------
+    # --- what is streamed, and through which accounts -----------------------------------------------------------------
 
     async def _follow_desired(self, group: asyncio.TaskGroup) -> None:
-        """Load what is to be streamed, and again whenever it may have changed: after a nudge or at a look."""
+        """Load what is to be streamed and see who streams it: after a nudge, at a look, when a lease may have ended."""
         while True:
+            wait = self.options.look
             try:
                 if self._reload.is_set() or self._desired is None or await self._has_changed():
                     self._reload.clear()
-                    await self._apply(await database_sync_to_async(self._load)(), group)
+                    self._desired = await database_sync_to_async(self._load)()
+                    self._exchange_of = {one.instrument_token: one.exchange for one in self._desired.streamed}
+                members = self.fleet.members
+                view = await self.fleet.look(self._desired)
+                if view is None:
+                    self._reload.set()
+                    continue
+                await self._apply(self._desired, view)
+                await self.fleet.follow(group)
+                now = time.time()
+                for seconds, tokens in self.fleet.moved().items():
+                    self.gaps.moved(tokens, now - seconds, now)
+                if members - self.fleet.members:
+                    self.gaps.inherit()
+                if await self.fleet.give_up():
+                    await self._tell(STREAMS_CHANGED)
+                wait = min(wait, view.again + LEASE_OVER_SECONDS)
             except DatabaseError as exc:
                 logger.warning("subscriptions could not be read, the stream goes on with what it has: %s", exc)
             raise_if_cancelled()
             with suppress(TimeoutError):
-                async with asyncio.timeout(self.options.look):
+                async with asyncio.timeout(wait):
                     await self._reload.wait()
                     await asyncio.sleep(self.options.settle)
 
@@ -243,91 +272,57 @@ class StreamProcess:
         seen = await database_sync_to_async(self._mark)()
         return self._desired is None or seen != self._desired.mark
 
-    async def _apply(self, wanted: Desired, group: asyncio.TaskGroup) -> None:
-        before, self._desired = self._desired, wanted
-        self._exchange_of = {one.instrument_token: one.exchange for one in wanted.streamed}
+    async def _apply(self, wanted: Desired, view: View) -> None:
+        """Make the pipeline write the parts that are this process's."""
+        before, self._applied = self._applied, wanted
         self.pipeline.hours.go_by(CalendarSessions(wanted.calendar))
-        same_rows = before is not None and list(before.contracts) == list(wanted.contracts)
+        if view.epoch is not None:
+            self.pipeline.epoch = self.publisher.epoch = await self._newest_epoch(view.epoch)
+        contracts = contracts_of(wanted, self.fleet.parts)
+        same_rows = self._contracts == contracts
         if before is None or before.pricing != wanted.pricing:
             self.pipeline.price_on(wanted.pricing)
             if same_rows:
                 self.publisher.put(self.pipeline.whole())
         if not same_rows:
+            self._contracts = contracts
             gone, underlyings = self.pipeline.parts, self.pipeline.underlyings
-            self.pipeline.follow(wanted.contracts)
+            self.pipeline.follow(contracts)
             gone -= self.pipeline.parts
             gone_bars = underlyings - self.pipeline.underlyings
             self.publisher.forget([*gone, *map(analytics_part, gone), *map(bars_part, gone_bars)])
+            self._gone |= gone
+            self.pipeline.stale_parts = self.fleet.stale_parts()
             # A part whose rows changed is sent whole, so that nobody keeps rows that are no longer streamed.
             self.publisher.put(self.pipeline.whole())
-            await self._write_parts(gone)
-        if before is None or before.account != wanted.account:
-            await self._stop_feeding()
-            if wanted.account is not None:
-                self._start_feeding(wanted.account, group)
-            else:
-                logger.error("no account may feed market data: add one, or enable it for data, in the admin")
-        self._place(wanted)
-        if before is None or before.mark != wanted.mark:
-            through = wanted.account.name if wanted.account else "no account"
-            parts = len(self.pipeline.parts)
-            logger.info("streaming %d instruments in %d parts through %s", len(wanted.streamed), parts, through)
+            logger.info("streaming %d instruments in %d parts", len(contracts), len(self.pipeline.parts))
+        part_of_token = tokens_of(wanted, view.placement)
+        if before is None or self._part_of_token != part_of_token:
+            self._part_of_token = part_of_token
+            await self._write_parts()
+        if not wanted.accounts and (before is None or before.accounts):
+            logger.error("no account may feed market data: add one, or enable it for data, in the admin")
 
-    def _place(self, wanted: Desired) -> None:
-        """Hand the instruments to the accounts that carry them."""
-        capacity = {self.pool.account: self.pool.capacity} if self.pool else {}
-        self._assignment = allocate(wanted.demands, capacity, self._assignment)
-        for part, reason in self._assignment.overflow.items():
-            logger.error("%s is not streamed: %s", part, reason)
-        if self.pool is not None:
-            carried = self._assignment.parts[self.pool.account]
-            self.pool.want({one.instrument_token: one.mode for one in wanted.streamed if one.part in carried})
-
-    def _start_feeding(self, account: FeedAccount, group: asyncio.TaskGroup) -> None:
-        tokens = StoredTokens(account, look_seconds=self.options.look)
-        dials = DialGuard()
-        updates = OrderUpdates(account.pk, account.name, self.counters)
-
-        def make(number: int) -> TickerConnection:
-            name = f"{account.name} socket {number + 1}"
-            return TickerConnection(
-                name,
-                dial=self._dial,
-                tokens=tokens,
-                inbox=self.inbox,
-                on_text=broker_messages.Reader(account.name, self.counters, updates.put),
-                guard=dials,
-                on_open=updates.opened,
-                on_data=partial(self.gaps.resumed, name),
-                expects_data=self._in_session,
-                timing=self.options.timing,
-            )
-
-        self._tokens = tokens
-        self.pool = ConnectionPool(account.name, make, size=TOKENS_PER_CONNECTION, most=CONNECTIONS_PER_KEY)
-        self._feeding = group.create_task(self.pool.run(), name=f"{account.name} sockets")
-        self._updates = updates
-        self._updating = group.create_task(updates.run(), name=f"{account.name} order updates")
-
-    async def _stop_feeding(self) -> None:
-        feeding, self._feeding, self.pool, self._tokens = self._feeding, None, None, None
-        updates, updating, self._updates, self._updating = self._updates, self._updating, None, None
+    async def _newest_epoch(self, drawn: int) -> int:
+        """The epoch just drawn, or a later one where Redis knows later ones: the database was set back."""
         try:
-            if feeding is not None:
-                await _end(feeding)
-            if updates is not None:
-                await updates.drained()
-        finally:  # a stop may come in the middle of it, and nobody else knows of this task any more
-            if updating is not None:
-                await _end(updating)
+            known = await self.redis.hvals(self.options.names.writers)
+        except (RedisError, OSError):
+            return drawn
+        highest = max(map(int, known), default=0)
+        return drawn if highest < drawn else int(await database_sync_to_async(desired.next_epoch)(highest))
 
-    async def _write_parts(self, gone: frozenset[str]) -> None:
-        """Replace the hash token → part, drop the blobs of parts that are gone, and tell the hubs."""
+    async def _write_parts(self) -> None:
+        """Replace the hash token → part, of all processes' parts, and tell the hubs.
+
+        Of the parts that went, the blobs of those are dropped that no other process streams.
+        """
         names = self.options.names
         pipeline = self.redis.pipeline(transaction=True)
+        gone = self._gone - set(self._part_of_token.values())
         pipeline.delete(names.parts, *(names.blob(part) for part in [*gone, *map(analytics_part, gone)]))
-        if part_of_token := self.pipeline.part_of_token:
-            pipeline.hset(names.parts, mapping={str(token): part for token, part in part_of_token.items()})
+        if self._part_of_token:
+            pipeline.hset(names.parts, mapping={str(token): part for token, part in self._part_of_token.items()})
         pipeline.publish(names.control, f'{{"type":"{PARTS_CHANGED}"}}')
         try:
             await pipeline.execute()
@@ -336,6 +331,12 @@ class StreamProcess:
             self._parts_written = False
         else:
             self._parts_written = True
+            self._gone = frozenset()
+
+    async def _tell(self, message_type: str) -> None:
+        """Nudge the other processes; those that do not hear it look by themselves."""
+        with suppress(RedisError, OSError):
+            await self.redis.publish(self.options.names.control, f'{{"type":"{message_type}"}}')
 
     # --- watching -----------------------------------------------------------------------------------------------------
 
@@ -360,10 +361,10 @@ class StreamProcess:
 
     def _on_control(self, message: dict[str, Any]) -> None:
         match message.get("type"):
-            case type_ if type_ in (SUBSCRIPTIONS_CHANGED, PRICING_CHANGED):
+            case type_ if type_ in (SUBSCRIPTIONS_CHANGED, PRICING_CHANGED, STREAMS_CHANGED):
                 self._reload.set()
-            case type_ if type_ == TOKEN_CHANGED and self._tokens is not None:
-                self._tokens.nudge.set()
+            case type_ if type_ == TOKEN_CHANGED:
+                self.fleet.nudge_tokens(message.get("account"))
 
     async def _watch(self) -> None:
         """Every second: the feed's state, the state key, the gauges, and what an outage of Redis left undone."""
@@ -374,10 +375,13 @@ class StreamProcess:
             self.publisher.settle()
             if self.publisher.failures != self._failures_seen:  # Redis may have come back empty
                 self._failures_seen, self._parts_written = self.publisher.failures, False
-            if self._desired is not None and not self._parts_written:
-                await self._write_parts(frozenset())
+            if self._applied is not None and not self._parts_written:
+                await self._write_parts()
+            if self.fleet.note_lost() and await self.fleet.leases.renew():
+                self._reload.set()
+                await self._tell(STREAMS_CHANGED)
             metrics.HEARTBEATS.inc(self.inbox.take_heartbeats())
-            window_metrics.gauge(self.pool, self.publisher, self._lag, self.pipeline, self.pace)
+            window_metrics.gauge(self.fleet, self.publisher, self._lag, self.pipeline, self.pace)
             try:
                 await write_state(self.redis, self.options.names, self.state())
             except (RedisError, OSError):
@@ -388,42 +392,37 @@ class StreamProcess:
             await asyncio.sleep(STATE_EVERY_SECONDS)
 
     def _judge_feed(self) -> None:
-        """Say on every line whether prices still come; when that changes, say it of every part at once."""
-        feed_state = STALE if self._is_stale() else LIVE
+        """Say on every line whether prices still come; when that changes for parts, say it of them at once."""
+        feed_state = STALE if self.fleet.is_stale else LIVE
         if feed_state != self.pipeline.feed_state:
             logger.log(logging.INFO if feed_state == LIVE else logging.WARNING, "the feed is %s", feed_state)
             self.pipeline.feed_state = feed_state
-            self.pipeline.bars.forget()  # what was traded while nothing came belongs to no second that was seen
-            self.publisher.put(self.pipeline.whole())
+        stale = self.fleet.stale_parts()
+        if changed := (stale ^ self.pipeline.stale_parts) & self.pipeline.parts:
+            self.pipeline.stale_parts = stale
+            self.pipeline.forget_bars(changed)  # what was traded while nothing came is in no second that was seen
+            self.publisher.put(self.pipeline.whole(changed))
 
-    def _is_stale(self) -> bool:
-        if self.pool is None or not self.pool.open_connections:
-            return True
-        if not self._in_session():
-            return False  # silence is right, and the socket's heartbeats come
-        last = self.pool.last_tick_at
-        return last is None or time.time() - last > self.options.stale
-
-    def _feed(self) -> Feed | None:
+    def _feed(self) -> gaps.Feed | None:
         """The sockets as the ledger of gaps sees them; None while nobody knows what is to be streamed."""
         if self._desired is None:
             return None
-        if self.pool is None:
+        sockets = [
+            Socket(one.name, one.state, one.desired, one.last_tick_at, flows=one.flows)
+            for feed in self.fleet.feeds.values()
+            for one in feed.pool.connections
+        ]
+        if not self.fleet.feeds:
             sockets = [Socket("no account", ConnectionState.AWAITING_TOKEN, self._exchange_of, None, flows=False)]
-        else:
-            sockets = [
-                Socket(one.name, one.state, one.desired, one.last_tick_at, flows=one.flows)
-                for one in self.pool.connections
-            ]
-        is_silent = self.pool is not None and self.pool.open_connections > 0 and self._is_stale()
-        return Feed(sockets, self._exchange_of, self._desired.calendar, is_silent=is_silent)
+        is_silent = self.fleet.open_connections > 0 and self.fleet.is_stale
+        return gaps.Feed(sockets, self._exchange_of, self._desired.calendar, is_silent=is_silent)
 
-    def _in_session(self) -> bool:
-        """Whether any market that is streamed trades now; what the calendar does not know counts as open."""
+    def _in_session(self, exchanges: Collection[str]) -> bool:
+        """Whether any of these trades now; what the calendar does not know counts as open."""
         if self._desired is None:
             return False
         now = clock.now()
-        for exchange in self._desired.exchanges:
+        for exchange in exchanges:
             try:
                 if self._desired.calendar.is_open(exchange, SEGMENTS.get(exchange, ""), now):
                     return True
@@ -433,7 +432,6 @@ class StreamProcess:
 
     def state(self) -> StreamState:
         """What the process says about itself."""
-        pool = self.pool
         return StreamState(
             process=self.options.process,
             running=True,
@@ -444,16 +442,8 @@ class StreamProcess:
             written_at=time.time(),
             active_subscriptions=len(self._desired.streamed) if self._desired else 0,
             derived_subscriptions=sum(one.derived for one in self._desired.streamed) if self._desired else 0,
-            active_accounts=int(pool is not None and pool.open_connections > 0),
-            accounts={
-                pool.account: {
-                    "status": "stalled" if pool.status == ConnectionState.OPEN and self._is_stale() else pool.status,
-                    "subscriptions": pool.subscribed,
-                    "last_tick_at": pool.last_tick_at,
-                }
-            }
-            if pool
-            else {},
+            active_accounts=sum(feed.pool.open_connections > 0 for feed in self.fleet.feeds.values()),
+            accounts={feed.account.name: feed.state() for feed in self.fleet.feeds.values()},
             sockets=[
                 {
                     "name": connection.name,
@@ -463,11 +453,12 @@ class StreamProcess:
                     "reconnects": connection.reconnects,
                     "last_tick_at": connection.last_tick_at,
                 }
-                for connection in (pool.connections if pool else ())
+                for feed in self.fleet.feeds.values()
+                for connection in feed.pool.connections
             ],
-            overflow=dict(self._assignment.overflow) if self._assignment else {},
-            slots=[],
-            capacity=CapacityState(used=0, total=0, free=0, largest_chain=0, free_after_another=0),
+            overflow=self.fleet.overflow(),
+            slots=self.fleet.slot_states(),
+            capacity=self.fleet.capacity_state(),
             unconfirmed=[],
             alerts=[],
             counters=dict(self.counters) | {"batches_dropped": self.publisher.dropped},

@@ -1,9 +1,9 @@
 """From what a window and a second brought to the metrics: once a window, never once a tick."""
 
 from streaming import metrics
+from streaming.fleet import Fleet
 from streaming.pace import Pace
 from streaming.pipeline import Flushed, TickPipeline
-from streaming.pool import ConnectionPool
 from streaming.publisher import Publisher
 
 # Looked up once: a labelled metric costs a dictionary look-up and a lock each time.
@@ -24,9 +24,7 @@ def count(flushed: Flushed, *, waited_seconds: float) -> None:
         metrics.FRAME_FAULTS.labels(reason).inc(number)
 
 
-def gauge(
-    pool: ConnectionPool | None, publisher: Publisher, lag_seconds: float, pipeline: TickPipeline, pace: Pace
-) -> None:
+def gauge(fleet: Fleet, publisher: Publisher, lag_seconds: float, pipeline: TickPipeline, pace: Pace) -> None:
     """How things stand."""
     metrics.ACTIVE_SUBSCRIPTIONS.set(len(pipeline.table))
     metrics.PENDING_BYTES.set(publisher.pending_bytes)
@@ -34,7 +32,8 @@ def gauge(
     metrics.PUBLISH_LAG.set(publisher.lag_seconds)
     metrics.WINDOW_SECONDS.set(pace.window)
     metrics.LOOP_LAG.set(lag_seconds)
-    if pool is not None:
+    for feed in fleet.feeds.values():
+        pool = feed.pool
         metrics.POOL_CONNECTIONS.labels(pool.account).set(pool.open_connections)
         metrics.POOL_TOKENS.labels(pool.account).set(pool.subscribed)
         metrics.RECONNECTS.labels(pool.account).set(sum(connection.reconnects for connection in pool.connections))

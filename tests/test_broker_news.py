@@ -47,6 +47,7 @@ from streaming.broker_messages import Reader
 from streaming.connection import AccessToken, DialGuard, TickerConnection, Timing, kite_dial
 from streaming.inbox import Inbox
 from streaming.order_updates import OrderUpdates
+from streaming.tests.fake_broker import standing_slot
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("valkey", "news_read")]
 
@@ -152,6 +153,7 @@ def listening(simulator: RunningSimulator, kite: KiteConnect, account: TradingAc
             inbox=Inbox(),
             on_text=Reader("AB1234", counters, updates.put),
             guard=DialGuard(),
+            slot=standing_slot(),
             on_open=note_open,
         )
         async with asyncio.TaskGroup() as group:

@@ -85,6 +85,8 @@ def processes(tmp_path: Path, simulator: RunningSimulator, valkey: "redis.Redis"
         "KITE_WS_ROOT": simulator.websocket_root,
         "MARKET_CLOCK": NOW.isoformat(),
         "MARKET_CLOCK_ANCHOR": str(ANCHOR),
+        "STREAM_LEASE_SECONDS": "3",
+        "STREAM_DRAIN_SECONDS": "4",
     }
     with OrderProcesses(tmp_path, environment) as processes:
         yield processes

@@ -21,7 +21,7 @@ from simulator.tests.running import running as running_simulator
 from streaming.connection import AccessToken, ConnectionState, DialGuard, TickerConnection, Timing, kite_dial
 from streaming.inbox import Inbox
 from streaming.packets import Fault, decode_window
-from streaming.tests.fake_broker import FixedTokens, running, until
+from streaming.tests.fake_broker import FixedTokens, running, standing_slot, until
 from streaming.wire_requests import Mode
 
 NIFTY, INFY = 256265, 408065
@@ -101,6 +101,7 @@ async def streaming(
         inbox=inbox,
         on_text=texts.append,
         guard=DialGuard(limit=1000),
+        slot=standing_slot(),
         expects_data=lambda: True,
         timing=timing,
     )

@@ -26,7 +26,7 @@ from streaming.connection import ConnectionState, DialGuard, TickerConnection, T
 from streaming.control import read_message
 from streaming.feed_account import FeedAccount, StoredTokens
 from streaming.inbox import Inbox
-from streaming.tests.fake_broker import running, until
+from streaming.tests.fake_broker import running, standing_slot, until
 from streaming.wire_requests import Mode
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("valkey")]
@@ -62,6 +62,7 @@ class Stream:
             inbox=self.inbox,
             on_text=lambda _: None,
             guard=DialGuard(limit=1000),
+            slot=standing_slot(),
             expects_data=lambda: True,
             timing=QUICK,
         )

@@ -459,6 +459,10 @@ FEED_SOURCE = env.str("FEED_SOURCE", default="live")  # live | simulated | repla
 STREAM_WINDOW_MS = env.int("STREAM_WINDOW_MS", default=100)
 STREAM_WINDOW_PACKETS = env.int("STREAM_WINDOW_PACKETS", default=1000)
 STREAM_LINK_SILENCE_SECONDS = env.float("STREAM_LINK_SILENCE_SECONDS", default=10.0)
+# A socket's lease, and how long after its last renewal nobody else opens the socket: the broker may still count it.
+STREAM_LEASE_SECONDS = env.float("STREAM_LEASE_SECONDS", default=15.0)
+STREAM_DRAIN_SECONDS = env.float("STREAM_DRAIN_SECONDS", default=25.0)
+STREAM_SINGLE_INSTANCE = env.bool("STREAM_SINGLE_INSTANCE", default=False)
 STREAM_CHANNELS_GROUPS = env.bool("STREAM_CHANNELS_GROUPS", default=True)
 STREAM_METRICS_PORT = env.int("STREAM_METRICS_PORT", default=0)  # 0: none
 STREAM_DEPTH_LEVELS = env.int("STREAM_DEPTH_LEVELS", default=1)  # of the order book in every line, 1 to 5

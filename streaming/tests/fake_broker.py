@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -14,6 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from streaming.connection import AccessToken, Timing
+from streaming.leases import HeldSlot
 from streaming.wire_requests import Mode
 
 HEARTBEAT = b"\x00"
@@ -123,6 +125,11 @@ class FixedTokens:
             self._new.clear()
             await self._new.wait()
         return self.token
+
+
+def standing_slot(number: int = 0) -> HeldSlot:
+    """A slot whose lease does not end."""
+    return HeldSlot(number + 1, app_id=1, number=number, epoch=1, renewed_at=0.0, fence=math.inf)
 
 
 async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:

@@ -159,7 +159,7 @@ def test_bars_are_what_a_plain_loop_makes_of_the_same_ticks(
         maker.take(ticks_of(placed), now)
         plain.take(placed, now)
         if then == "forget":
-            maker.forget()
+            maker.forget(np.arange(SLOTS))
             plain.forget()
         elif then:
             found = [row for columns in maker.close(now) for row in rows_of(columns)]
@@ -175,7 +175,7 @@ def bars(maker: BarMaker, now: float, seconds: int = 1) -> list[Row]:
 def test_a_volume_jump_over_an_interruption_is_in_no_bar() -> None:
     maker = BarMaker(1)
     maker.take(ticks_of([Tick(0, 10.0, 100, 5, BEGIN), Tick(0, 11.0, 130, 5, BEGIN)]), BEGIN)
-    maker.forget()
+    maker.forget(np.arange(1))
     maker.take(ticks_of([Tick(0, 12.0, 9_000, 6, BEGIN + 1), Tick(0, 13.0, 9_010, 7, BEGIN + 2)]), BEGIN + 2)
     assert [(row[1] - BEGIN, row[6], row[7], row[9]) for row in bars(maker, BEGIN + 9)] == [
         (0, 11.0, 30, 5),

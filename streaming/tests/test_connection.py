@@ -11,7 +11,17 @@ from websockets.asyncio.server import ServerConnection
 
 from streaming.connection import AccessToken, ConnectionState, DialGuard, TickerConnection, Timing, backoff, kite_dial
 from streaming.inbox import Inbox
-from streaming.tests.fake_broker import HEARTBEAT, QUICK, TOKEN, FakeBroker, FixedTokens, ltp_frame, running, until
+from streaming.tests.fake_broker import (
+    HEARTBEAT,
+    QUICK,
+    TOKEN,
+    FakeBroker,
+    FixedTokens,
+    ltp_frame,
+    running,
+    standing_slot,
+    until,
+)
 from streaming.wire_requests import Mode
 
 
@@ -31,6 +41,7 @@ def connection_to(
         inbox=inbox or Inbox(),
         on_text=(texts if texts is not None else []).append,
         guard=DialGuard(limit=1000),
+        slot=standing_slot(),
         expects_data=expects_data,
         timing=timing,
     )

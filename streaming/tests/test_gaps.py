@@ -444,3 +444,40 @@ async def test_a_queue_that_hangs_holds_up_no_tick(broker: FakeBroker, database:
         await broker.send(tick_frame())
         await until(lambda: process.counters["ticks"] == len(database.contracts))
         goes_on.set()
+
+
+# --- several processes ------------------------------------------------------------------------------------------------
+
+
+def test_what_another_process_carried_until_it_died_was_missed_from_then_until_it_is_carried_here(world: World) -> None:
+    world.go(at(11, 0, 30), "a", "b")
+    died = at(11, 0, 12).timestamp()
+    world.set("a", tokens=(1,))
+    world.watch.moved(frozenset({2, 3}), died, world.now.timestamp())
+    world.set("a", tokens=(1, 2))
+    world.go(at(11, 0, 40), "a", "b")
+    assert world.found == [
+        ("a", "moved", at(11, 0, 12), at(11, 0, 33)),
+        ("b", "moved", at(11, 0, 12), at(11, 0, 33)),
+    ]
+    assert world.ledger["a", at(11, 0, 12)].tokens == {2}
+
+
+def test_what_has_moved_while_every_market_was_closed_was_not_missed(world: World) -> None:
+    world.skip(at(23, 56))
+    world.watch.moved(frozenset({1, 2, 3}), at(23, 55, 30).timestamp(), world.now.timestamp())
+    world.go(at(23, 56, 10))
+    assert not [cause for _, cause, *_ in world.found if cause == "moved"]
+
+
+def test_an_outage_of_a_socket_that_another_process_holds_is_its_own_until_it_ends(world: World) -> None:
+    elsewhere = {"c"}
+    world.watch._is_elsewhere = elsewhere.__contains__
+    left = Outage("c", Cause.DISCONNECTED, at(10, 59), frozenset({1}))
+    world.watch._take_open([left])
+    world.go(at(11, 0, 5), "a", "b")
+    assert world.found == []
+    elsewhere.clear()  # it has died; what it left open is read again
+    world.watch._take_open([left])
+    world.go(at(11, 0, 6), "a", "b")
+    assert world.found == [("c", "disconnected", at(10, 59), at(11, 0, 6))]

@@ -5,26 +5,30 @@ from hypothesis import strategies as st
 
 from streaming.connection import ConnectionState, DialGuard, TickerConnection, kite_dial
 from streaming.inbox import Inbox
+from streaming.leases import HeldSlot
 from streaming.pool import ConnectionPool, spread
-from streaming.tests.fake_broker import HEARTBEAT, QUICK, FakeBroker, FixedTokens, running, until
+from streaming.tests.fake_broker import HEARTBEAT, QUICK, FakeBroker, FixedTokens, running, standing_slot, until
 from streaming.wire_requests import Mode
 
 
-def pool_of(broker: FakeBroker, *, size: int = 3000, most: int = 3) -> ConnectionPool:
+def pool_of(broker: FakeBroker, *, size: int = 3000, slots: int = 3) -> ConnectionPool:
     tokens, guard, inbox = FixedTokens(), DialGuard(limit=1000), Inbox()
 
-    def make(number: int) -> TickerConnection:
+    def make(slot: HeldSlot) -> TickerConnection:
         return TickerConnection(
-            f"AB1234 socket {number + 1}",
+            f"AB1234 socket {slot.number + 1}",
             dial=kite_dial(broker.root, QUICK),
             tokens=tokens,
             inbox=inbox,
             on_text=lambda text: None,
             guard=guard,
+            slot=slot,
             timing=QUICK,
         )
 
-    return ConnectionPool("AB1234", make, size=size, most=most)
+    pool = ConnectionPool("AB1234", make, size=size)
+    pool.hold([standing_slot(number) for number in range(slots)])
+    return pool
 
 
 def full(tokens: range) -> dict[int, Mode]:
@@ -45,7 +49,7 @@ async def test_the_3001st_instrument_opens_a_second_socket() -> None:
 
 async def test_what_does_not_fit_is_said_and_the_rest_is_streamed() -> None:
     async with FakeBroker().running() as broker:
-        pool = pool_of(broker, size=2, most=3)
+        pool = pool_of(broker, size=2)
         pool.want(full(range(1, 9)))
         async with running(pool.run()):
             await until(lambda: len(broker.modes) == 6)
@@ -66,6 +70,32 @@ async def test_the_account_is_only_as_well_as_its_worst_socket() -> None:
             await broker.connections[1].send(HEARTBEAT)
             await until(lambda: pool.status == "open")
         assert all(connection.state is ConnectionState.CLOSED for connection in pool.connections)
+
+
+async def test_a_slot_that_goes_takes_its_socket_along_and_the_others_carry_its_instruments() -> None:
+    async with FakeBroker().running() as broker:
+        pool = pool_of(broker, size=3, slots=0)
+        first, second = standing_slot(0), standing_slot(1)
+        pool.hold([first, second])
+        pool.want(full(range(1, 5)))
+        async with running(pool.run()):
+            await until(lambda: len(broker.modes) == 4)
+            pool.hold([second])
+            await pool.closed(first)
+            assert not first.is_dialled
+            await until(lambda: broker.modes.keys() == {4, 1, 2})
+            assert (len(broker.connections), len(pool.overflow)) == (1, 1)
+            pool.hold([second, standing_slot(2)])
+            await until(lambda: len(broker.modes) == 4)
+
+
+async def test_an_accounts_first_socket_is_open_without_instruments_and_no_other() -> None:
+    async with FakeBroker().running() as broker:
+        pool = pool_of(broker, slots=0)
+        pool.hold([standing_slot(0), standing_slot(1)], always=[0])
+        async with running(pool.run()):
+            await until(lambda: broker.connections)
+            assert [one.name for one in pool.connections] == ["AB1234 socket 1"]
 
 
 Tokens = st.sets(st.integers(1, 40), max_size=20)

@@ -1,16 +1,19 @@
 """A whole stream process, from a broker's frames to Redis, with a broker of the test's own."""
 
 import asyncio
+import itertools
 import json
 import logging
+import math
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import date
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
+from uuid import uuid4
 
 import pytest
 import redis.asyncio as redis
@@ -25,17 +28,21 @@ from market.lines import decode, split
 from market.names import RedisNames, analytics_part
 from market.pricing_terms import PricingTerms, UnderlyingSource
 from orders.models import BrokerOrder, PortfolioReading
-from streaming import feed_account, supervisor
+from streaming import feed, feed_account, supervisor
+from streaming.allocation import Place, allocate
 from streaming.bars import BarColumns
 from streaming.broker_messages import Reader
 from streaming.connection import AccessToken, kite_dial
 from streaming.desired import Desired
 from streaming.feed_account import FeedAccount
 from streaming.gaps import GapWatch
+from streaming.leases import HeldSlot, LeaseTiming
 from streaming.minute_bars import MinuteBarWriter
 from streaming.order_updates import OrderUpdates
 from streaming.pipeline import TickPipeline
+from streaming.placing import Asker, View, account_of_slot, homes_of
 from streaming.pricing import PricingSettings
+from streaming.shares import SlotRow
 from streaming.state import encode as encode_state
 from streaming.subscriptions import Streamed
 from streaming.supervisor import StreamOptions, StreamProcess
@@ -46,7 +53,9 @@ from streaming.tests.ws_schemas import check
 from streaming.wire_requests import Mode
 
 NAMES = RedisNames("ticker")
-ACCOUNT = FeedAccount(1, "AB1234")
+ACCOUNT = FeedAccount(1, "AB1234", 1, "App")
+OTHER = FeedAccount(2, "CD5678", 2, "Other app")
+EPOCHS = itertools.count(7)
 OPTIONS = f"nifty:{chain.EXPIRY}"
 
 
@@ -59,11 +68,13 @@ class Database:
 
     def __init__(self) -> None:
         self.contracts = chain.contracts()
-        self.account: FeedAccount | None = ACCOUNT
+        self.accounts: tuple[FeedAccount, ...] = (ACCOUNT,)
         self.token: AccessToken | None = TOKEN
+        self.lost: set[int] = set()  # slots whose accounts have no working socket
         self.pricing = PricingSettings()
         # Gaps go by sessions, of which nothing is known; all else takes the market for open.
         self.calendar: Any = SimpleNamespace(is_open=lambda *question: True, session_of=unknown)
+        self.placement: dict[str, Place] = {}
         self.version = 0
         self.is_away = False
 
@@ -96,17 +107,72 @@ class Database:
             )
             for one in self.contracts
         ]
-        return Desired(mark, streamed, self.contracts, self.account, self.calendar, self.pricing)
+        return Desired(mark, streamed, self.contracts, self.accounts, self.calendar, self.pricing)
 
     def read_token(self, account: FeedAccount) -> AccessToken | None:
         return self.token
 
+    def look(self, asker: Asker, desired: Desired) -> View | None:
+        """As `placing.look`, for a process that is alone and holds every slot."""
+        if self.mark() != desired.mark:
+            return None
+        rows = []
+        for app in dict.fromkeys(account.app_id for account in desired.accounts):
+            users = [account for account in desired.accounts if account.app_id == app]
+            for number in range(3):
+                user = account_of_slot(users, number)
+                assert user is not None
+                pk = 3 * app + number
+                rows.append(
+                    SlotRow(pk, app, user.app, number, user.name, asker.owner, 1, 15, 25, is_lost=pk in self.lost)
+                )
+        homes = homes_of(rows)
+        placement = allocate(desired.demands, homes, [str(asker.owner)], self.placement)
+        gains = placement.keys() - self.placement.keys()
+        self.placement = placement
+        return View(
+            slots=rows,
+            members={asker.owner: "stream"},
+            placement=placement,
+            taken=[row for row in rows if row.pk not in asker.held],
+            epoch=next(EPOCHS) if gains else None,
+        )
 
-class NoGuard:
-    """The lock is another test's matter."""
 
-    async def watch(self) -> None:
+class StandingLeases:
+    """Leases that nobody ends: what becomes of real ones is another test's matter."""
+
+    def __init__(self, database: Database) -> None:
+        self.owner = uuid4()
+        self.name = "stream"
+        self.timing = LeaseTiming()
+        self.held: dict[int, HeldSlot] = {}
+        self.still_dialled: frozenset[int] = frozenset()
+        self._database = database
+
+    def when_lost(self, tell: Callable[[], None]) -> None:
+        pass
+
+    def take(self, pk: int, *, app_id: int, number: int, epoch: int, sent_at: float) -> HeldSlot:
+        slot = HeldSlot(pk, app_id=app_id, number=number, epoch=epoch, renewed_at=sent_at, fence=math.inf)
+        self.held[pk] = slot
+        return slot
+
+    def tell_lost(self, slots: Collection[int]) -> bool:
+        before, self._database.lost = self._database.lost, set(slots)
+        return before != self._database.lost
+
+    async def run(self) -> None:
         await asyncio.Event().wait()
+
+    async def renew(self) -> bool:
+        return True
+
+    async def release(self, *slots: HeldSlot) -> None:
+        pass
+
+    async def leave(self) -> None:
+        assert not any(slot.is_dialled for slot in self.held.values()), "given back before its socket was closed"
 
 
 @pytest.fixture
@@ -121,7 +187,7 @@ def no_tables(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     """Orders and bars are written to tables, which tests without a database refuse again and again."""
     if "account" not in request.fixturenames:
         updates = partial(OrderUpdates, take=lambda *_: None, want=lambda *_: None)
-        monkeypatch.setattr(supervisor, "OrderUpdates", updates)
+        monkeypatch.setattr(feed, "OrderUpdates", updates)
         monkeypatch.setattr(supervisor, "MinuteBarWriter", partial(MinuteBarWriter, write=lambda *_: 0))
         no_ledger = partial(GapWatch, take_over=lambda: Kept(None, ()), keep=lambda *_: None)
         monkeypatch.setattr(supervisor, "GapWatch", no_ledger)
@@ -147,9 +213,10 @@ def process_for(broker: FakeBroker, database: Database, redis_url: str = "", **o
         replace(told, **options),
         dial=kite_dial(broker.root, QUICK),
         pipeline=TickPipeline(source="simulated", epoch=7, market_time=lambda: chain.NOW),
-        guard=NoGuard(),  # type: ignore[arg-type]
+        leases=StandingLeases(database),
         load=database.load,
         mark=database.mark,
+        place=database.look,
     )
 
 
@@ -209,7 +276,8 @@ async def test_frames_become_priced_lines_in_redis(
 
         line = (await eventually(priced))[0]
         check("part-line", line)
-        assert (line["source"], line["epoch"], line["underlying"]) == ("simulated", 7, "NIFTY")
+        assert (line["source"], line["underlying"]) == ("simulated", "NIFTY")
+        assert line["epoch"] >= 7
         assert line["columns"]["implied_volatility"] == pytest.approx([0.14] * len(line["columns"]["strike"]), abs=0.01)
 
 
@@ -358,14 +426,15 @@ async def test_with_nobody_logged_in_it_waits_and_goes_on_with_the_login(
 async def test_without_an_account_it_runs_and_takes_the_first_that_appears(
     broker: FakeBroker, database: Database
 ) -> None:
-    database.account = None
+    database.accounts = ()
     process = process_for(broker, database)
     async with running(process):
         await until(lambda: process.pipeline.parts)
-        assert process.pool is None
-        database.change(account=ACCOUNT)
+        assert not process.fleet.feeds
+        assert process.state()["overflow"][OPTIONS] == "no account is streaming"
+        database.change(accounts=(ACCOUNT,))
         await until(lambda: len(broker.modes) == 12)
-        database.change(account=None)
+        database.change(accounts=())
         await until(lambda: not broker.connections)
 
 
@@ -375,14 +444,14 @@ async def test_a_stop_in_the_middle_of_leaving_an_account_ends_everything(
     process, stop = process_for(broker, database), asyncio.Event()
     task = asyncio.create_task(process.run(stop))
     await until(lambda: len(broker.modes) == 12)
-    end = supervisor._end
+    end = feed._end
 
-    async def stopped_meanwhile(*tasks: "asyncio.Task[None]") -> None:
+    async def stopped_meanwhile(task: "asyncio.Task[None]") -> None:
         stop.set()
-        await end(*tasks)
+        await end(task)
 
-    monkeypatch.setattr(supervisor, "_end", stopped_meanwhile)
-    database.change(account=None)
+    monkeypatch.setattr(feed, "_end", stopped_meanwhile)
+    database.change(accounts=())
     async with asyncio.timeout(10):
         await task
 
@@ -479,7 +548,7 @@ def account(transactional_db: None) -> TradingAccount:
 async def test_an_order_that_a_socket_tells_of_is_in_the_tables_and_the_book_is_wanted(
     broker: FakeBroker, database: Database, account: TradingAccount
 ) -> None:
-    database.change(account=FeedAccount(account.pk, "AB1234"))
+    database.change(accounts=(FeedAccount(account.pk, "AB1234", 1, "App"),))
     update = {
         "order_id": "1511", "user_id": "AB1234", "status": "COMPLETE", "exchange": "NFO", "tradingsymbol": "X",
         "transaction_type": "BUY", "quantity": 75, "filled_quantity": 75,

@@ -1,23 +1,24 @@
 """`manage.py run_stream`: the broker's ticks to Redis, until it is told to stop."""
 
 import asyncio
+import os
 import signal
+import socket
 from typing import Any
 
-import psycopg
 import uvloop
 from channels.db import database_sync_to_async
 from channels.layers import get_channel_layer
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.db import OperationalError
 from prometheus_client import REGISTRY, start_http_server
 
 from accounts import clock
 from market.names import RedisNames
 from streaming.connection import Dial, Timing, kite_dial
 from streaming.desired import next_epoch
-from streaming.exceptions import AnotherStreamRuns
-from streaming.guard import SingleProcess
+from streaming.leases import LeaseTiming, SlotLeases
 from streaming.metrics import STREAM_REGISTRY
 from streaming.packets import DEPTH_LEVELS
 from streaming.pipeline import TickPipeline
@@ -26,7 +27,10 @@ from streaming.tasks import ring_for_last_session
 
 
 class Command(BaseCommand):
-    help = "Stream ticks from the broker: decode, check, price and publish them. One process per database."
+    help = (
+        "Stream ticks from the broker: decode, check, price and publish them. Start as many as you like: they share "
+        "the accounts' sockets, and take over from each other."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         timing = Timing(silence=settings.STREAM_LINK_SILENCE_SECONDS)
@@ -46,48 +50,48 @@ class Command(BaseCommand):
             redis_url=settings.REDIS_URL,
             names=RedisNames(settings.REDIS_PREFIX),
             source=settings.FEED_SOURCE,
+            process=f"{socket.gethostname()}-{os.getpid()}",
             window=settings.STREAM_WINDOW_MS / 1000,
             window_packets=settings.STREAM_WINDOW_PACKETS,
             stale=settings.STREAM_STALE_SECONDS,
             timing=timing,
         )
         try:
-            uvloop.run(self._run(stream_options, dial))
-        except AnotherStreamRuns as exc:
-            raise CommandError(str(exc)) from None
-        except psycopg.OperationalError as exc:
+            leases = LeaseTiming.of(settings.STREAM_LEASE_SECONDS, settings.STREAM_DRAIN_SECONDS)
+        except ValueError as exc:
+            raise CommandError(f"STREAM_LEASE_SECONDS and STREAM_DRAIN_SECONDS: {exc}") from None
+        try:
+            uvloop.run(self._run(stream_options, dial, leases))
+        except OperationalError as exc:
             raise CommandError(f"PostgreSQL does not answer: {exc}") from None
 
-    async def _run(self, stream_options: StreamOptions, dial: Dial) -> None:
+    async def _run(self, stream_options: StreamOptions, dial: Dial, timing: LeaseTiming) -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        guard = SingleProcess(settings.DATABASES["default"])
-        await guard.take()
-        try:
-            pipeline = TickPipeline(
-                source=stream_options.source,
-                epoch=await database_sync_to_async(next_epoch)(),
-                market_time=lambda: clock.now().timestamp(),
-                depth_levels=settings.STREAM_DEPTH_LEVELS,
-            )
-            process = StreamProcess(
-                stream_options,
-                dial=dial,
-                pipeline=pipeline,
-                guard=guard,
-                layer=get_channel_layer() if settings.STREAM_CHANNELS_GROUPS else None,
-                bootstrap=ring_for_last_session,
-            )
-            await process.run(stop)
-        except ExceptionGroup as failed:
-            taken_over = failed.subgroup(AnotherStreamRuns)
-            if taken_over is None:
-                raise
-            raise AnotherStreamRuns("another run_stream took over while PostgreSQL was away; this one ends") from None
-        finally:
-            await guard.release()
+        pipeline = TickPipeline(
+            source=stream_options.source,
+            epoch=await database_sync_to_async(next_epoch)(),
+            market_time=lambda: clock.now().timestamp(),
+            depth_levels=settings.STREAM_DEPTH_LEVELS,
+        )
+        leases = SlotLeases(
+            settings.DATABASES["default"],
+            stream_options.process,
+            timing,
+            is_single=settings.STREAM_SINGLE_INSTANCE,
+        )
+        await leases.renew()  # whoever looks first finds itself among the living
+        process = StreamProcess(
+            stream_options,
+            dial=dial,
+            pipeline=pipeline,
+            leases=leases,
+            layer=get_channel_layer() if settings.STREAM_CHANNELS_GROUPS else None,
+            bootstrap=ring_for_last_session,
+        )
+        await process.run(stop)
 
 
 def _serve_metrics(port: int) -> None:
