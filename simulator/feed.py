@@ -92,15 +92,19 @@ class Connection:
         action, value = _parse(text)
         if action == "subscribe":
             # Who subscribes again, as clients do after a reconnect, keeps the mode already set.
-            self._set_modes({token: self._modes_by_token.get(token, QUOTE) for token in _tokens(value)})
+            tokens = self._admitted(_tokens(value), are_new=True)
+            self._set_modes({token: self._modes_by_token.get(token, QUOTE) for token in tokens})
         elif action == "unsubscribe":
             self._unsubscribe(_tokens(value))
         elif action == "mode":
             if not isinstance(value, list) or len(value) != 2 or value[0] not in MODES:
                 raise InvalidMessage("Invalid mode; use ltp, quote or full")
-            self._set_modes(dict.fromkeys(_tokens(value[1]), MODES[value[0]]))
+            self._set_modes(dict.fromkeys(self._admitted(_tokens(value[1]), are_new=False), MODES[value[0]]))
         else:
             raise InvalidMessage(f"Invalid action {action!r}")
+
+    def _admitted(self, tokens: list[int], *, are_new: bool) -> list[int]:
+        return tokens if self.disturbance is None else self.disturbance.admitted(tokens, are_new=are_new)
 
     def _set_modes(self, wanted: dict[int, int]) -> None:
         rows = self._market.universe.row_of_token

@@ -11,7 +11,7 @@ import math
 import random
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -21,7 +21,14 @@ from urllib.parse import urlencode, urlsplit
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
-from streaming.exceptions import ConnectionLost, HandshakeRefused, SessionExpired, SlotLost, TooManyConnections
+from streaming.exceptions import (
+    ConnectionLost,
+    HandshakeRefused,
+    MuteFeed,
+    SessionExpired,
+    SlotLost,
+    TooManyConnections,
+)
 from streaming.inbox import Inbox
 from streaming.leases import HeldSlot
 from streaming.wire_requests import Mode, requests_for
@@ -31,6 +38,7 @@ logger = logging.getLogger(__name__)
 _wire_logger = logging.getLogger("streaming.wire")
 _wire_logger.setLevel(logging.INFO)
 
+MUTE_ALERT = 3
 LOOK_AT_SLOT_SECONDS = 1.0
 """A slot may also be lost before its time."""
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
@@ -79,12 +87,14 @@ class Timing:
     close_timeout: float = 3.0
     ping_interval: float = 10.0
     silence: float = 10.0  # no frame at all, not even a heartbeat
-    mute: float = 30.0  # heartbeats, but no data although the market is open
+    resubscribe: float = 15.0  # heartbeats, but no data although the market is open
+    mute: float = 30.0  # the same, for so long that the socket is given up
     backoff_base: float = 0.5
     backoff_cap: float = 30.0
     steady: float = 60.0  # so long must data have flowed before the back-off starts afresh
     refused: float = 60.0  # after HTTP 429
     between_requests: float = 0.05
+    confirm: float = 60.0  # so long after its subscription must an instrument have ticked
     settle: float = 0.2  # a churn of subscriptions is applied once
 
 
@@ -188,7 +198,10 @@ class TickerConnection:
         self.desired: dict[int, Mode] = {}
         self.applied: dict[int, Mode] = {}
         self.last_tick_at: float | None = None  # unix seconds
+        self.subscribed_at: dict[int, float] = {}  # monotonic, of what is applied
         self.reconnects = 0
+        self.mutes = 0  # times in a row that it was given up because it stayed without data
+        self.mute_since = 0.0  # unix seconds
         self._dial = dial
         self._tokens = tokens
         self._inbox = inbox
@@ -204,11 +217,23 @@ class TickerConnection:
         self._data_began: float | None = None
         self._data_latest = 0.0
         self._quiet_since = 0.0
+        self._asked_again = False
 
     @property
     def flows(self) -> bool:
         """Whether data has come since it was opened."""
         return self.state is ConnectionState.OPEN and self._data_began is not None
+
+    @property
+    def is_mute(self) -> bool:
+        """Whether dialling anew has brought no data so often that a person should look."""
+        return self.mutes >= MUTE_ALERT
+
+    def subscribe_again(self, tokens: Iterable[int]) -> None:
+        """Ask once more for instruments that are subscribed, by all we know, and do not come."""
+        for token in tokens:
+            self.applied.pop(token, None)
+        self._wanted.set()
 
     def want(self, desired: Mapping[int, Mode]) -> None:
         """Make this the whole set of subscriptions; the difference goes out soon, or with the next connection."""
@@ -246,6 +271,11 @@ class TickerConnection:
                 except TooManyConnections as exc:
                     delay = timing.refused * random.uniform(1, 1.25)  # noqa: S311 - spreads load
                     reason = exc
+                except MuteFeed as exc:
+                    delay, reason = next(delays), exc
+                    if self._note_mute() and await self._tokens.is_dead(token):
+                        await self._await_token(token)
+                        continue
                 except (OSError, InvalidHandshake, HandshakeRefused, ConnectionLost) as exc:
                     if self._was_steady():
                         delays = backoff(timing.backoff_base, timing.backoff_cap)
@@ -278,17 +308,20 @@ class TickerConnection:
         """Read and keep subscribed until the socket ends; raises ConnectionLost with the reason, or SlotLost."""
         self._data_began = None
         self._quiet_since = self._clock()
+        self._asked_again = False
         self.applied = {}
-        reason = "closed"
+        self.subscribed_at = {}
+        reason, is_mute = "closed", False
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._keep_subscribed(websocket), name=f"{self.name} subscriptions")
                 group.create_task(self._read(websocket), name=f"{self.name} reader")
                 group.create_task(self._watch_slot(), name=f"{self.name} slot")
         except* (ConnectionClosed, ConnectionLost, SlotLost) as ended:
-            reason = str(ended.exceptions[0])
+            first = ended.exceptions[0]
+            reason, is_mute = str(first), isinstance(first, MuteFeed)
         self._slot.check()
-        raise ConnectionLost(reason)
+        raise MuteFeed(reason) if is_mute else ConnectionLost(reason)
 
     async def _watch_slot(self) -> None:
         """Raises SlotLost when the lease is over."""
@@ -323,6 +356,8 @@ class TickerConnection:
 
     def _note_data(self) -> None:
         self._data_latest = self._quiet_since = self._clock()
+        self._asked_again = False
+        self.mutes = 0
         last, self.last_tick_at = self.last_tick_at, time.time()
         if self._data_began is None:
             self._data_began = self._data_latest
@@ -330,10 +365,24 @@ class TickerConnection:
 
     def _check_for_data(self) -> None:
         """A heartbeat came: the link lives, but a feed that is mute in market hours is as good as none."""
-        if not self.applied or not self._expects_data():
+        quiet = self._clock() - self._quiet_since
+        if not self.desired or not self._expects_data():
             self._quiet_since = self._clock()
-        elif self._clock() - self._quiet_since > self._timing.mute:
-            raise ConnectionLost(f"connected, but no data for {self._timing.mute:g} s while the market is open")
+        elif quiet > self._timing.mute:
+            raise MuteFeed(f"connected, but no data for {self._timing.mute:g} s while the market is open")
+        elif quiet > self._timing.resubscribe and not self._asked_again:
+            logger.warning("%s: no data for %g s while the market is open; subscribing again", self.name, quiet)
+            self._asked_again = True
+            self.subscribe_again(list(self.applied))
+
+    def _note_mute(self) -> bool:
+        """Count it; whether it has happened so often that the token is looked at."""
+        self.mutes += 1
+        if self.mutes == 1:
+            self.mute_since = time.time()
+        if self.mutes == MUTE_ALERT:
+            logger.error("%s: no data, though it was dialled anew %d times; is the feed mute?", self.name, self.mutes)
+        return self.mutes % MUTE_ALERT == 0
 
     def _was_steady(self) -> bool:
         """Whether the last session earned a fresh start: an open socket has not, data over a minute has."""
@@ -345,6 +394,8 @@ class TickerConnection:
             for request in requests_for(self.applied, self.desired):
                 await websocket.send(request.text)
                 request.apply(self.applied)
+                if request.is_subscription:
+                    self.subscribed_at |= dict.fromkeys(request.tokens, self._clock())
                 await asyncio.sleep(self._timing.between_requests)
             await self._wanted.wait()
             await asyncio.sleep(self._timing.settle)

@@ -115,3 +115,7 @@ class TooManyConnections(HandshakeRefused):
 
 class ConnectionLost(StreamingError):
     """The socket ended, or nothing at all came through it for too long."""
+
+
+class MuteFeed(ConnectionLost):
+    """Heartbeats came, and for long no data, although the market is open."""

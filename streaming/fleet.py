@@ -26,7 +26,7 @@ from streaming.feed_account import FeedAccount
 from streaming.inbox import Inbox
 from streaming.leases import HeldSlot, LeaseTiming
 from streaming.placing import Asker, View
-from streaming.state import CapacityState, SlotState
+from streaming.state import AlertState, CapacityState, SlotState
 from streaming.wire_requests import Mode
 
 logger = logging.getLogger(__name__)
@@ -264,6 +264,21 @@ class Fleet:
 
     def overflow(self) -> dict[str, str]:
         return overflow(self.placement)
+
+    def alerts(self) -> list[AlertState]:
+        """What a person has to look at."""
+        return [
+            AlertState(
+                kind="mute_feed",
+                account=account.name,
+                socket=connection.name,
+                text=f"Dialled anew {connection.mutes} times, and no data comes although the market is open.",
+                since=connection.mute_since,
+            )
+            for account, feed in self.feeds.items()
+            for connection in feed.pool.connections
+            if connection.is_mute
+        ]
 
     def slot_states(self) -> list[SlotState]:
         if self.view is None:

@@ -112,6 +112,19 @@ class TickPipeline:
             token: part.name for part in instruments.parts.values() for token in instruments.tokens[part.slots].tolist()
         }
 
+    @property
+    def ticked_at(self) -> dict[int, float]:
+        """When each instrument last had a valid tick, by the monotonic clock; those without one are left out."""
+        received = self.table["received_at"]
+        ticked = np.flatnonzero(~np.isnan(received))
+        return dict(zip(self.table.instruments.tokens[ticked].tolist(), received[ticked].tolist(), strict=True))
+
+    def symbol_of(self, token: int) -> str:
+        """What the instrument is called; empty if it is not streamed."""
+        instruments = self.table.instruments
+        slot = int(instruments.slots_of(np.array([token], np.uint32))[0])
+        return instruments.contracts[slot].tradingsymbol if slot != UNKNOWN else ""
+
     def follow(self, contracts: Iterable[Contract]) -> None:
         """Make these the instruments; those that stay keep their values, the bars of those that leave end here."""
         before = self.table.instruments

@@ -31,6 +31,7 @@ from market.names import RedisNames, analytics_part, bars_part
 from market.underlying_pricing import PRICING_CHANGED
 from streaming import desired, gaps, metrics, placing, window_metrics
 from streaming.chain_minutes import keep_minutes
+from streaming.confirmations import MOST_SHOWN, Confirmations
 from streaming.connection import ConnectionState, Dial, Timing
 from streaming.contracts import Contract
 from streaming.control import PARTS_CHANGED, STREAMS_CHANGED, SUBSCRIPTIONS_CHANGED, TOKEN_CHANGED, read_message
@@ -45,12 +46,13 @@ from streaming.pipeline import LIVE, STALE, TickPipeline
 from streaming.placing import Asker, View
 from streaming.publisher import Batch, ChannelLayer, Publisher, hot_path_client
 from streaming.sessions import CalendarSessions
-from streaming.state import STATE_EVERY_SECONDS, StreamState, erase_state, write_state
+from streaming.state import STATE_EVERY_SECONDS, StreamState, UnconfirmedState, erase_state, write_state
 
 logger = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 2.0
 BARS_EVERY_SECONDS = 1.0
+CONFIRM_EVERY_SECONDS = 5.0
 LEASE_OVER_SECONDS = 0.05
 """So long after a lease ends by this process's clock, it has ended by the database's."""
 
@@ -123,6 +125,8 @@ class StreamProcess:
         self._contracts: list[Contract] | None = None
         self._gone: frozenset[str] = frozenset()
         self._part_of_token: dict[int, str] = {}
+        self._confirmations = Confirmations(options.timing.confirm)
+        self._confirm_at = 0.0
         self._reload = asyncio.Event()
         self._parts_written = False
         self._failures_seen = 0
@@ -370,6 +374,7 @@ class StreamProcess:
         """Every second: the feed's state, the state key, the gauges, and what an outage of Redis left undone."""
         while True:
             self._judge_feed()
+            self._confirm()
             if told := self.pipeline.quarantine.report(time.monotonic()):
                 logger.warning(told)
             self.publisher.settle()
@@ -459,8 +464,8 @@ class StreamProcess:
             overflow=self.fleet.overflow(),
             slots=self.fleet.slot_states(),
             capacity=self.fleet.capacity_state(),
-            unconfirmed=[],
-            alerts=[],
+            unconfirmed=self._unconfirmed(),
+            alerts=self.fleet.alerts(),
             counters=dict(self.counters) | {"batches_dropped": self.publisher.dropped},
             rejected=self.pipeline.quarantine.sample,
             lag_seconds=self._lag,
@@ -469,6 +474,36 @@ class StreamProcess:
             publisher=self.publisher.breaker.state,
             parts=self.pipeline.part_states(),
         )
+
+    def _confirm(self) -> None:
+        """Ask again for what was subscribed and does not come. Thousands are compared: not every second."""
+        if (now := time.monotonic()) < self._confirm_at:
+            return
+        self._confirm_at = now + min(CONFIRM_EVERY_SECONDS, self.options.timing.confirm / 4)
+        again = self._confirmations.look(
+            [one for feed in self.fleet.feeds.values() for one in feed.pool.connections],
+            ticked_at=self.pipeline.ticked_at,
+            exchange_of=self._exchange_of,
+            is_open=lambda exchange: self._in_session([exchange]),
+            now=now,
+        )
+        for connection, tokens in again.items():
+            logger.warning("%s: %d instruments were subscribed and do not come", connection.name, len(tokens))
+            connection.subscribe_again(tokens)
+
+    def _unconfirmed(self) -> list[UnconfirmedState]:
+        now = time.monotonic()
+        longest = sorted(self._confirmations.waiting.values(), key=lambda one: one.since)[:MOST_SHOWN]
+        return [
+            UnconfirmedState(
+                instrument_token=one.instrument_token,
+                tradingsymbol=self.pipeline.symbol_of(one.instrument_token),
+                socket=one.socket,
+                waiting_seconds=round(now - one.since, 1),
+                tries=one.tries,
+            )
+            for one in longest
+        ]
 
     async def _keep_minutes(self) -> None:
         await keep_minutes(

@@ -26,6 +26,7 @@ class Request:
     text: str
     tokens: tuple[int, ...]
     mode: Mode | None  # None: no longer subscribed
+    is_subscription: bool = False
 
     def apply(self, applied: dict[int, Mode]) -> None:
         """Note that the frame was sent."""
@@ -48,14 +49,16 @@ def requests_for(applied: Mapping[int, Mode], desired: Mapping[int, Mode], chunk
         if applied.get(token, Mode.QUOTE) is not mode:
             by_mode[mode].append(token)
     requests = [_request({"a": "unsubscribe", "v": tokens}, tokens, None) for tokens in _chunks(gone, chunk)]
-    requests += [_request({"a": "subscribe", "v": tokens}, tokens, Mode.QUOTE) for tokens in _chunks(new, chunk)]
+    requests += [
+        _request({"a": "subscribe", "v": tokens}, tokens, Mode.QUOTE, is_new=True) for tokens in _chunks(new, chunk)
+    ]
     for mode, changed in by_mode.items():
         requests += [_request({"a": "mode", "v": [mode, tokens]}, tokens, mode) for tokens in _chunks(changed, chunk)]
     return requests
 
 
-def _request(body: dict[str, object], tokens: Sequence[int], mode: Mode | None) -> Request:
-    return Request(json.dumps(body, separators=(",", ":")), tuple(tokens), mode)
+def _request(body: dict[str, object], tokens: Sequence[int], mode: Mode | None, *, is_new: bool = False) -> Request:
+    return Request(json.dumps(body, separators=(",", ":")), tuple(tokens), mode, is_new)
 
 
 def _chunks(tokens: list[int], size: int) -> Iterator[list[int]]:

@@ -1,6 +1,8 @@
 """What is wrong with one socket for the time being: it stands between the market and the frames."""
 
+import random
 from collections import deque
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,7 @@ from simulator.faults.socket_kinds import (
     Duplicate,
     HeartbeatsOnly,
     Lasting,
+    LoseSubscriptions,
     Mute,
     Slow,
     Stale,
@@ -37,6 +40,9 @@ class Disturbance:
         self._blank: _Tokens = np.empty(0, np.uint32)
         self._withheld: _Tokens = np.empty(0, np.uint32)
         self._distortions: deque[Distortion] = deque()
+        self._loses = 0.0
+        self._lost: set[int] = set()
+        self._chance = random.Random()  # noqa: S311 - a fault's own
 
     def add(self, fault: Distort | Lasting, market: Market) -> None:
         match fault:
@@ -52,10 +58,20 @@ class Disturbance:
                 self._blank = _with(self._blank, tokens)
             case Withhold(tokens):
                 self._withheld = _with(self._withheld, tokens)
+            case LoseSubscriptions(chance, seed):
+                self._loses, self._chance = chance, random.Random(seed)  # noqa: S311
             case Slow(seconds):
                 self.pause_seconds = seconds
             case Duplicate(copies):
                 self._copies = copies
+
+    def admitted(self, tokens: Iterable[int], *, are_new: bool) -> list[int]:
+        """Those of a request's instruments that the broker notes: `are_new` of one to subscribe, not of a mode's."""
+        asked = list(tokens)
+        if are_new:
+            self._lost.difference_update(asked)
+            self._lost.update(token for token in asked if self._loses and self._chance.random() < self._loses)
+        return [token for token in asked if token not in self._lost]
 
     def encode(self, market: Market, rows: NDArray[np.int64], modes: NDArray[np.uint8]) -> bytes | None:
         """The frame with the packets of `rows` as this socket is to see them; None when it is to see nothing."""

@@ -27,6 +27,7 @@ class SocketKind(StrEnum):
     STALE = "stale"
     BLANK = "blank"
     WITHHOLD = "withhold"
+    LOSE_SUBSCRIPTIONS = "lose_subscriptions"
     SLOW = "slow"
     DUPLICATE = "duplicate"
 
@@ -104,6 +105,17 @@ class Withhold:
 
 
 @dataclass(frozen=True, slots=True)
+class LoseSubscriptions:
+    """Of what is subscribed from now on, each instrument is lost with this chance, and nothing says so.
+
+    One that is lost stays so until it is subscribed again, which may be lost as well.
+    """
+
+    chance: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
 class Slow:
     """A frame at most every so many seconds."""
 
@@ -117,7 +129,7 @@ class Duplicate:
     copies: int
 
 
-Lasting = Mute | HeartbeatsOnly | Stale | Blank | Withhold | Slow | Duplicate
+Lasting = Mute | HeartbeatsOnly | Stale | Blank | Withhold | LoseSubscriptions | Slow | Duplicate
 SocketFault = Close | ResetSocket | SendText | SendFrame | Distort | Lasting
 
 
@@ -147,6 +159,8 @@ def read_socket_fault(kind: SocketKind, fields: Fields, *, seed: int) -> SocketF
             return Blank(fields.tokens("tokens"))
         case SocketKind.WITHHOLD:
             return Withhold(fields.tokens("tokens"))
+        case SocketKind.LOSE_SUBSCRIPTIONS:
+            return LoseSubscriptions(fields.number("percent", 5.0, least=0, most=100) / 100, seed)
         case SocketKind.SLOW:
             return Slow(fields.number("seconds", 1.0, least=0, most=LONGEST_SECONDS))
         case SocketKind.DUPLICATE:

@@ -321,6 +321,19 @@ async def test_a_withheld_instrument_is_never_sent(
     assert [await packets(websocket) for _ in range(3)] == [{INFY: 8}] * 3
 
 
+async def test_a_subscription_that_is_lost_is_lost_without_a_word_until_it_is_made_again(
+    control: SimulatorControl, websocket: ClientWebSocketResponse
+) -> None:
+    await disturb(control, "lose_subscriptions", percent=100)
+    await websocket.send_json({"a": "subscribe", "v": [INFY]})
+    await websocket.send_json({"a": "mode", "v": ["full", [INFY]]})
+    for _ in range(5):
+        assert INFY not in await packets(websocket)
+    await disturb(control, "lose_subscriptions", percent=0)
+    await websocket.send_json({"a": "subscribe", "v": [INFY]})
+    await seen(websocket, lambda frame: INFY in split(frame))
+
+
 async def test_a_slow_socket_sends_seldom_and_the_newest(
     control: SimulatorControl, websocket: ClientWebSocketResponse
 ) -> None:

@@ -231,3 +231,52 @@ async def test_an_account_dials_only_so_often() -> None:
     for _ in range(4):
         await guard.permit()
     assert loop.time() - began >= 0.1
+
+
+async def test_a_mute_feed_is_subscribed_again_then_dialled_anew_and_told_of_in_the_end(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def beat(websocket: ServerConnection) -> None:
+        for _ in range(200):
+            await websocket.send(HEARTBEAT)
+            await asyncio.sleep(0.01)
+
+    tokens = FixedTokens()
+    tokens.dead = False
+    beating: set[asyncio.Task[None]] = set()
+
+    async def start_to_beat(websocket: ServerConnection) -> None:
+        beating.add(asyncio.create_task(beat(websocket)))
+
+    async with FakeBroker(on_open=start_to_beat).running() as broker:
+        timing = replace(QUICK, silence=5, resubscribe=0.1, mute=0.3)
+        connection = connection_to(broker, tokens=tokens, timing=timing, expects_data=lambda: True)
+        connection.want({408065: Mode.FULL})
+        async with running(connection.run()):
+            await until(lambda: len(broker.requests) == 4)
+            assert len(broker.handshakes) == 1
+            assert broker.requests[2:] == broker.requests[:2], "asked again, and nothing else"
+            await until(lambda: connection.mutes == 3)
+            assert connection.is_mute
+            await until(lambda: len(broker.connections) == 1 and len(broker.requests) % 4 == 2)
+            await broker.send(ltp_frame((408065, 100)))
+            await until(lambda: not connection.is_mute)
+        for task in beating:
+            task.cancel()
+    assert caplog.text.count("is the feed mute?") == 1
+
+
+async def test_a_slot_that_is_lost_closes_the_socket_and_ends_the_connection() -> None:
+    async with FakeBroker().running() as broker:
+        inbox = Inbox()
+        connection = connection_to(broker, inbox=inbox)
+        connection.want({408065: Mode.FULL})
+        async with running(connection.run()) as task:
+            await until(lambda: broker.connections)
+            connection._slot.lose()
+            await broker.send(ltp_frame((408065, 100)))
+            await until(task.done)
+            await until(lambda: not broker.connections)
+    assert inbox.frames == [], "what another process may be reading by now is not read"
+    assert connection.state is ConnectionState.CLOSED
+    assert not connection._slot.is_dialled
