@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
@@ -18,17 +19,29 @@ from streaming.models import Subscription
 from streaming.rebalancing import preview
 from streaming.strike_models import StrikeMove, StrikeRule
 from streaming.strike_rules import delete_rule, save_rule
+from streaming.subscriptions import reasons_not_streamed
 
 
 @admin.register(Subscription)
 class SubscriptionAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
-    list_display = ["instrument", "requested_mode", "status", "rule", "account", "updated_at"]
+    list_display = ["instrument", "requested_mode", "status", "rule", "account", "not_streamed_because", "updated_at"]
     list_filter = ["status", "requested_mode", "rule", "account", "instrument__exchange"]
     list_select_related = ["instrument", "rule", "account"]
     search_fields = ["instrument__tradingsymbol", "instrument__name", "=instrument__instrument_token"]
     raw_id_fields = ["instrument"]
     readonly_fields = ["rule", "created_by", "created_at", "updated_at"]
     list_per_page = 50
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        changelist: ChangeList = super().get_changelist_instance(request)
+        reasons = reasons_not_streamed(changelist.result_list)
+        for subscription in changelist.result_list:
+            subscription.reason = reasons.get(subscription.pk, "")
+        return changelist
+
+    @admin.display(description="not streamed because")
+    def not_streamed_because(self, subscription: Subscription) -> str:
+        return getattr(subscription, "reason", "")
 
     def save_model(self, request: HttpRequest, obj: Subscription, form: object, change: bool) -> None:
         obj.rule = None  # what a person has decided, no rule changes

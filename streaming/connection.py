@@ -7,11 +7,10 @@ redirect is followed.
 
 import asyncio
 import logging
-import math
 import random
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -293,16 +292,25 @@ class TickerConnection:
         logger.info("%s: there is a new token", self.name)
 
     async def _dial_and_serve(self, token: AccessToken) -> None:
-        left = self._slot.seconds_left
         async with AsyncExitStack() as stack:
-            # A dial that is renewed meanwhile would have more time; it is not worth a clock of its own.
-            async with asyncio.timeout(left if math.isfinite(left) else None):
-                websocket = await stack.enter_async_context(self._dial(token))
+            websocket = await self._while_ours(stack.enter_async_context(self._dial(token)))
             try:
                 await self._serve(websocket)
             finally:
                 if not self._slot.is_live:  # no time for the closing handshake
                     websocket.transport.abort()
+
+    async def _while_ours(self, dialling: Coroutine[Any, Any, ClientConnection]) -> ClientConnection:
+        """The socket that is being dialled; raises SlotLost, and gives it up, if the lease is over before."""
+        task = asyncio.create_task(dialling, name=f"{self.name} dial")
+        try:
+            while not task.done():
+                self._slot.check()
+                await asyncio.wait({task}, timeout=min(self._slot.seconds_left, LOOK_AT_SLOT_SECONDS))
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+        return task.result()
 
     async def _serve(self, websocket: ClientConnection) -> None:
         """Read and keep subscribed until the socket ends; raises ConnectionLost with the reason, or SlotLost."""

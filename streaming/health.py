@@ -4,7 +4,8 @@ Asking costs one query and a few round trips; no part that is away keeps the oth
 """
 
 import logging
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, TypedDict
@@ -70,8 +71,29 @@ class ServiceHealth:
 
     @property
     def feeds(self) -> dict[str, AccountState]:
-        """What each account's sockets do, by Kite user id."""
-        return {name: account for stream in self.streams for name, account in stream["accounts"].items()}
+        """What each account's sockets do, in all processes together, by Kite user id."""
+        return merged(stream["accounts"] for stream in self.streams)
+
+    @property
+    def newest_stream(self) -> StreamState | None:
+        """The process that has written last: each of them knows of all slots."""
+        return max(self.streams, key=lambda stream: stream["written_at"], default=None)
+
+
+def merged(states: Iterable[Mapping[str, AccountState]]) -> dict[str, AccountState]:
+    """Accounts as several processes see each of them: the worst status counts, of those that have sockets."""
+    seen: defaultdict[str, list[AccountState]] = defaultdict(list)
+    for accounts in states:
+        for name, account in accounts.items():
+            seen[name].append(account)
+    return {
+        name: AccountState(
+            status=min((one["status"] for one in found), key=lambda status: {"idle": 2, "open": 1}.get(status, 0)),
+            subscriptions=sum(one["subscriptions"] for one in found),
+            last_tick_at=max((one["last_tick_at"] for one in found if one["last_tick_at"] is not None), default=None),
+        )
+        for name, found in seen.items()
+    }
 
 
 def service_health() -> ServiceHealth:
@@ -164,7 +186,14 @@ def _feed(streams: Iterable[StreamState]) -> tuple[Status, tuple[Reason, ...]]:
                 age = stream["written_at"] - (account["last_tick_at"] or stream["started_at"])
                 if age > settings.STREAM_STALE_SECONDS:
                     reasons.append(Reason(name, f"account {name} is connected but silent for {age:.0f} s"))
+    accounts = merged(stream["accounts"] for stream in streams)
+    in_use = {name for name, account in accounts.items() if account["status"] != "idle"}
+    is_every_account = bool(reasons) and in_use <= {reason.account for reason in reasons}
+    newest = max(streams, key=lambda stream: stream["written_at"])
+    reasons += [Reason(alert["account"], alert["text"]) for stream in streams for alert in stream["alerts"]]
+    if overflow := {part: why for part, why in newest["overflow"].items() if not why.endswith("is not connected")}:
+        part, why = min(overflow.items())
+        reasons.append(Reason("", f"{len(overflow)} parts are not streamed; {part}: {why}"))
     if not reasons:
         return "ok", ()
-    is_every_account = len(reasons) >= sum(len(stream["accounts"]) for stream in streams)
-    return "critical" if is_every_account else "degraded", tuple(reasons)
+    return "critical" if is_every_account else "degraded", tuple(dict.fromkeys(reasons))

@@ -19,16 +19,13 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Final, LiteralString
+from typing import Any, LiteralString
 
 import psycopg
 
 from streaming.exceptions import SlotLost
 
 logger = logging.getLogger(__name__)
-
-SLOTS_PER_APP: Final = 3
-"""Kite Connect v3 documentation, "WebSocket streaming"."""
 
 
 @dataclass(frozen=True, slots=True)

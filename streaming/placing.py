@@ -23,10 +23,10 @@ from streaming.allocation import Home, PartDemand, Place, allocate, even_out, ov
 from streaming.control import STREAMS_CHANGED
 from streaming.desired import Desired, mark, next_epoch
 from streaming.feed_account import FeedAccount
-from streaming.leases import SLOTS_PER_APP, LeaseTiming
+from streaming.leases import LeaseTiming
 from streaming.models import StreamMember, StreamPart
-from streaming.pool import TOKENS_PER_CONNECTION
 from streaming.shares import SlotRow
+from streaming.wire_requests import CONNECTIONS_PER_APP, TOKENS_PER_CONNECTION
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +132,7 @@ def _read(accounts: Sequence[FeedAccount]) -> list[SlotRow]:
             "insert into streaming_streamslot (app_id, number, epoch, is_lost)"
             " select app, number, 0, false from unnest(%s::bigint[]) app, generate_series(0, %s) number"
             " where (app, number) not in (select app_id, number from streaming_streamslot) on conflict do nothing",
-            [list(by_app), SLOTS_PER_APP - 1],
+            [list(by_app), CONNECTIONS_PER_APP - 1],
         )
         cursor.execute(
             "select id, app_id, number, owner, epoch, is_lost,"

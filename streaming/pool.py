@@ -6,12 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 
 from streaming.connection import ConnectionState, TickerConnection
 from streaming.leases import HeldSlot
-from streaming.wire_requests import Mode
+from streaming.wire_requests import TOKENS_PER_CONNECTION, Mode
 
 logger = logging.getLogger(__name__)
-
-# Kite Connect v3 documentation, "WebSocket streaming".
-TOKENS_PER_CONNECTION = 3000
 
 
 def spread(

@@ -42,8 +42,15 @@ class SubscriptionSerializer(serializers.Serializer[Any]):
     rule_id = serializers.IntegerField(
         allow_null=True, help_text="The strike rule that alone holds it; null: somebody asked for it, or it is derived"
     )
+    not_streamed_because = serializers.SerializerMethodField(
+        help_text="Why no account carries it; null if one does, or as far as is known."
+    )
     created_at = serializers.DateTimeField(allow_null=True)
     updated_at = serializers.DateTimeField(allow_null=True)
+
+    def get_not_streamed_because(self, subscription: Subscription) -> str | None:
+        reasons: dict[int, str] = self.context.get("reasons", {})
+        return reasons.get(subscription.pk)
 
     def get_derived(self, subscription: Subscription) -> bool:
         return subscription.pk is None

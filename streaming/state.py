@@ -94,7 +94,7 @@ class StreamState(TypedDict):
     epoch: int
     started_at: float
     written_at: float
-    active_subscriptions: int  # instruments to stream, derived ones included
+    active_subscriptions: int  # instruments that this process streams, derived ones included
     derived_subscriptions: int
     active_accounts: int
     accounts: dict[str, AccountState]

@@ -10,21 +10,24 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from django.contrib.auth.models import User
 from django.db import transaction
 
+from accounts import clock
 from accounts.control import announce
 from accounts.models import TradingAccount
 from market.models import Instrument
 from market.names import part_of
 from market.underlyings import canonical_name
 from streaming.control import SUBSCRIPTIONS_CHANGED
-from streaming.exceptions import HeldByRule, NotSubscribed, UnknownInstrument
-from streaming.models import Subscription
+from streaming.exceptions import CapacityExceeded, HeldByRule, NotSubscribed, UnknownInstrument
+from streaming.models import StreamPart, Subscription
 from streaming.strike_models import StrikeRule
-from streaming.wire_requests import Mode
+from streaming.wire_requests import CONNECTIONS_PER_APP, TOKENS_PER_CONNECTION, Mode
+
+OPTION_TYPES: Final = frozenset({"CE", "PE"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class Streamed:
 
     @property
     def is_option(self) -> bool:
-        return self.instrument_type in {"CE", "PE"}
+        return self.instrument_type in OPTION_TYPES
 
     @property
     def part(self) -> str:
@@ -69,6 +72,8 @@ def subscribe(
     ------
     UnknownInstrument
         If no active instrument bears the token.
+    CapacityExceeded
+        If the accounts' sockets carry no more.
     """
     try:
         instrument = Instrument.objects.by_token(instrument_token)
@@ -91,6 +96,8 @@ def subscribe(
             for field, value in wanted.items():
                 setattr(subscription, field, value)
             subscription.save(update_fields=[*wanted, "updated_at"])
+        if created or revived:
+            _check_capacity(wanted=1, account=account)
         announce({"type": SUBSCRIPTIONS_CHANGED})
     return subscription, created or revived
 
@@ -124,6 +131,7 @@ def follow_chain(underlying: str, *, expiries: int, today: date, mode: str = Sub
 
     Safe to repeat: what somebody subscribed already stays as it is, also in its mode; what a strike rule held is asked
     for from now on.
+    All or nothing: CapacityExceeded is raised where not all of it fits.
     """
     name = canonical_name(underlying)
     nearest = Instrument.objects.expiries(name, since=today)[:expiries]
@@ -135,8 +143,44 @@ def follow_chain(underlying: str, *, expiries: int, today: date, mode: str = Sub
         known = Subscription.objects.filter(instrument__in=chain)
         known.filter(rule__isnull=False).update(rule=None, requested_mode=mode, account=None)
         known.exclude(status=Subscription.Status.ACTIVE).update(status=Subscription.Status.ACTIVE)
+        _check_capacity(wanted=len(chain), account=None)
         announce({"type": SUBSCRIPTIONS_CHANGED})
     return len(chain)
+
+
+def _check_capacity(*, wanted: int, account: TradingAccount | None) -> None:
+    """Raise CapacityExceeded if what is subscribed by now, `wanted` of it anew, is more than the sockets carry.
+
+    Whether all sockets work at this moment plays no part: what cannot be streamed now is told elsewhere.
+    """
+    today, of_app = clock.today(), CONNECTIONS_PER_APP * TOKENS_PER_CONNECTION
+    if account is not None:
+        pinned = Subscription.objects.streamable_on(today).filter(account__app=account.app_id).count()
+        if pinned > of_app:
+            raise CapacityExceeded(used=pinned - wanted, limit=of_app, wanted=wanted, account=account.kite_user_id)
+    limit = of_app * TradingAccount.objects.for_data().order_by().values("app").distinct().count()
+    used = Subscription.objects.streamable_on(today).count()
+    if 3 * used <= limit:  # an option brings two more at most
+        return
+    used = len(streamed_on(today))
+    if used > limit > 0:
+        raise CapacityExceeded(used=used - wanted, limit=limit, wanted=wanted)
+
+
+def reasons_not_streamed(subscriptions: Iterable[Subscription]) -> dict[int, str]:
+    """Of the active ones that no account carries, by primary key: why. One query."""
+    reasons = dict(StreamPart.objects.exclude(reason="").values_list("part", "reason"))
+    found = {}
+    for one in subscriptions:
+        if one.status == Subscription.Status.ACTIVE and (reason := reasons.get(part_of_instrument(one.instrument))):
+            found[one.pk] = reason
+    return found
+
+
+def part_of_instrument(instrument: Instrument) -> str:
+    """The part that an instrument belongs to where it is streamed."""
+    is_option = instrument.instrument_type in OPTION_TYPES
+    return part_of(underlying_name(instrument), instrument.expiry if is_option else None)
 
 
 def streamed_on(day: date) -> list[Streamed]:

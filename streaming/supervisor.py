@@ -123,6 +123,7 @@ class StreamProcess:
         self._desired: Desired | None = None
         self._applied: Desired | None = None
         self._contracts: list[Contract] | None = None
+        self._derived = 0
         self._gone: frozenset[str] = frozenset()
         self._part_of_token: dict[int, str] = {}
         self._confirmations = Confirmations(options.timing.confirm)
@@ -282,7 +283,8 @@ class StreamProcess:
         self.pipeline.hours.go_by(CalendarSessions(wanted.calendar))
         if view.epoch is not None:
             self.pipeline.epoch = self.publisher.epoch = await self._newest_epoch(view.epoch)
-        contracts = contracts_of(wanted, self.fleet.parts)
+        parts = self.fleet.parts
+        contracts = contracts_of(wanted, parts)
         same_rows = self._contracts == contracts
         if before is None or before.pricing != wanted.pricing:
             self.pipeline.price_on(wanted.pricing)
@@ -290,6 +292,7 @@ class StreamProcess:
                 self.publisher.put(self.pipeline.whole())
         if not same_rows:
             self._contracts = contracts
+            self._derived = sum(one.derived for one in wanted.streamed if one.part in parts)
             gone, underlyings = self.pipeline.parts, self.pipeline.underlyings
             self.pipeline.follow(contracts)
             gone -= self.pipeline.parts
@@ -445,8 +448,8 @@ class StreamProcess:
             epoch=self.pipeline.epoch,
             started_at=self._started_at,
             written_at=time.time(),
-            active_subscriptions=len(self._desired.streamed) if self._desired else 0,
-            derived_subscriptions=sum(one.derived for one in self._desired.streamed) if self._desired else 0,
+            active_subscriptions=len(self._contracts or ()),
+            derived_subscriptions=self._derived,
             active_accounts=sum(feed.pool.open_connections > 0 for feed in self.fleet.feeds.values()),
             accounts={feed.account.name: feed.state() for feed in self.fleet.feeds.values()},
             sockets=[

@@ -14,7 +14,7 @@ from accounts.permissions import MayRead, MayStream
 from accounts.principals import principal_of
 from streaming.models import Subscription
 from streaming.serializers import SubscribeSerializer, SubscriptionFilterSerializer, SubscriptionSerializer
-from streaming.subscriptions import find_subscription, subscribe, unsubscribe
+from streaming.subscriptions import find_subscription, reasons_not_streamed, subscribe, unsubscribe
 
 
 class SubscriptionViewSet(viewsets.GenericViewSet[Subscription]):
@@ -44,7 +44,8 @@ class SubscriptionViewSet(viewsets.GenericViewSet[Subscription]):
         if wanted := query.validated_data.get("status"):
             subscriptions = subscriptions.filter(status=wanted)
         page = self.paginate_queryset(subscriptions)
-        return self.get_paginated_response(SubscriptionSerializer(page, many=True).data)
+        context = {"reasons": reasons_not_streamed(page or ())}
+        return self.get_paginated_response(SubscriptionSerializer(page, many=True, context=context).data)
 
     @extend_schema(request=SubscribeSerializer, responses={200: SubscriptionSerializer, 201: SubscriptionSerializer})
     def create(self, request: Request) -> Response:
@@ -65,7 +66,9 @@ class SubscriptionViewSet(viewsets.GenericViewSet[Subscription]):
 
     @extend_schema(responses=SubscriptionSerializer)
     def retrieve(self, request: Request, instrument_token: str) -> Response:
-        return Response(SubscriptionSerializer(find_subscription(int(instrument_token), clock.today())).data)
+        found = find_subscription(int(instrument_token), clock.today())
+        context = {"reasons": reasons_not_streamed([found])}
+        return Response(SubscriptionSerializer(found, context=context).data)
 
     @extend_schema(responses={204: None})
     def destroy(self, request: Request, instrument_token: str) -> Response:

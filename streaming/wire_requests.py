@@ -9,6 +9,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
+
+TOKENS_PER_CONNECTION: Final = 3000
+CONNECTIONS_PER_APP: Final = 3
 
 
 class Mode(StrEnum):

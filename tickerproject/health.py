@@ -30,7 +30,12 @@ def health(request: HttpRequest) -> JsonResponse:
             "reasons": [reason.text for reason in found.reasons],
             "running": any(stream["running"] for stream in found.streams),
             "active_subscriptions": sum(stream["active_subscriptions"] for stream in found.streams),
-            "active_accounts": sum(stream["active_accounts"] for stream in found.streams),
+            "active_accounts": sum(feed["status"] in {"open", "stalled"} for feed in found.feeds.values()),
+            "processes": len(found.streams),
+            "slots": found.newest_stream["slots"] if found.newest_stream else [],
+            "capacity": found.newest_stream["capacity"] if found.newest_stream else None,
+            "unconfirmed": sum(len(stream["unconfirmed"]) for stream in found.streams),
+            "alerts": [alert for stream in found.streams for alert in stream["alerts"]],
             "accounts": {
                 name: {**account, "last_tick_at": _iso(account["last_tick_at"])}
                 for name, account in found.feeds.items()

@@ -14,15 +14,23 @@ from django.test import Client
 from accounts import clock
 from accounts.models import TradingAccount
 from market.models import Instrument
-from streaming.models import Subscription
-from streaming.subscriptions import fingerprint, follow_chain, streamed_on, subscribe, unsubscribe
+from streaming.exceptions import CapacityExceeded
+from streaming.models import StreamPart, Subscription
+from streaming.subscriptions import (
+    fingerprint,
+    follow_chain,
+    part_of_instrument,
+    streamed_on,
+    subscribe,
+    unsubscribe,
+)
 from streaming.tests.conftest import MakeInstrument
 from streaming.wire_requests import Mode
 
 URL = "/api/v1/subscriptions"
 FIELDS = {
     "instrument_token", "exchange", "tradingsymbol", "segment", "status", "requested_mode", "account_id", "derived",
-    "rule_id", "created_at", "updated_at",
+    "rule_id", "not_streamed_because", "created_at", "updated_at",
 }  # fmt: skip
 
 
@@ -235,3 +243,50 @@ def test_the_admin_lists_and_changes_subscriptions(admin_client: Client, chain: 
     )
     subscription.refresh_from_db()
     assert subscription.requested_mode == "ltp"
+
+
+# --- capacity -------------------------------------------------------------------------------------------------------
+
+
+def test_more_than_the_sockets_carry_is_refused_with_the_limit_and_the_use(
+    chain: dict[str, int], account: TradingAccount, streamer: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streaming.subscriptions.TOKENS_PER_CONNECTION", 1)
+    assert post(streamer, instrument_token=chain["NIFTYNEAR25000CE"]).status_code == 201, (
+        "with its spot and future: three"
+    )
+    refused = post(streamer, instrument_token=chain["NIFTYNEAR25000PE"])
+    assert refused.status_code == 409
+    error = refused.json()["error"]
+    assert (error["code"], error["details"]) == ("capacity", {"limit": 3, "used": 3, "wanted": 1})
+    assert post(streamer, instrument_token=chain["NIFTYNEAR25000CE"]).status_code == 200, "it is there already"
+    assert Subscription.objects.active().count() == 1
+    with pytest.raises(CommandError, match="12 more do not fit: the accounts may carry 3 instruments"):
+        call_command("follow_chains", "NIFTY", "--expiries", "3")
+    assert Subscription.objects.active().count() == 1
+
+
+def test_what_is_pinned_has_the_room_of_its_account(
+    chain: dict[str, int], account: TradingAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streaming.subscriptions.TOKENS_PER_CONNECTION", 1)
+    symbols = [symbol for symbol in chain if symbol.startswith("NIFTYNEAR")]
+    monkeypatch.setattr(TradingAccount.objects, "for_data", lambda: TradingAccount.objects.none())
+    for symbol in symbols[:3]:
+        subscribe(instrument_token=chain[symbol], account=account)
+    with pytest.raises(CapacityExceeded, match="account AB1234 may carry 3 instruments, and 3 are streamed"):
+        subscribe(instrument_token=chain[symbols[3]], account=account)
+
+
+def test_why_something_is_not_streamed_is_told_with_it(
+    chain: dict[str, int], account: TradingAccount, reader: Client, admin_client: Client
+) -> None:
+    subscribe(instrument_token=chain["NIFTYNEAR25000CE"])
+    subscribe(instrument_token=chain["NIFTYFAR25000CE"])
+    part = part_of_instrument(Instrument.objects.by_token(chain["NIFTYNEAR25000CE"]))
+    StreamPart.objects.create(part=part, owner=None, account=None, reason="no room at all")
+    found = {one["tradingsymbol"]: one["not_streamed_because"] for one in reader.get(URL).json()["items"]}
+    assert found == {"NIFTYNEAR25000CE": "no room at all", "NIFTYFAR25000CE": None}
+    one = reader.get(f"{URL}/{chain['NIFTYNEAR25000CE']}").json()
+    assert one["not_streamed_because"] == "no room at all"
+    assert "no room at all" in admin_client.get("/admin/streaming/subscription/").content.decode()

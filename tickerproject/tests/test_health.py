@@ -89,6 +89,28 @@ def test_connected_but_silent_in_market_hours_is_red(told: Any) -> None:
     assert "connected but silent" in body["ticker"]["reasons"][0]
 
 
+def test_an_account_that_two_processes_share_is_told_of_once(told: Any, valkey: "redis.Redis") -> None:
+    names = RedisNames(django_settings.REDIS_PREFIX)
+    now = time.time()
+    idle = {"AB1234": AccountState(status="idle", subscriptions=0, last_tick_at=None)}
+    busy = {"AB1234": AccountState(status="open", subscriptions=3, last_tick_at=now)}
+    valkey.set(names.state("one"), encode({**stream_state(accounts=busy), "process": "one"}))
+    _, body = told({**stream_state(accounts=idle), "process": "two"})
+    assert body["ticker"]["accounts"]["AB1234"]["status"] == "open"
+    assert body["ticker"]["accounts"]["AB1234"]["subscriptions"] == 3
+    assert (body["ticker"]["active_accounts"], body["ticker"]["processes"]) == (1, 2)
+    assert body["ticker"]["status"] == "ok"
+
+
+def test_parts_without_room_and_a_mute_feed_are_reasons(told: Any) -> None:
+    state = stream_state()
+    state["overflow"] = {"nifty:2026-12-01": "no room", "sensex:2026-12-01": "account AB1234 is not connected"}
+    state["alerts"] = [{"kind": "mute_feed", "account": "AB1234", "socket": "s", "text": "It is mute.", "since": 1.0}]
+    _, body = told(state)
+    assert body["ticker"]["status"] == "degraded"
+    assert body["ticker"]["reasons"][-2:] == ["It is mute.", "1 parts are not streamed; nifty:2026-12-01: no room"]
+
+
 def test_silence_is_no_fault_while_the_market_is_closed(told: Any, settings: Settings) -> None:
     settings.MARKET_CLOCK = "2026-11-25T22:00:00+05:30"
     silent = {"AB1234": AccountState(status="open", subscriptions=3, last_tick_at=None)}

@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts import clock
+from streaming.exceptions import CapacityExceeded
 from streaming.models import Subscription
 from streaming.subscriptions import follow_chain
 
@@ -21,7 +22,12 @@ class Command(BaseCommand):
         if options["expiries"] < 1:
             raise CommandError("--expiries must be 1 or more")
         for underlying in options["underlyings"]:
-            count = follow_chain(underlying, expiries=options["expiries"], today=clock.today(), mode=options["mode"])
+            try:
+                count = follow_chain(
+                    underlying, expiries=options["expiries"], today=clock.today(), mode=options["mode"]
+                )
+            except CapacityExceeded as exc:
+                raise CommandError(str(exc)) from None
             if not count:
                 raise CommandError(f"{underlying} has no living option contracts; are the instruments loaded?")
             self.stdout.write(f"{underlying}: {count} option contracts are streamed")
