@@ -413,14 +413,14 @@ class StreamProcess:
 
     def _feed(self) -> gaps.Feed | None:
         """The sockets as the ledger of gaps sees them; None while nobody knows what is to be streamed."""
-        if self._desired is None:
+        if self._desired is None or (self._desired.accounts and not self.fleet.feeds):
             return None
         sockets = [
             Socket(one.name, one.state, one.desired, one.last_tick_at, flows=one.flows)
             for feed in self.fleet.feeds.values()
             for one in feed.pool.connections
         ]
-        if not self.fleet.feeds:
+        if not self._desired.accounts:
             sockets = [Socket("no account", ConnectionState.AWAITING_TOKEN, self._exchange_of, None, flows=False)]
         is_silent = self.fleet.open_connections > 0 and self.fleet.is_stale
         return gaps.Feed(sockets, self._exchange_of, self._desired.calendar, is_silent=is_silent)

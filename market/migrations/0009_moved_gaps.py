@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("market", "0007_chain_snapshots"),
+        ("market", "0008_minute_bar_spans"),
     ]
 
     operations = [
