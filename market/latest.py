@@ -88,7 +88,7 @@ def parse(blob: bytes) -> Snapshot:
         If these are not such lines (`BadLine` is one).
     """
     try:
-        lines = [line for line in map(decode, split(blob)) if line.get("kind", ROWS[1]) in ROWS]
+        lines = _of_newest_writers([line for line in map(decode, split(blob)) if line.get("kind", ROWS[1]) in ROWS])
         newest = lines[-1]
         return Snapshot(
             columns=_merged(lines),
@@ -100,6 +100,17 @@ def parse(blob: bytes) -> Snapshot:
         )
     except (KeyError, TypeError, AttributeError, IndexError) as exc:
         raise ValueError(f"not a part's lines: {exc!r}") from exc
+
+
+def _of_newest_writers(lines: Sequence[Row]) -> list[Row]:
+    """Without the lines of a writer whose part another one had already: their epoch is lower than one before them."""
+    kept: list[Row] = []
+    highest = 0
+    for line in lines:
+        if (epoch := line.get("epoch", 0)) >= highest:
+            highest = epoch
+            kept.append(line)
+    return kept
 
 
 def _merged(lines: Sequence[Mapping[str, Any]]) -> Mapping[str, Column]:

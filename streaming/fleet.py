@@ -45,7 +45,7 @@ class Leases(Protocol):
     @property
     def still_dialled(self) -> frozenset[int]: ...
 
-    def when_lost(self, tell: Callable[[], None]) -> None: ...
+    def when_changed(self, tell: Callable[[], None]) -> None: ...
 
     def take(self, pk: int, *, app_id: int, number: int, epoch: int, sent_at: float) -> HeldSlot: ...
 
@@ -77,19 +77,21 @@ class FeedOptions:
 
 @dataclass(eq=False)
 class Fleet:
-    """The feeds of one process. `look` asks the tables, `follow` does as they say."""
+    """The feeds of one process. `look` asks the tables, `follow` does as they say; `nudge` asks for a look soon."""
 
     options: FeedOptions
     leases: Leases
+    nudge: Callable[[], None]
     ask: Callable[[Asker, Desired], View | None] = placing.look
     view: View | None = field(default=None, init=False)
+    seen: asyncio.Event = field(default_factory=asyncio.Event, init=False)  # a first look has succeeded
     feeds: dict[FeedAccount, Feed] = field(default_factory=dict, init=False)
     _desired: Desired | None = field(default=None, init=False)
     _before: Mapping[str, Place] = field(default_factory=dict, init=False)
     _seen_at: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
-        self.leases.when_lost(self._hold)
+        self.leases.when_changed(self._leases_changed)
 
     @property
     def owner(self) -> str:
@@ -104,6 +106,11 @@ class Fleet:
     def members(self) -> frozenset[UUID]:
         """The living processes, this one among them."""
         return frozenset(self.view.members) if self.view else frozenset()
+
+    @property
+    def is_oldest(self) -> bool:
+        """Whether this one has lived longest."""
+        return self.view is not None and next(iter(self.view.members), None) == self.leases.owner
 
     @property
     def parts(self) -> frozenset[str]:
@@ -132,6 +139,7 @@ class Fleet:
         for row in view.taken:
             leases.take(row.pk, app_id=row.app_id, number=row.number, epoch=row.epoch, sent_at=sent_at)
             logger.info("socket %d of %s is ours, for %s", row.number + 1, row.app, row.account or "nobody")
+        self.seen.set()
         self._before = self.placement
         self.view, self._desired, self._seen_at = view, desired, time.monotonic()
         return view
@@ -193,6 +201,10 @@ class Fleet:
         lost = {account.name for account, feed in self.feeds.items() if feed.is_lost()}
         rows = self.view.slots if self.view else ()
         return self.leases.tell_lost([row.pk for row in rows if row.account in lost and row.pk in self.leases.held])
+
+    def _leases_changed(self) -> None:
+        self._hold()
+        self.nudge()
 
     def _hold(self) -> None:
         """Give each feed its slots."""

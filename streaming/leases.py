@@ -145,7 +145,7 @@ class SlotLeases:
     clock: Callable[[], float] = time.monotonic
     owner: uuid.UUID = field(default_factory=uuid.uuid4)
     held: dict[int, HeldSlot] = field(default_factory=dict, init=False)
-    _on_lost: list[Callable[[], None]] = field(default_factory=list, init=False)
+    _told: list[Callable[[], None]] = field(default_factory=list, init=False)
     lost_accounts_slots: frozenset[int] = field(default=frozenset(), init=False)
     _dropped: list[HeldSlot] = field(default_factory=list, init=False)
     _connection: "psycopg.AsyncConnection[Any] | None" = field(default=None, init=False)
@@ -158,9 +158,9 @@ class SlotLeases:
         self._dropped = [slot for slot in self._dropped if slot.is_dialled]
         return frozenset(slot.pk for slot in self._dropped)
 
-    def when_lost(self, tell: Callable[[], None]) -> None:
-        """Have `tell` called, which returns at once, when slots are no longer held."""
-        self._on_lost.append(tell)
+    def when_changed(self, tell: Callable[[], None]) -> None:
+        """Have `tell` called, which returns at once, when slots are no longer held, or may be had again."""
+        self._told.append(tell)
 
     def take(self, pk: int, *, app_id: int, number: int, epoch: int, sent_at: float) -> HeldSlot:
         """Note a slot that was taken by a statement sent at `sent_at` (monotonic)."""
@@ -197,7 +197,7 @@ class SlotLeases:
                 logger.warning("the stream's leases could not be renewed: %s", exc or "timed out")
             self._is_away = True
             return False
-        if self._is_away:
+        if was_away := self._is_away:
             logger.info("the stream's leases are renewed again")
         self._is_away = False
         renewed = {row[0] for row in rows}
@@ -206,6 +206,8 @@ class SlotLeases:
             if slot.pk in renewed:
                 slot.renewed(sent_at)
         self._drop(gone, "somebody else may have it")
+        if was_away:
+            self._tell()
         return True
 
     def drop_expired(self) -> None:
@@ -220,8 +222,11 @@ class SlotLeases:
             del self.held[slot.pk]
             self._dropped.append(slot)
         if dropped:
-            for tell in self._on_lost:
-                tell()
+            self._tell()
+
+    def _tell(self) -> None:
+        for tell in self._told:
+            tell()
 
     async def release(self, *slots: HeldSlot) -> None:
         """Give slots back, whose sockets are closed. If the database does not take it, they run out by themselves."""

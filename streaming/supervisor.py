@@ -115,7 +115,7 @@ class StreamProcess:
             stale_seconds=options.stale,
             lost_seconds=options.lost,
         )
-        self.fleet = Fleet(feed_options, leases, place)
+        self.fleet = Fleet(feed_options, leases, lambda: self._reload.set(), place)
         self._load = load
         self._mark = mark
         self._bootstrap = bootstrap
@@ -517,8 +517,14 @@ class StreamProcess:
         )
 
     async def _ring_for_history(self) -> None:
-        """Have a worker fetch the last session. In a thread of its own: a queue that is away may take its time."""
-        if self._bootstrap is not None:
+        """Have a worker fetch the last session, once for all processes: the oldest rings.
+
+        In a thread of its own: a queue that is away may take its time.
+        """
+        if self._bootstrap is None:
+            return
+        await self.fleet.seen.wait()
+        if self.fleet.is_oldest:
             await asyncio.to_thread(self._bootstrap)
 
     async def _freeze(self) -> None:

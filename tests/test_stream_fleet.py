@@ -3,6 +3,7 @@
 The simulator's counters say how many sockets were open at once; Redis says whose lines are the newest.
 """
 
+import asyncio
 import logging
 import random
 import signal
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -31,7 +33,8 @@ from simulator.options import DEMO_USER, DemoApp
 from simulator.tests.running import RunningSimulator, options_for_tests, running, with_control
 from streaming.models import StreamPart, StreamSlot, Subscription
 from streaming.state import StreamState, read_states
-from tests.order_processes import OrderProcesses, Process, wait_until
+from streaming.tests.proxy import Proxy
+from tests.order_processes import OrderProcesses, Process, database_url, wait_until
 
 logger = logging.getLogger(__name__)
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -124,9 +127,11 @@ class FleetOfProcesses:
         self._client = client
         self._started = 0
 
-    def start(self) -> Process:
+    def start(self, **changes: str) -> Process:
         self._started += 1
-        return self._processes.start(f"stream{self._started}", [sys.executable, "manage.py", "run_stream"])
+        return self._processes.start(
+            f"stream{self._started}", [sys.executable, "manage.py", "run_stream"], None, **changes
+        )
 
     @property
     def states(self) -> list[StreamState]:
@@ -135,6 +140,14 @@ class FleetOfProcesses:
     def peaks(self) -> list[int]:
         counters = self._control.counters()
         return [counters.sockets(app.api_key).peak for app in APPS]
+
+    def open_sockets(self) -> int:
+        return len(self._control.sockets())
+
+    def says(self) -> set[str]:
+        """What the newest lines say of the feed."""
+        snapshots, _ = read([f"{name.lower()}:underlying" for name in SHARES])
+        return {one.feed_state for one in snapshots if one is not None}
 
     def carried(self) -> list[int]:
         """How many sockets carry each share, as the simulator sees them."""
@@ -225,6 +238,31 @@ def test_a_process_that_stood_still_closes_its_sockets_before_it_reads_and_its_l
     assert writer in fleet.writers()
     assert first.is_alive
     assert second.is_alive
+    assert max(fleet.peaks()) <= 3
+
+
+async def test_without_postgresql_the_sockets_are_closed_at_the_fence_and_dialled_soon_after_its_return(
+    fleet: FleetOfProcesses,
+) -> None:
+    url = urlsplit(database_url())
+    async with Proxy(f"redis://{url.hostname}:{url.port}").running() as proxy:
+        port = urlsplit(proxy.url).port
+        process = fleet.start(
+            DATABASE_URL=url._replace(netloc=f"{url.username}:{url.password}@127.0.0.1:{port}").geturl()
+        )
+        await asyncio.to_thread(fleet.wait_for_ticks, 90)
+        await proxy.cut()
+        began = time.monotonic()
+        await asyncio.to_thread(wait_until, lambda: not fleet.open_sockets(), 2 * LEASE, "the sockets stayed open")
+        assert time.monotonic() - began > LEASE / 4, "and not at once"
+        await asyncio.to_thread(wait_until, lambda: fleet.says() == {"stale"}, 5, "nobody says that it is stale")
+        await asyncio.sleep(LEASE)
+        assert fleet.open_sockets() == 0
+        await proxy.restore()
+        # Within five seconds on a machine that has nothing else to do.
+        await asyncio.to_thread(wait_until, fleet.open_sockets, 10, "nobody dials")
+        await asyncio.to_thread(fleet.wait_for_ticks, 15)
+        assert process.is_alive
     assert max(fleet.peaks()) <= 3
 
 

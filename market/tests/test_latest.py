@@ -49,6 +49,15 @@ def test_any_sequence_of_updates_gives_what_applying_them_one_by_one_gives() -> 
     assert dict(zip(found.columns["instrument_token"], found.columns["oi"], strict=True)) == expected
 
 
+def test_lines_of_a_writer_who_has_lost_the_part_are_left_out_and_a_writers_own_newer_epoch_is_not() -> None:
+    def of(epoch: int, value: int, at: float) -> bytes:
+        head = {"kind": "update", "source": "live", "sent_at": at, "market_time": at, "epoch": epoch}
+        return encode(head | {"columns": {"instrument_token": [value], "oi": [value]}})
+
+    found = parse(of(3, 1, 1.0) + of(5, 2, 2.0) + of(4, 3, 3.0) + of(6, 4, 4.0))
+    assert list(found.columns["oi"]) == [1, 2, 4]
+
+
 def test_lines_of_other_kinds_are_left_to_others() -> None:
     rows = line(1.0, kind="snapshot", instrument_token=[7], oi=[1])
     found = parse(rows + encode({"kind": "analytics", "sent_at": 9.0, "analytics": {}}))

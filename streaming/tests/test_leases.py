@@ -152,7 +152,7 @@ async def test_without_the_database_a_slot_is_lost_at_the_fence_unless_there_is_
         leases = SlotLeases({**database, "HOST": "127.0.0.1", "PORT": port}, "first", SHORT, is_single=is_single)
         lost: list[float] = []
         loop = asyncio.get_running_loop()
-        leases.when_lost(lambda: lost.append(loop.time()))
+        leases.when_changed(lambda: lost.append(loop.time()))
         slot = await acquire(leases, rows[0])
         assert slot is not None
         async with running(leases.run()):

@@ -202,3 +202,24 @@ def test_the_breaker_opens_after_failing_for_a_second_too() -> None:
     now[0] = 1.0
     breaker.failed()
     assert breaker.state is BreakerState.OPEN
+
+
+async def test_who_has_lost_a_part_to_a_newer_writer_does_not_touch_its_blob(
+    hot_client: "redis.Redis", async_valkey: "redis.Redis"
+) -> None:
+    old, new = Publisher(hot_client, NAMES), Publisher(hot_client, NAMES)
+    old.epoch, new.epoch = 4, 5
+    async with running(old.run()), running(new.run()):
+        for publisher, batch in (
+            (old, {"nifty:2026-12-01": whole("old"), "nifty:underlying": whole("old")}),
+            (new, {"nifty:2026-12-01": whole("new")}),
+            (old, {"nifty:2026-12-01": change("zombie"), "nifty:underlying": change("own")}),
+            (old, {"nifty:2026-12-01": whole("zombie")}),
+            (new, {"nifty:2026-12-01": change("new")}),
+        ):
+            publisher.put(batch)
+            await publisher.drained()
+        assert await async_valkey.get(NAMES.blob("nifty:2026-12-01")) == b"whole new\nchange new\n"
+        assert await async_valkey.get(NAMES.blob("nifty:underlying")) == b"whole old\nchange own\n"
+    assert (old.refused, new.refused) == (2, 0)
+    assert await async_valkey.ttl(NAMES.writers) > 0

@@ -150,7 +150,7 @@ class StandingLeases:
         self.still_dialled: frozenset[int] = frozenset()
         self._database = database
 
-    def when_lost(self, tell: Callable[[], None]) -> None:
+    def when_changed(self, tell: Callable[[], None]) -> None:
         pass
 
     def take(self, pk: int, *, app_id: int, number: int, epoch: int, sent_at: float) -> HeldSlot:

@@ -1,6 +1,7 @@
 """`manage.py run_stream`: the broker's ticks to Redis, until it is told to stop."""
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -24,6 +25,10 @@ from streaming.packets import DEPTH_LEVELS
 from streaming.pipeline import TickPipeline
 from streaming.supervisor import StreamOptions, StreamProcess
 from streaming.tasks import ring_for_last_session
+
+logger = logging.getLogger(__name__)
+
+METRICS_PORTS = 10
 
 
 class Command(BaseCommand):
@@ -95,8 +100,14 @@ class Command(BaseCommand):
 
 
 def _serve_metrics(port: int) -> None:
+    """On the first free of a few ports, so that several processes of one machine have one each."""
     REGISTRY.register(STREAM_REGISTRY)
-    try:
-        start_http_server(port, addr="127.0.0.1")
-    except OSError as exc:
-        raise CommandError(f"STREAM_METRICS_PORT {port} cannot be used: {exc}") from None
+    for candidate in range(port, port + METRICS_PORTS):
+        try:
+            start_http_server(candidate, addr="127.0.0.1")
+        except OSError as exc:
+            failure = exc
+        else:
+            logger.info("metrics are at http://127.0.0.1:%d/metrics", candidate)
+            return
+    raise CommandError(f"STREAM_METRICS_PORT {port}, and {METRICS_PORTS - 1} from there on, cannot be used: {failure}")
