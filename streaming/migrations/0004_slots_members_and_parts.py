@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("accounts", "0010_may_resend"),
-        ("streaming", "0002_epoch_sequence"),
+        ("streaming", "0003_strike_rules"),
     ]
 
     operations = [
