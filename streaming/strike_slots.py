@@ -5,20 +5,20 @@ from typing import Final
 
 from django.db.models import Q
 
-from streaming.feed_account import choose_account
+from streaming.feed_account import feed_accounts
 from streaming.models import Subscription
-from streaming.pool import CONNECTIONS_PER_KEY, TOKENS_PER_CONNECTION
 from streaming.strike_models import StrikeRule
+from streaming.wire_requests import CONNECTIONS_PER_APP, TOKENS_PER_CONNECTION
 
-SLOTS_PER_ACCOUNT: Final = CONNECTIONS_PER_KEY * TOKENS_PER_CONNECTION
+SLOTS_PER_APP: Final = CONNECTIONS_PER_APP * TOKENS_PER_CONNECTION
 DERIVED_PER_UNDERLYING: Final = 2
 """Its spot and its nearest future, streamed because its options are."""
 
 
 def room_for(rule: StrikeRule, today: date) -> int:
-    """What the account that feeds the stream carries, less what others than the rule have in it; the rule's own bound
+    """What the accounts that feed the stream carry, less what others than the rule have in it; the rule's own bound
     if that is lower. Never below 0."""
-    slots = SLOTS_PER_ACCOUNT if choose_account() else 0  # one account feeds the stream
+    slots = SLOTS_PER_APP * len({account.app_id for account in feed_accounts()})  # accounts of one app share its sockets
     room = slots - taken_by_others(rule, today)
     if rule.most_instruments is not None:
         room = min(room, rule.most_instruments)

@@ -25,6 +25,7 @@ from accounts.clock import IST
 from accounts.models import KiteApp, TradingAccount
 from accounts.sessions import store_session
 from market.calendar_loading import load_calendar
+from market.exceptions import PricesUnavailable
 from market.latest import read
 from market.models import Instrument
 from market.names import RedisNames
@@ -160,7 +161,10 @@ class FleetOfProcesses:
 
     def is_fresh(self) -> bool:
         """Whether the newest line of every part is young, and live."""
-        snapshots, _ = read([f"{name.lower()}:underlying" for name in SHARES])
+        try:
+            snapshots, _ = read([f"{name.lower()}:underlying" for name in SHARES])
+        except PricesUnavailable:  # a busy machine
+            return False
         return all(
             one is not None and one.feed_state == "live" and (one.age_ms(time.time()) or 1e9) < 1000 * FRESH_SECONDS
             for one in snapshots

@@ -18,7 +18,7 @@ from streaming.models import StreamMember, StreamSlot
 from streaming.tests.fake_broker import running, until
 from streaming.tests.proxy import Proxy
 
-SHORT = LeaseTiming(lease=0.9, drain=1.5, renew=0.1, fence=0.6, again=0.05, answer=0.2)
+SHORT = LeaseTiming(lease=3, drain=4, renew=0.2, fence=2, again=0.05, answer=1)
 
 
 class Clock:
@@ -105,13 +105,13 @@ async def test_a_lease_that_is_renewed_goes_on_and_one_that_is_not_is_free_after
     slot = await acquire(first, rows[0])
     assert slot is not None
     async with running(first.run()):
-        await asyncio.sleep(2 * SHORT.drain)
+        await asyncio.sleep(1.2 * SHORT.drain)
         assert first.held[rows[0]].is_live
         assert await acquire(second, rows[0]) is None
     began = asyncio.get_running_loop().time()
     while (taken := await acquire(second, rows[0])) is None:  # noqa: ASYNC110 - what is waited for has no event
         await asyncio.sleep(0.02)
-    assert asyncio.get_running_loop().time() - began > SHORT.drain - SHORT.renew - 0.1
+    assert asyncio.get_running_loop().time() - began > SHORT.drain - 1.5
     assert not slot.is_live
     assert taken.epoch == slot.epoch + 1
     await first.renew()
@@ -160,11 +160,11 @@ async def test_without_the_database_a_slot_is_lost_at_the_fence_unless_there_is_
             await proxy.cut()
             began = loop.time()
             if is_single:
-                await asyncio.sleep(2 * SHORT.fence)
+                await asyncio.sleep(1.2 * SHORT.lease)
                 assert slot.is_live
             else:
                 await until(lambda: lost)
-                assert SHORT.fence - SHORT.renew - 0.1 < lost[0] - began < SHORT.lease
+                assert 1 < lost[0] - began < SHORT.lease
                 assert not slot.is_live
             await proxy.restore()
             await until(lambda: not leases._is_away)
@@ -183,7 +183,7 @@ async def test_a_database_that_hangs_is_one_that_is_away(database: dict[str, Any
         loop = asyncio.get_running_loop()
         began = loop.time()
         assert not await leases.renew()
-        assert loop.time() - began < SHORT.answer + 1
+        assert loop.time() - began < SHORT.answer + 1.5
     assert await leases.renew()
     await leases.leave()
 
