@@ -8,8 +8,8 @@ from orders.rupees import in_lakhs
 from streaming.health_rates import Rates
 from streaming.health_reading import AccountFacts, GapFacts, Reading
 from streaming.health_words import FEED_WORDS, GAP_WORDS, PUBLISHER_WORDS, Tone, plural
-from streaming.pool import CONNECTIONS_PER_KEY, TOKENS_PER_CONNECTION
 from streaming.state import SlotState, SocketState, StreamState
+from streaming.wire_requests import CONNECTIONS_PER_APP, TOKENS_PER_CONNECTION
 
 STRIP_SLOTS: Final = 75
 """Into which the day's session is cut: five minutes each of the regular one."""
@@ -245,9 +245,9 @@ def _account(name: str, facts: AccountFacts | None, reading: Reading, names: Nam
         "held_by": ", ".join(stream["process"] for stream in holders),
         "sockets_open": sum(one["state"] == "open" for one in sockets),
         "sockets": len(sockets),
-        "sockets_most": CONNECTIONS_PER_KEY,
+        "sockets_most": CONNECTIONS_PER_APP,
         "instruments": sum(one["subscribed"] for one in sockets),
-        "capacity": CONNECTIONS_PER_KEY * TOKENS_PER_CONNECTION,
+        "capacity": CONNECTIONS_PER_APP * TOKENS_PER_CONNECTION,
         "last_tick_age": max(0.0, min(ages)) if ages else None,
         "needs_login": facts is not None and not facts.is_logged_in,
         "tone": tone,

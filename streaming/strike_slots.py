@@ -18,7 +18,9 @@ DERIVED_PER_UNDERLYING: Final = 2
 def room_for(rule: StrikeRule, today: date) -> int:
     """What the accounts that feed the stream carry, less what others than the rule have in it; the rule's own bound
     if that is lower. Never below 0."""
-    slots = SLOTS_PER_APP * len({account.app_id for account in feed_accounts()})  # accounts of one app share its sockets
+    slots = SLOTS_PER_APP * len(
+        {account.app_id for account in feed_accounts()}
+    )  # accounts of one app share its sockets
     room = slots - taken_by_others(rule, today)
     if rule.most_instruments is not None:
         room = min(room, rule.most_instruments)
