@@ -25,7 +25,7 @@ from streaming.turns import Turns
 
 EVERY_SECONDS: Final = 1.0
 MOST_AT_ONCE: Final = 4
-"""Expiries a flush: each takes about a millisecond, and a hundred of them must not hold up the ticks."""
+"""Expiries a window: each takes some milliseconds, and a hundred of them must not hold up the ticks."""
 KIND: Final = "analytics"
 
 
@@ -67,9 +67,9 @@ class ChainAnalyser:
         """Rows of these parts changed. The underlying's price counts for none: its options follow it in no time."""
         self._turns.changed(part for part in parts if part in self._expiries)
 
-    def take(self, moment: Moment, stamp: Stamp) -> dict[str, Line]:
-        """A line for each expiry whose turn it is."""
-        due = [self._expiries[name] for name in self._turns.take_due(moment.monotonic, most=MOST_AT_ONCE)]
+    def take(self, moment: Moment, stamp: Stamp, *, most: int = MOST_AT_ONCE) -> dict[str, Line]:
+        """A line for each expiry whose turn it is, at most so many."""
+        due = [self._expiries[name] for name in self._turns.take_due(moment.monotonic, most=most)]
         if not due:
             return {}
         lines = {}

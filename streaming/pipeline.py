@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from streaming.analytics import ChainAnalyser
+from streaming.analytics import MOST_AT_ONCE, ChainAnalyser
 from streaming.bar_lines import BarEncoder
 from streaming.bars import MINUTE, BarColumns, BarMaker
 from streaming.contracts import UNKNOWN, Contract, Instruments
@@ -198,9 +198,9 @@ class TickPipeline:
             self.encoder.encode_snapshot(self.parts if parts is None else parts, self._moment(), self._stamp())
         )
 
-    def analytics(self) -> Batch:
-        """The analytics of the expiries whose turn it is."""
-        return _payloads(self.analyser.take(self._moment(), self._stamp()))
+    def analytics(self, *, most: int = MOST_AT_ONCE) -> Batch:
+        """The analytics of the expiries whose turn it is, at most so many."""
+        return _payloads(self.analyser.take(self._moment(), self._stamp(), most=most))
 
     def take_bars(self) -> tuple[Batch, list[Minute]]:
         """The bars that are over, to be published, and the minutes' bars, to be kept.

@@ -30,6 +30,7 @@ from market.exceptions import CalendarMissing
 from market.names import RedisNames, analytics_part, bars_part
 from market.underlying_pricing import PRICING_CHANGED
 from streaming import desired, gaps, metrics, placing, window_metrics
+from streaming.analytics import MOST_AT_ONCE
 from streaming.chain_minutes import keep_minutes
 from streaming.confirmations import MOST_SHOWN, Confirmations
 from streaming.connection import ConnectionState, Dial, Timing
@@ -55,6 +56,8 @@ BARS_EVERY_SECONDS = 1.0
 CONFIRM_EVERY_SECONDS = 5.0
 LEASE_OVER_SECONDS = 0.05
 """So long after a lease ends by this process's clock, it has ended by the database's."""
+ANALYTICS_SHARE = 0.4
+"""Of a window's time; what does not fit waits for the next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +190,7 @@ class StreamProcess:
             # From now, not from when it was due: after a stall there is nothing to catch up, all frames are in here.
             began = loop.time()
             self._flush()
+            await self._analyse(began + ANALYTICS_SHARE * pace.window)
             pace.look(self.publisher.pending_bytes, self.publisher.waiting_batches)
 
     def _flush(self) -> None:
@@ -201,7 +205,7 @@ class StreamProcess:
             logger.exception("a window of %d frames was lost", len(frames))
             self.counters["windows_lost"] += 1
             return
-        self.publisher.put({**flushed.batch, **self._analytics()})
+        self.publisher.put(flushed.batch)
         window_metrics.count(flushed, waited_seconds=time.time() - received_at[0])
         self.counters["ticks"] += flushed.packets
         self.counters["conflated"] += flushed.conflated
@@ -209,9 +213,23 @@ class StreamProcess:
         self.counters.update(flushed.faults)
         self.counters.update(flushed.rejected)
 
+    async def _analyse(self, until: float) -> None:
+        """Behind a window, one expiry after the other until their time is up: in between the loop does what is due."""
+        batch: Batch = {}
+        for _ in range(MOST_AT_ONCE):
+            one = self._analytics()
+            if not one:
+                break
+            batch = {**batch, **one}
+            await asyncio.sleep(0)
+            if asyncio.get_running_loop().time() > until:
+                break
+        if batch:
+            self.publisher.put(batch)
+
     def _analytics(self) -> Batch:
         try:
-            return self.pipeline.analytics()
+            return self.pipeline.analytics(most=1)
         except Exception:  # what is made of prices must not cost anybody the prices
             logger.exception("an analysis was lost")
             self.counters["analyses_lost"] += 1
