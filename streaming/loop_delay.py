@@ -1,8 +1,8 @@
 """How late the event loop runs what is due: the one figure that tells whether anything blocks it.
 
 A task sleeps for a moment again and again; how much longer it slept than it wanted is what everything else in the loop
-had to wait, too. Some of that the process computed itself, on the loop or in a thread that kept the loop from running:
-that is ours to mend. The rest the machine spent on others, or a call waited that must not.
+had to wait, too. Some of that the loop computed itself: that is ours to mend. The rest the machine spent on others, or
+a call waited that must not.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ KEPT_SAMPLES: Final = 3000
 
 
 class Delays(TypedDict):
-    """Seconds, over the last minute; p999 is what one in a thousand exceeds, and `busy` what the process computed."""
+    """Seconds, over the last minute; p999 is what one in a thousand exceeds, and `busy` what the loop computed."""
 
     p50: float
     p99: float
@@ -39,12 +39,12 @@ class LoopDelay:
         """Measure until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            due, computed = loop.time() + self._every, time.process_time()
+            due, computed = loop.time() + self._every, time.thread_time()
             await asyncio.sleep(self._every)
-            self.note(max(0.0, loop.time() - due), time.process_time() - computed)
+            self.note(max(0.0, loop.time() - due), time.thread_time() - computed)
 
     def note(self, seconds: float, computed: float) -> None:
-        """One delay; `computed` is the CPU time that the process used meanwhile, in seconds."""
+        """One delay; `computed` is the CPU time that the loop's thread used meanwhile, in seconds."""
         place = self._count % len(self._delays)
         self._delays[place], self._busy[place] = seconds, min(seconds, computed)
         self._count += 1
