@@ -88,7 +88,7 @@ async def weather(seconds: float, monkeypatch: pytest.MonkeyPatch, redis_url: st
     monkeypatch.setattr(supervisor, "MinuteBarWriter", partial(MinuteBarWriter, write=lambda bars, _: len(bars)))
     no_ledger = partial(GapWatch, take_over=lambda: Kept(None, ()), keep=lambda *_: None)
     monkeypatch.setattr(supervisor, "GapWatch", no_ledger)
-    monkeypatch.setattr(supervisor.chain_history, "keep", lambda *_, **__: 0)
+    monkeypatch.setattr("market.chain_history.keep", lambda *_, **__: 0)
     storm, began = Storm(), time.time()
     async with frame_source(began) as source:
         process = StreamProcess(
