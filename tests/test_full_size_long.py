@@ -20,8 +20,8 @@ import redis
 
 from market.lines import decode, split
 from market.names import RedisNames
-from streaming.pool import CONNECTIONS_PER_KEY, TOKENS_PER_CONNECTION
 from streaming.state import read_states
+from streaming.wire_requests import CONNECTIONS_PER_APP, TOKENS_PER_CONNECTION
 from tests.running import ROOT, Run, start, stop
 from tickerproject.local.state import read_env
 
@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.long, pytest.mark.processes]
 
 KEYS = 1
 """API keys that carry the load; more of them take as many accounts in the run."""
-INSTRUMENTS = KEYS * TOKENS_PER_CONNECTION * CONNECTIONS_PER_KEY
+INSTRUMENTS = KEYS * TOKENS_PER_CONNECTION * CONNECTIONS_PER_APP
 LEAST_INSTRUMENTS = 0.97 * INSTRUMENTS
 """Parts are placed whole, so that a few places stay empty."""
 ROWS = 60_000
@@ -169,7 +169,7 @@ def test_every_instrument_of_every_socket_comes(evidence: Evidence) -> None:
     assert LEAST_INSTRUMENTS <= evidence.wanted <= INSTRUMENTS
     assert evidence.unconfirmed == []
     sockets = evidence.last["sockets"]
-    assert [socket["state"] for socket in sockets] == ["open"] * KEYS * CONNECTIONS_PER_KEY
+    assert [socket["state"] for socket in sockets] == ["open"] * KEYS * CONNECTIONS_PER_APP
     assert sum(socket["subscribed"] for socket in sockets) == evidence.wanted
     assert evidence.last["overflow"] == {}
 

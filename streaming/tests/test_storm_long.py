@@ -17,18 +17,18 @@ from pytest_django import Settings
 
 from benchmarks.market import market
 from market.gaps import Kept
-from streaming import feed_account, supervisor
+from streaming import feed, feed_account, supervisor
 from streaming.connection import kite_dial
 from streaming.gaps import GapWatch
 from streaming.minute_bars import MinuteBarWriter
 from streaming.order_updates import OrderUpdates
 from streaming.pace import MUCH_BYTES
 from streaming.pipeline import TickPipeline
-from streaming.pool import CONNECTIONS_PER_KEY
 from streaming.supervisor import StreamOptions, StreamProcess
 from streaming.tests.fake_broker import QUICK, until
 from streaming.tests.frame_source import market_time
-from streaming.tests.test_supervisor import NAMES, Database, NoGuard, running
+from streaming.tests.test_supervisor import NAMES, Database, StandingLeases, running
+from streaming.wire_requests import CONNECTIONS_PER_APP
 
 TICKS_A_SECOND = 20_000
 SECONDS = 60.0
@@ -65,7 +65,7 @@ class Source:
 
 @asynccontextmanager
 async def frame_source(began: float) -> AsyncIterator[Source]:
-    arguments = ("-m", "streaming.tests.frame_source", str(TICKS_A_SECOND), str(began), str(CONNECTIONS_PER_KEY))
+    arguments = ("-m", "streaming.tests.frame_source", str(TICKS_A_SECOND), str(began), str(CONNECTIONS_PER_APP))
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(sys.executable, *arguments, cwd=ROOT, stdin=pipe, stdout=pipe)
     assert process.stdout is not None
@@ -84,7 +84,7 @@ async def weather(seconds: float, monkeypatch: pytest.MonkeyPatch, redis_url: st
     database = Database()
     database.contracts = market().contracts
     monkeypatch.setattr(feed_account, "read_token", database.read_token)
-    monkeypatch.setattr(supervisor, "OrderUpdates", partial(OrderUpdates, take=lambda *_: None, want=lambda *_: None))
+    monkeypatch.setattr(feed, "OrderUpdates", partial(OrderUpdates, take=lambda *_: None, want=lambda *_: None))
     monkeypatch.setattr(supervisor, "MinuteBarWriter", partial(MinuteBarWriter, write=lambda bars, _: len(bars)))
     no_ledger = partial(GapWatch, take_over=lambda: Kept(None, ()), keep=lambda *_: None)
     monkeypatch.setattr(supervisor, "GapWatch", no_ledger)
@@ -95,9 +95,10 @@ async def weather(seconds: float, monkeypatch: pytest.MonkeyPatch, redis_url: st
             StreamOptions(redis_url=redis_url, names=NAMES, source="simulated", timing=PATIENT),
             dial=kite_dial(source.root, PATIENT),
             pipeline=TickPipeline(source="simulated", epoch=7, market_time=lambda: market_time(began)),
-            guard=NoGuard(),  # type: ignore[arg-type]
+            leases=StandingLeases(database),
             load=database.load,
             mark=database.mark,
+            place=database.look,
         )
         async with running(process):
             await until(lambda: process.counters["ticks"] > TICKS_A_SECOND / 2, 60)
