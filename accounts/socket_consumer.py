@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import orjson
-from channels.consumer import AsyncConsumer, get_handler_name
+from channels.consumer import AsyncConsumer
 from channels.db import database_sync_to_async
-from channels.exceptions import StopConsumer
 from django.db import Error as DatabaseError
 from django.utils import timezone
 from prometheus_client import Counter
@@ -23,6 +22,7 @@ from accounts.actions import Action
 from accounts.authorisation import authorise
 from accounts.exceptions import Refused
 from accounts.principals import Principal
+from accounts.send_guard import SendGuard
 from accounts.sockets import SUBPROTOCOL, principal_of_scope
 
 logger = logging.getLogger(__name__)
@@ -77,13 +77,17 @@ class FrameBudget:
         self._seen = now
         return self._left >= 0
 
+    def give_back(self) -> None:
+        """The last one does not count."""
+        self._left += 1
+
 
 def as_text(event: Mapping[str, Any], largest: int) -> str:
     """The text of an ASGI receive event. Raises BadMessage for a binary frame and for one that is too large."""
     text = event.get("text")
     if text is None:
         raise BadMessage("bad_message", "Frames must be text.")
-    if len(text) > largest or len(text.encode()) > largest:
+    if 4 * len(text) > largest and len(text.encode()) > largest:
         raise BadMessage("frame_too_large", f"A frame may have {largest} bytes.", {"limit": largest})
     return str(text)
 
@@ -112,31 +116,42 @@ def close_code(exc: Refused) -> int:
 class SocketConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
     """One client. What it is sent, and what it may say, is the subclass's."""
 
-    # No such layer: news come through a hub, and a layer would cost every client a receive loop of its own.
-    channel_layer_alias = "none"
+    # Without a channel layer: news come through a hub, and a layer would cost every client a receive loop of its own.
+    channel_layer = None
     limits: ClassVar[SocketLimits] = SocketLimits()
     action: ClassVar[Action]
     closed_counter: ClassVar[Counter]
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.principal: Principal | None = None
-        self.is_closed = False
+        self.is_closed = self.is_gone = False
         self.recheck_at = float("inf")
         self._sender: asyncio.Task[None] | None = None
         self._bad_frames = 0
+        self.scope, self.base_send = scope, send
+        self._guard = SendGuard(self.limits.send_timeout)
         try:
-            await super().__call__(scope, receive, send)
+            await self._hear_all(receive)
         finally:
             await self._end_sender()
+            self._guard.close()
             await self.leave()
 
-    async def dispatch(self, message: dict[str, Any]) -> None:
-        """Hand a message to its handler.
+    async def _hear_all(self, receive: Any) -> None:
+        """Hand each message to its handler, until the client is gone.
 
-        The base class looks after database connections around every message: a hop to the process's one database thread
-        for each acknowledgement. Only look-ups need that, and `database_sync_to_async` does it.
+        The base class makes a task of each one, for consumers that listen to a channel layer besides, and looks after
+        database connections around it: a hop to the process's one database thread for each acknowledgement. Only
+        look-ups need that, and `database_sync_to_async` does it.
         """
-        await getattr(self, get_handler_name(message))(message)
+        handlers = {
+            "websocket.connect": self.websocket_connect,
+            "websocket.receive": self.websocket_receive,
+            "websocket.disconnect": self.websocket_disconnect,
+        }
+        while not self.is_gone:
+            message = await receive()
+            await handlers[message["type"]](message)
 
     # --- a subclass's own -------------------------------------------------------------------------------------------
 
@@ -154,6 +169,10 @@ class SocketConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no ty
     async def hear(self, text: str) -> None:
         """What the client says. Raises BadMessage."""
         raise NotImplementedError
+
+    def expected(self) -> None:
+        """What was heard answers a frame of ours, of which there are only so many: it costs the client nothing."""
+        self._budget.give_back()
 
     async def send_news(self) -> int:
         """Send what there is as the client takes it. Returns the code to close with."""
@@ -219,8 +238,7 @@ class SocketConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no ty
                 await self.close(BAD_FRAMES)
 
     async def websocket_disconnect(self, event: dict[str, Any]) -> None:
-        self.is_closed = True
-        raise StopConsumer
+        self.is_closed = self.is_gone = True
 
     # --- what the client is sent ------------------------------------------------------------------------------------
 
@@ -261,9 +279,8 @@ class SocketConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no ty
     async def send_frame(self, frame: str | bytes) -> None:
         """Send, unless the socket is closed. Raises TimeoutError if the server waits for the client for too long."""
         if not self.is_closed:
-            async with asyncio.timeout(self.limits.send_timeout):
-                form = "text" if isinstance(frame, str) else "bytes"
-                await self.base_send({"type": "websocket.send", form: frame})
+            form = "text" if isinstance(frame, str) else "bytes"
+            await self._guard.run(self.base_send({"type": "websocket.send", form: frame}))
 
     # --- the end ----------------------------------------------------------------------------------------------------
 

@@ -15,14 +15,17 @@ READY_SECONDS = 20
 
 
 @contextmanager
-def valkey() -> Iterator[str]:
-    """The address of a fresh server; it is stopped and its files removed at the end."""
+def valkey(*, beside_us: bool = False) -> Iterator[str]:
+    """The address of a fresh server; it is stopped and its files removed at the end.
+
+    `beside_us` puts it on our core instead, where the other one belongs to the process that is measured.
+    """
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     with tempfile.TemporaryDirectory(prefix="ticker-bench-") as folder:
         server = Valkey(Path(folder), any_free(), durable=False)
         server.prepare()
         if len(cores) > 1:
-            os.sched_setaffinity(0, {cores[0]})  # inherited by the server
+            os.sched_setaffinity(0, {cores[1 if beside_us else 0]})  # inherited by the server
         process = subprocess.Popen(server.command(), stdout=subprocess.DEVNULL)
         try:
             if len(cores) > 1:

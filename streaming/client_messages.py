@@ -1,5 +1,6 @@
 """What clients of `/ws/ticks/` may say, and the small answers. Pure: text in, values out; raises `BadMessage`."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -15,6 +16,8 @@ from market.underlyings import canonical_name
 LARGEST_TOKEN = 2**32 - 1
 _LONGEST_ID = 64
 _LONGEST_NAME = 64
+# Nearly all that clients say, as most of them write it. Whatever else there is goes the long way.
+_ACK = re.compile(r'\{"type":"ack","frame":([1-9][0-9]{0,8})\}')
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,8 @@ def wants_binary(query: bytes) -> bool:
 
 def read_client_message(text: str) -> Subscribe | Unsubscribe | Ack:
     """What the client said. Raises BadMessage if that is not in the protocol."""
+    if (ack := _ACK.fullmatch(text)) is not None:
+        return Ack(int(ack[1]))
     message = read_object(text)
     request_id = _request_id(message)
     match message.get("type"):

@@ -3,11 +3,12 @@
 What all WebSockets have in common is in `accounts.socket_consumer`.
 """
 
-import asyncio
 import time
 from dataclasses import dataclass
+from math import inf
 from typing import Any, ClassVar
 
+from django.conf import settings
 from redis.exceptions import RedisError
 
 from accounts.actions import Action
@@ -42,7 +43,7 @@ class TicksConsumer(SocketConsumer):
     action = Action.STREAM
     closed_counter = metrics.CLIENT_CLOSED
     limits: ClassVar[Limits] = Limits()
-    pacing: ClassVar[Pacing] = Pacing()
+    pacing: ClassVar[Pacing] = Pacing(min_interval=settings.STREAM_FRAME_MS / 1000)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self._hub: Hub | None = None
@@ -82,10 +83,13 @@ class TicksConsumer(SocketConsumer):
 
     def _acknowledge(self, client: Client, frame: int) -> None:
         try:
-            client.outbox.acknowledge(frame)
+            answers = client.outbox.acknowledge(frame)
         except ValueError as exc:
             raise BadMessage("bad_acknowledgement", str(exc)) from None
-        client.wake.set()
+        if answers:
+            self.expected()
+        if client.outbox.has_news:
+            client.wake.set()
 
     async def _change(self, feed: Hub, client: Client, message: Subscribe | Unsubscribe, asked: Subscribe) -> None:
         """Make `asked` everything the client gets, or raise and change nothing."""
@@ -122,16 +126,12 @@ class TicksConsumer(SocketConsumer):
                 return code
             if feed.feed_state is not client.feed_state:
                 await self._tell_feed_state(feed.feed_state, client)
-            send_at = max(outbox.may_send_at(), not_before) if outbox.has_news else float("inf")
+            send_at = max(outbox.may_send_at(), not_before) if outbox.has_news else inf
             if send_at <= now:
                 if not await self._send_news_frame(feed, client):
                     not_before = time.monotonic() + self.limits.retry
                 continue
-            try:
-                async with asyncio.timeout(min(send_at, outbox.overdue_at(), self.recheck_at) - now):
-                    await client.wake.wait()
-            except TimeoutError:
-                pass
+            await client.wake.wait(min(send_at, outbox.overdue_at(), self.recheck_at))
 
     async def _send_news_frame(self, feed: Hub, client: Client) -> bool:
         """Send the next frame. False if Redis could not be read: it is still to be sent."""
@@ -147,8 +147,8 @@ class TicksConsumer(SocketConsumer):
         frame = outbox.frame_of(kind, lines, time.monotonic())
         if frame is not None:
             await self.send_frame(frame)
-            metrics.CLIENT_FRAMES.inc()
-            metrics.CLIENT_SKIPPED.inc(skipped)
+            feed.frames_sent += 1
+            feed.updates_skipped += skipped
         return True
 
     async def _tell_feed_state(self, state: FeedState, client: Client) -> None:

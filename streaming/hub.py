@@ -24,6 +24,7 @@ from accounts.cancellation import raise_if_cancelled
 from market.lines import BadLine
 from market.names import RedisNames
 from streaming import metrics
+from streaming.alarm import Alarm
 from streaming.control import PARTS_CHANGED, read_message
 from streaming.exceptions import ConnectionLost
 from streaming.outbox import Line, Outbox, read_blob, read_lines
@@ -57,7 +58,7 @@ class Client:
 
     principal: str
     outbox: Outbox
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    wake: Alarm = field(default_factory=Alarm)
     feed_state: FeedState | None = None  # the last one it was told
 
 
@@ -75,6 +76,8 @@ class Hub:
     def __init__(self, url: str, names: RedisNames, timing: HubTiming) -> None:
         self.clients: set[Client] = set()
         self.feed_state = FeedState.LIVE  # until seen otherwise
+        self.frames_sent = 0
+        self.updates_skipped = 0
         self._names = names
         self._timing = timing
         self._followers: defaultdict[str, set[Client]] = defaultdict(set)
@@ -105,6 +108,7 @@ class Hub:
 
     async def leave(self, client: Client) -> None:
         """Forget a client; the last one to leave stops the hub."""
+        client.wake.close()
         await self.follow(client, ())
         self.clients.discard(client)
         metrics.CLIENTS.set(len(self.clients))
@@ -112,6 +116,12 @@ class Hub:
             running, self._running = self._running, None
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
+
+    def count(self) -> None:
+        """Hand to the metrics what was sent: they cost more than to count it."""
+        metrics.CLIENT_FRAMES.inc(self.frames_sent)
+        metrics.CLIENT_SKIPPED.inc(self.updates_skipped)
+        self.frames_sent = self.updates_skipped = 0
 
     def sockets_of(self, principal: str) -> int:
         return sum(client.principal == principal for client in self.clients)
@@ -264,6 +274,7 @@ class Hub:
                 if client.feed_state is not state:
                     client.wake.set()
             raise_if_cancelled()
+            self.count()
             metrics.CLIENT_PENDING_BYTES.set(sum(client.outbox.pending_bytes for client in self.clients))
             await asyncio.sleep(self._timing.look)
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
+from math import inf
 from typing import Final
 
 from market.lines import BadLine, as_json, name_of, split
@@ -97,7 +98,7 @@ class Outbox:
         self._sent: dict[str, tuple[int, int]] = {}
         self._in_flight: deque[tuple[int, float]] = deque()
         self._acknowledges = False
-        self._last_sent = float("-inf")
+        self._last_sent = -inf
 
     @property
     def has_news(self) -> bool:
@@ -146,8 +147,7 @@ class Outbox:
 
         New parts go first, in a snapshot of their own.
         """
-        if self._new & self._waiting.keys():
-            fresh = sorted(self._new & self._waiting.keys())
+        if self._new and (fresh := sorted(self._new & self._waiting.keys())):
             for part in fresh:
                 del self._waiting[part]
             return FrameKind.SNAPSHOT, [], fresh
@@ -181,24 +181,35 @@ class Outbox:
         body = ",".join(filter(None, (line.text for line in fresh)))
         return f'{{"type":"{kind}","frame":{self.frame},"skipped":{skipped},"parts":[{body}]}}'
 
-    def acknowledge(self, frame: int) -> None:
-        """The client has taken this frame and all before it."""
+    def acknowledge(self, frame: int) -> bool:
+        """The client has taken this frame and all before it. Whether that was still open.
+
+        Raises
+        ------
+        ValueError
+            If it has not been sent.
+        """
         if frame > self.frame:
             raise ValueError(f"frame {frame} has not been sent")
         self._acknowledges = True
+        in_flight = len(self._in_flight)
         while self._in_flight and self._in_flight[0][0] <= frame:
             self._in_flight.popleft()
+        return len(self._in_flight) < in_flight
 
     def may_send_at(self) -> float:
         """From when on the next frame may go out; infinity until a frame is acknowledged."""
         if self.is_full:
-            return float("inf")
+            return inf
         if self._acknowledges or self.frame == 0:
             return self._last_sent + self._pacing.min_interval
         return self._last_sent + self._pacing.never_acknowledged_interval
 
     def overdue_at(self) -> float:
-        """When the client counts as gone: it has acknowledged before, and no longer does."""
-        if not self._acknowledges or not self._in_flight:
-            return float("inf")
-        return self._in_flight[0][1] + self._pacing.acknowledgement_timeout
+        """When the client counts as gone: it has acknowledged before, no longer does, and cannot be sent more.
+
+        Counted from the last frame: who acknowledges every second one only may be quiet after the first for long.
+        """
+        if not self.is_full:
+            return inf
+        return self._in_flight[-1][1] + self._pacing.acknowledgement_timeout

@@ -458,6 +458,8 @@ GAP_REFILL_INSTRUMENTS = env.int("GAP_REFILL_INSTRUMENTS", default=60)
 FEED_SOURCE = env.str("FEED_SOURCE", default="live")  # live | simulated | replay
 STREAM_WINDOW_MS = env.int("STREAM_WINDOW_MS", default=100)
 STREAM_WINDOW_PACKETS = env.int("STREAM_WINDOW_PACKETS", default=1000)
+# The least time between two frames to one WebSocket client: a little under the window, so that each one gets through.
+STREAM_FRAME_MS = env.int("STREAM_FRAME_MS", default=80)
 STREAM_LINK_SILENCE_SECONDS = env.float("STREAM_LINK_SILENCE_SECONDS", default=10.0)
 # A socket's lease, and how long after its last renewal nobody else opens the socket: the broker may still count it.
 STREAM_LEASE_SECONDS = env.float("STREAM_LEASE_SECONDS", default=15.0)

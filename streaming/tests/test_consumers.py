@@ -205,8 +205,26 @@ async def test_a_slow_client_delays_no_other(feed: Feed, dial: Dial) -> None:
 async def test_a_client_that_stops_acknowledging_is_closed(browser: Browser, feed: Feed) -> None:
     await browser.subscribed()
     await wait_until_listening(feed)
-    await feed.update(OPTIONS)
+    for _ in range(QuickConsumer.pacing.unacknowledged):
+        await feed.update(OPTIONS)
+        assert (await browser.hear())["type"] == "update"
     assert await browser.closed() == 4408
+
+
+async def test_a_client_that_acknowledges_many_frames_a_second_does_not_talk_too_much(
+    feed: Feed, dial: Dial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(QuickConsumer, "limits", Limits(frames_per_second=3))
+    browser = await dial()
+    await browser.subscribed()
+    await wait_until_listening(feed)
+    for number in range(2, 12):
+        await feed.update(OPTIONS)
+        assert seqs(await browser.hear()) == {OPTIONS: number}
+        await browser.say(type="ack", frame=number)
+    for _ in range(10):
+        await browser.say(type="ack", frame=11)  # which answers nothing any more
+    assert await browser.closed() == 4429
 
 
 async def test_a_client_that_never_acknowledges_is_kept_and_gets_few_frames(browser: Browser, feed: Feed) -> None:

@@ -124,10 +124,24 @@ def test_two_frames_may_be_on_their_way() -> None:
         assert outbox.may_send_at() <= now
         send(outbox, now)
     assert outbox.may_send_at() == float("inf")
-    assert outbox.overdue_at() == 11.0
+    assert outbox.overdue_at() == 12.0
     outbox.acknowledge(3)
     assert outbox.may_send_at() == 2.1
     assert outbox.overdue_at() == float("inf")
+
+
+def test_a_client_may_acknowledge_every_second_frame_however_long_it_waits_for_one() -> None:
+    outbox = outbox_following("a")
+    send(outbox, 0, {"a": 1})
+    outbox.acknowledge(1)
+    for seq in range(2, 10, 2):
+        for number, now in ((seq, 100.0 * seq), (seq + 1, 100.0 * seq + 90)):
+            outbox.offer(line("a", number))
+            assert outbox.may_send_at() <= now
+            send(outbox, now)
+            assert outbox.overdue_at() > now
+        assert outbox.acknowledge(seq + 1)
+    assert not outbox.acknowledge(seq + 1), "nothing was open any more"
 
 
 def test_a_client_that_never_acknowledges_gets_a_frame_a_second_and_is_kept() -> None:

@@ -1,0 +1,91 @@
+"""What the stream leaves in Redis, for benchmarks of what stands behind it: one part in messages of 20 kB."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Self
+
+import redis.asyncio as redis
+
+from benchmarks.market import MARKET_TIME, RATE, Market, frames_of, market
+from market.names import RedisNames
+from market.pricing_terms import PricingTerms
+from streaming.pipeline import LIVE, TickPipeline
+from streaming.pricing import PricingSettings
+from streaming.publisher import Publisher
+
+MESSAGE_BYTES = 20_000
+_BINARY_ROWS, _JSON_ROWS = 166, 50
+"""So many options make a message of about that size."""
+
+
+class Feed:
+    """Two expiries of an underlying: a line of the first has a message's size in bytes, one of the second in JSON.
+
+    The stream's own pipeline and publisher write them.
+    """
+
+    def __init__(self, client: "redis.Redis", names: RedisNames) -> None:
+        source = _two_expiries(market())
+        self.pipeline = TickPipeline(
+            source="simulated",
+            epoch=1,
+            market_time=lambda: MARKET_TIME,
+            pricing=PricingSettings(PricingTerms(rate=RATE)),
+            feed_state=LIVE,
+        )
+        self.pipeline.follow(source.contracts)
+        self.pipeline.flush(frames_of(source, range(len(source.contracts)), 100, volume=1), MARKET_TIME)
+        self._publisher = Publisher(client, names, write_seconds=5.0)
+        self._parts = sorted(part for part in self.pipeline.parts if not part.endswith("underlying"))
+
+    @classmethod
+    @asynccontextmanager
+    async def through(cls, url: str) -> AsyncIterator[Self]:
+        """A feed whose parts are known and whose first values are there."""
+        names = RedisNames("ticker")
+        async with redis.Redis.from_url(url, socket_timeout=5.0) as client:
+            feed = cls(client, names)
+            await client.set(names.state("benchmark"), b"{}")
+            await client.hset(names.parts, mapping={str(t): part for t, part in feed.pipeline.part_of_token.items()})
+            writing = asyncio.create_task(feed._publisher.run())
+            feed._publisher.put(feed.pipeline.whole())
+            await feed._publisher.drained()
+            try:
+                yield feed
+            finally:
+                writing.cancel()
+                with suppress(asyncio.CancelledError):
+                    await writing
+
+    def chain(self, *, as_json: bool) -> dict[str, Any]:
+        """What a client subscribes."""
+        part = self.pipeline.table.instruments.parts[self._parts[as_json]]
+        return {"underlying": part.underlying, "expiry": str(part.expiry)}
+
+    async def publish(self, *, as_json: bool) -> None:
+        """One message, through the stream's own publisher."""
+        self._publisher.put(self.pipeline.whole([self._parts[as_json]]))
+        await self._publisher.drained()
+
+    def message(self) -> bytes:
+        """The same message by itself, for whoever sends it in another way."""
+        [payload] = self.pipeline.whole([self._parts[False]]).values()
+        return b"".join(payload.lines)
+
+
+def _two_expiries(source: Market) -> Market:
+    """The first underlying with so many options of each expiry that the messages have their size."""
+    kept: list[int] = []
+    rows: dict[Any, int] = {}
+    underlying = source.contracts[0].underlying
+    for place, contract in enumerate(source.contracts):
+        if contract.underlying != underlying:
+            continue
+        if contract.is_option:
+            most = (_BINARY_ROWS, _JSON_ROWS)[min(len(rows.keys() - {contract.expiry}), 1)]
+            rows[contract.expiry] = rows.get(contract.expiry, 0) + 1
+            if rows[contract.expiry] > most:
+                continue
+        kept.append(place)
+    return Market([source.contracts[place] for place in kept], [source.paise[place] for place in kept])
