@@ -211,7 +211,9 @@ class SocketConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no ty
             return
         everybody, mine = self.sockets_open(principal.name)
         if everybody >= self.limits.sockets or mine >= self.limits.sockets_per_principal:
-            details = {"limit": self.limits.sockets_per_principal, "in_use": mine}
+            limit = self.limits.sockets_per_principal
+            used, of = (mine, "principal") if mine >= limit else (everybody, "process")
+            details = {"limit": limit if of == "principal" else self.limits.sockets, "in_use": used, "of": of}
             await self.send_frame(error_frame(None, "too_many_sockets", "Too many sockets are open.", details))
             await self.close(OVER_LIMIT)
             return

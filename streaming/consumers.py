@@ -4,24 +4,31 @@ What all WebSockets have in common is in `accounts.socket_consumer`.
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 from typing import Any, ClassVar
 
+from channels.db import database_sync_to_async
 from django.conf import settings
+from django.db import Error as DatabaseError
 from redis.exceptions import RedisError
 
 from accounts.actions import Action
 from accounts.principals import Principal
 from accounts.socket_consumer import NOT_ACKNOWLEDGED, BadMessage, SocketConsumer, SocketLimits
+from market.instrument_cache import instruments_by_symbols
 from streaming import metrics
 from streaming.client_messages import (
     Ack,
+    Directory,
     Subscribe,
+    Unknown,
     Unsubscribe,
     ack_frame,
     read_client_message,
     status_frame,
+    unknown_symbols,
     wants_binary,
 )
 from streaming.exceptions import ConnectionLost
@@ -76,10 +83,8 @@ class TicksConsumer(SocketConsumer):
         match message:
             case Ack(frame):
                 self._acknowledge(self._client, frame)
-            case Subscribe():
-                await self._change(self._hub, self._client, message, self._asked.plus(message))
-            case Unsubscribe():
-                await self._change(self._hub, self._client, message, self._asked.minus(message))
+            case Subscribe() | Unsubscribe():
+                await self._change(self._hub, self._client, message)
 
     def _acknowledge(self, client: Client, frame: int) -> None:
         try:
@@ -91,23 +96,37 @@ class TicksConsumer(SocketConsumer):
         if client.outbox.has_news:
             client.wake.set()
 
-    async def _change(self, feed: Hub, client: Client, message: Subscribe | Unsubscribe, asked: Subscribe) -> None:
-        """Make `asked` everything the client gets, or raise and change nothing."""
-        if asked.size > self.limits.subscriptions:
-            details = {"limit": self.limits.subscriptions, "asked": asked.size, "in_use": self._asked.size}
-            raise BadMessage("too_many_subscriptions", "That is more than one client may have.", details, message.id)
+    async def _change(self, feed: Hub, client: Client, message: Subscribe | Unsubscribe) -> None:
+        """Make everything the client gets what it is after the message, or raise and change nothing."""
+        self._check_number(message.size, message.id)
         try:
             directory = await feed.directory()
-            if isinstance(message, Subscribe) and message.unknown_in(directory):
+            tokens = await self._tokens_of(message)
+            if isinstance(message, Subscribe) and _missing_in(directory, message, tokens):
                 directory = await feed.directory(afresh=True)  # it may have begun to be streamed just now
-        except (RedisError, OSError):
+        except (RedisError, OSError, DatabaseError):
             raise BadMessage("unavailable", "The feed cannot be asked now; try again.", request_id=message.id) from None
-        if isinstance(message, Subscribe) and (missing := message.unknown_in(directory)):
+        if isinstance(message, Subscribe) and (missing := _missing_in(directory, message, tokens)):
             raise BadMessage(missing.code, missing.message, missing.details, message.id)
+        message = message.by_token(tokens.values())
+        asked = self._asked.plus(message) if isinstance(message, Subscribe) else self._asked.minus(message)
+        self._check_number(asked.size, message.id)
         self._asked = asked
         answered = message if isinstance(message, Subscribe) else asked
         await self.send_frame(ack_frame(message.id, sorted(answered.parts_in(directory))))
         await feed.follow(client, asked.parts_in(directory))
+
+    def _check_number(self, asked: int, request_id: str | None) -> None:
+        if asked > self.limits.subscriptions:
+            details = {"limit": self.limits.subscriptions, "asked": asked, "in_use": self._asked.size}
+            raise BadMessage("too_many_subscriptions", "That is more than one client may have.", details, request_id)
+
+    async def _tokens_of(self, message: Subscribe | Unsubscribe) -> dict[str, int]:
+        """The tokens of the symbols that are traded today: a retired one's may be somebody else's by now."""
+        if not message.symbols:
+            return {}
+        found = await database_sync_to_async(instruments_by_symbols)(message.symbols)
+        return {symbol: found[symbol].instrument_token for symbol in found if found[symbol].is_active}
 
     # --- what the client is sent ------------------------------------------------------------------------------------
 
@@ -156,3 +175,11 @@ class TicksConsumer(SocketConsumer):
         if client.feed_state is not None or state is not FeedState.LIVE:
             await self.send_frame(status_frame(state))
         client.feed_state = state
+
+
+def _missing_in(directory: Directory, message: Subscribe, tokens: Mapping[str, int]) -> Unknown | None:
+    """What of it is not streamed, its symbols by these tokens."""
+    streamed = {symbol for symbol, token in tokens.items() if token in directory.part_of_token}
+    if missing := message.symbols - streamed:
+        return unknown_symbols(missing)
+    return message.unknown_in(directory)

@@ -68,6 +68,7 @@ class PartDirectory:
     def __init__(self, part_of_token: Mapping[int, str]) -> None:
         self.part_of_token = part_of_token
         self.parts = frozenset(part_of_token.values())
+        self.underlyings = frozenset(part.partition(":")[0] for part in self.parts)
 
 
 class Hub:

@@ -16,7 +16,7 @@ from streaming.contracts import UNKNOWN, Contract, Instruments
 from streaming.hours import MarketHours
 from streaming.packets import decode_window
 from streaming.pricing import Moment, PricingSettings
-from streaming.publisher import Batch, PartPayload, merge
+from streaming.publisher import Batch, PartPayload
 from streaming.quarantine import Quarantine
 from streaming.snapshots import Line, PartEncoder, Stamp
 from streaming.state import PartState
@@ -209,12 +209,14 @@ class TickPipeline:
         """
         moment = self._moment()
         minutes, self.cut_short = self.cut_short, []
-        batch: Batch = {}
+        lines: dict[str, tuple[bytes, ...]] = {}
         for columns in self.bars.close(moment.market_time):
             if columns.seconds == MINUTE:
                 minutes.append(Minute(columns, self.table.instruments.tokens))
-            batch = merge(batch, _payloads(self.bar_encoder.encode(columns, moment, self._stamp())))
-        return batch, minutes
+            # All of them: a minute's bar does not take the place of its last second's.
+            for part, line in self.bar_encoder.encode(columns, moment, self._stamp()).items():
+                lines[part] = (*lines.get(part, ()), line.data)
+        return {part: PartPayload(of_part, is_whole=True) for part, of_part in lines.items()}, minutes
 
     def end_bars(self) -> list[Minute]:
         """The minutes as far as they went, to be kept: another process goes on where this one stops."""

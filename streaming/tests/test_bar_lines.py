@@ -1,6 +1,7 @@
 """Bars as they are published, and minutes of them on their way into the database."""
 
 import asyncio
+import json
 from collections import Counter
 from datetime import date
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from django.db import IntegrityError, OperationalError
 
 from market.candle_models import MinuteBar
-from market.lines import decode
+from market.lines import as_json, decode
 from market.models import Instrument
 from market.names import RedisNames, bars_part, kind_of
 from streaming.bars import BarColumns, Span
@@ -18,6 +19,7 @@ from streaming.contracts import CASH, Contract
 from streaming.minute_bars import MOST_MINUTES, MinuteBarWriter, Tokens, write_minute
 from streaming.pipeline import Minute, TickPipeline
 from streaming.tests import chain, frames
+from streaming.tests.ws_schemas import check
 
 INFY = frames.token(7, frames.NSE)
 
@@ -92,7 +94,10 @@ def test_a_minute_comes_once_when_it_is_over(pipeline: TickPipeline, clock: Cloc
     clock.now = chain.NOW + 61.0
     batch, [(minute, _)] = pipeline.take_bars()
     assert (minute.start, minute.seconds, len(minute)) == (chain.NOW, 60, 3)
-    assert decode(batch["nifty:bars"].lines[-1])["seconds"] == 60
+    lines = [json.loads(as_json(line)) for line in batch["nifty:bars"].lines]
+    assert [line["seconds"] for line in lines] == [1, 1, 1, 60], "the minute takes the place of none of its seconds"
+    for line in lines:
+        check("bars", line)
 
 
 def test_the_names_of_bars() -> None:

@@ -30,6 +30,7 @@ from streaming.client_messages import read_client_message
 from streaming.consumers import Limits, TicksConsumer
 from streaming.hub import HubTiming, hub
 from streaming.outbox import FRAME, Pacing
+from streaming.tests.conftest import MakeInstrument
 from streaming.tests.fake_broker import until
 from streaming.tests.ws_schemas import validator
 
@@ -162,6 +163,57 @@ async def test_a_token_brings_its_part_and_its_underlying(browser: Browser) -> N
     assert (await browser.hear())["parts"] == [OPTIONS, UNDERLYING]
 
 
+@pytest.mark.parametrize(
+    ("said", "parts"),
+    [
+        ({"underlyings": ["nifty 50"]}, [UNDERLYING]),
+        ({"bars": ["NIFTY"]}, ["nifty:bars"]),
+        ({"analytics": [NIFTY]}, ["nifty:2026-12-01:analytics"]),
+        ({"chains": [NIFTY], "bars": ["NIFTY"]}, [OPTIONS, "nifty:bars", UNDERLYING]),
+    ],
+)
+async def test_what_there_is_of_an_underlying_is_asked_for_by_its_name(
+    browser: Browser, feed: Feed, said: dict[str, Any], parts: list[str]
+) -> None:
+    validator("subscribe").validate({"type": "subscribe", "id": "1", **said})
+    for part in parts:
+        line = {"schema": 1, "part": part, "underlying": "NIFTY", "epoch": 1, "seq": 5, "kind": "any", "columns": {}}
+        await feed.client.set(NAMES.blob(part), encode(line))
+    await browser.say(type="subscribe", id="1", **said)
+    assert (await browser.hear())["parts"] == parts
+    assert seqs(await browser.hear()) == dict.fromkeys(parts, 5)
+    await browser.say(type="unsubscribe", id="2", **said)
+    assert (await browser.hear())["parts"] == []
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_symbols_are_the_instruments_that_bear_them_today(
+    browser: Browser, feed: Feed, make_instrument: MakeInstrument
+) -> None:
+    for token, symbol, fields in ((9, "NIFTY 50", {}), (2, "GONE", {"is_active": False}), (77, "UNSTREAMED", {})):
+        await database_sync_to_async(make_instrument)(token, symbol, **fields)
+    await browser.say(type="subscribe", id="1", symbols=["NSE:NIFTY 50"])
+    assert await browser.hear() == {"type": "ack", "id": "1", "parts": [UNDERLYING]}
+    assert (await browser.hear())["type"] == "snapshot"
+    await browser.say(type="subscribe", id="2", symbols=["NSE:NIFTY 50", "NSE:GONE", "NSE:UNSTREAMED", "NSE:NEVER"])
+    error = await browser.hear()
+    validator("error").validate(error)
+    assert (error["id"], error["code"]) == ("2", "unknown_symbol")
+    assert error["details"] == {"symbols": ["NSE:GONE", "NSE:NEVER", "NSE:UNSTREAMED"]}
+    await browser.say(type="unsubscribe", id="3", symbols=["NSE:NIFTY 50", "NSE:NEVER"])
+    assert await browser.hear() == {"type": "ack", "id": "3", "parts": []}
+    await database_sync_to_async(lambda: connection.close())()
+
+
+async def test_over_a_limit_the_error_has_the_limit_and_the_use(browser: Browser) -> None:
+    await browser.say(type="subscribe", id="1", tokens=[1, 2])
+    assert (await browser.hear())["type"] == "ack"
+    await browser.hear()
+    await browser.say(type="subscribe", id="2", tokens=[1, 2, *range(100, 110)])
+    error = await browser.hear()
+    assert (error["code"], error["details"]) == ("too_many_subscriptions", {"limit": 10, "asked": 12, "in_use": 2})
+
+
 async def test_after_an_unsubscription_nothing_of_it_comes(browser: Browser, feed: Feed) -> None:
     await browser.subscribed()
     await browser.say(type="subscribe", id="2", tokens=[9])
@@ -276,10 +328,18 @@ async def test_what_was_missed_while_redis_was_away_is_made_good(browser: Browse
     [
         ({"chains": [{"underlying": "NIFTY", "expiry": "2026-12-08"}]}, "unknown_chain"),
         ({"tokens": [1, 77]}, "unknown_token"),
+        ({"underlyings": ["INFY"]}, "unknown_underlying"),
+        ({"bars": ["INFY", "NIFTY"]}, "unknown_underlying"),
+        ({"analytics": [{"underlying": "INFY", "expiry": "2026-12-01"}]}, "unknown_chain"),
         ({"tokens": list(range(1, 12))}, "too_many_subscriptions"),
         ({"tokens": "all"}, "bad_message"),
         ({"chains": [{"underlying": "NIFTY", "expiry": "soon"}]}, "bad_message"),
         ({"chains": [], "symbol": "x"}, "bad_message"),
+        ({"underlyings": [""]}, "bad_message"),
+        ({"bars": [7]}, "bad_message"),
+        ({"symbols": ["INFY"]}, "bad_message"),
+        ({"symbols": ["NSE:" + "X" * 65]}, "bad_message"),
+        ({"symbols": ["NSE:INFY\u0000"]}, "bad_message"),
     ],
 )
 async def test_what_cannot_be_subscribed_is_an_error_and_the_connection_stays(
@@ -327,10 +387,16 @@ def test_a_second_of_silence_earns_a_seconds_worth_of_frames() -> None:
     assert sum(budget.spend() for _ in range(100)) <= 40
 
 
-async def test_a_principal_has_only_so_many_sockets(feed: Feed, dial: Dial, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(QuickConsumer, "limits", Limits(sockets_per_principal=1))
+@pytest.mark.parametrize(("limits", "of"), [({"sockets_per_principal": 1}, "principal"), ({"sockets": 1}, "process")])
+async def test_a_principal_and_a_process_have_only_so_many_sockets(
+    feed: Feed, dial: Dial, monkeypatch: pytest.MonkeyPatch, limits: dict[str, int], of: str
+) -> None:
+    monkeypatch.setattr(QuickConsumer, "limits", Limits(**limits))  # type: ignore[arg-type]
     await dial()
-    assert await (await dial()).closed() == 4429
+    refused = await dial()
+    error = await refused.hear()
+    assert (error["code"], error["details"]) == ("too_many_sockets", {"limit": 1, "in_use": 1, "of": of})
+    assert await refused.closed() == 4429
 
 
 async def test_a_right_that_is_taken_away_ends_the_socket(
@@ -433,7 +499,9 @@ json_values = st.recursive(
 )
 near_messages = st.fixed_dictionaries(
     {"type": st.sampled_from(["subscribe", "unsubscribe", "ack"]) | json_values},
-    optional={"id": json_values, "chains": json_values, "tokens": json_values, "frame": json_values},
+    optional=dict.fromkeys(
+        ("id", "chains", "tokens", "underlyings", "bars", "analytics", "symbols", "frame"), json_values
+    ),
 )
 
 
