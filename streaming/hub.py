@@ -86,6 +86,8 @@ class Hub:
         self._blobs: dict[str, Line] = {}
         self._reads: dict[str, asyncio.Task[bool]] = {}
         self._directory: PartDirectory | None = None
+        self._asking: asyncio.Task[PartDirectory] | None = None
+        self._changes = 0  # of what is streamed, as far as they were heard of
         self._pubsub: PubSub | None = None
         self._channels: set[str] = set()
         self._running: asyncio.Task[None] | None = None
@@ -143,12 +145,35 @@ class Hub:
     # --- reading ----------------------------------------------------------------------------------------------------
 
     async def directory(self, *, afresh: bool = False) -> PartDirectory:
-        """What is streamed now. Raises RedisError if it cannot be read."""
-        if self._directory is None or afresh:
+        """What is streamed now; `afresh`: as Redis has it and not as it was a moment ago. Read once for all who ask.
+
+        Raises
+        ------
+        RedisError, OSError
+            If it cannot be read.
+        """
+        if afresh and self._asking is not None:
+            await asyncio.wait({self._asking})  # it began before this was asked
+        if self._directory is not None and not afresh:
+            return self._directory
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._read_directory(), name="hub directory")
+        asking = self._asking
+        # Waiting does not own: who is cancelled here takes nothing from the others.
+        await asyncio.wait({asking})
+        return asking.result()
+
+    async def _read_directory(self) -> PartDirectory:
+        changes = self._changes
+        try:
             stored = cast(dict[bytes, bytes], await self._reader.hgetall(self._names.parts))
-            raise_if_cancelled()
-            self._directory = PartDirectory({int(token): part.decode() for token, part in stored.items()})
-        return self._directory
+        finally:
+            self._asking = None
+        raise_if_cancelled()
+        directory = PartDirectory({int(token): part.decode() for token, part in stored.items()})
+        if changes == self._changes:  # else it may be what was streamed before
+            self._directory = directory
+        return directory
 
     async def blobs(self, parts: Sequence[str]) -> list[Line]:
         """The newest whole value of each part that has one. Read from Redis once for all who ask at the same time.
@@ -246,7 +271,7 @@ class Hub:
         if channel != self._names.control:
             self._fan_out(data)
         elif read_message(data).get("type") == PARTS_CHANGED:
-            self._directory = None
+            self._forget_directory()
 
     def _fan_out(self, data: bytes) -> None:
         metrics.HUB_MESSAGES.inc()
@@ -304,8 +329,12 @@ class Hub:
                 self._newest.pop(part, None)
                 self._blobs.pop(part, None)
 
-    def _forget(self) -> None:
+    def _forget_directory(self) -> None:
         self._directory = None
+        self._changes += 1
+
+    def _forget(self) -> None:
+        self._forget_directory()
         self._newest.clear()
         self._blobs.clear()
 

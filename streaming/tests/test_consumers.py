@@ -299,6 +299,34 @@ async def test_many_clients_and_one_subscription_in_redis(feed: Feed, dial: Dial
     assert await listeners(feed, *channels) == [1, 1, 1]
 
 
+async def test_many_who_come_at_once_read_what_is_streamed_once(
+    feed: Feed, dial: Dial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browsers = [await dial() for _ in range(8)]
+    reads = 0
+    reader = hub()._reader
+    hgetall = reader.hgetall
+
+    async def slowly(name: str) -> Any:
+        nonlocal reads
+        reads += 1
+        await asyncio.sleep(0.05)
+        return await hgetall(name)
+
+    monkeypatch.setattr(reader, "hgetall", slowly)
+    for browser in browsers:
+        await browser.say(type="subscribe", id="1", chains=[NIFTY])
+    for browser in browsers:
+        assert (await browser.hear())["type"] == "ack"
+    assert reads == 1
+    for browser in browsers:
+        await browser.say(type="subscribe", id="2", tokens=[77])
+    for browser in browsers:
+        message = await browser.hear()
+        assert (message if message["type"] == "error" else await browser.hear())["code"] == "unknown_token"
+    assert reads <= 3, "afresh for all, and once more for who asked while that was going on"
+
+
 async def test_the_last_client_to_leave_ends_the_subscription(browser: Browser, feed: Feed) -> None:
     await browser.subscribed()
     await wait_until_listening(feed)
@@ -391,7 +419,7 @@ def test_a_second_of_silence_earns_a_seconds_worth_of_frames() -> None:
 async def test_a_principal_and_a_process_have_only_so_many_sockets(
     feed: Feed, dial: Dial, monkeypatch: pytest.MonkeyPatch, limits: dict[str, int], of: str
 ) -> None:
-    monkeypatch.setattr(QuickConsumer, "limits", Limits(**limits))  # type: ignore[arg-type]
+    monkeypatch.setattr(QuickConsumer, "limits", Limits(**limits))
     await dial()
     refused = await dial()
     error = await refused.hear()
