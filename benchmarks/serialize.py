@@ -4,6 +4,10 @@ What is encoded is the same on both sides, checked before the timing: every colu
 that clients see. Binary is timed from columns that are gathered, priced and rounded, as the stream has them: filling
 the block, scaling it, and cutting the line out of it. JSON is timed from the columns in that line, as a web process
 makes it. Sizes are compared with the same rows.
+
+`depth` is the same with five levels of the book on each side, as the broker's own client has them in its ticks and
+typical services send them on: thirty columns more here, ten dicts a row there. Lines of the stream have the best level
+only.
 """
 
 import json
@@ -16,55 +20,104 @@ from numpy.typing import NDArray
 
 from benchmarks.harness import Result, compare
 from benchmarks.market import MARKET_TIME, RATE, frames_of, market
-from market.lines import MISSING_U4, Block, as_json, decode, head_of
+from market.lines import MISSING_U4, Block, Column, Layout, as_json, decode, head_of
 from market.pricing_terms import PricingTerms
 from streaming.contracts import Instruments
-from streaming.packets import decode_window
+from streaming.packets import DEPTH_LEVELS, decode_window
 from streaming.pricing import Moment, PricingSettings
 from streaming.snapshots import OPTION_LAYOUT, PartEncoder, Stamp
 from streaming.ticks import TickTable
 
 SNAPSHOTS = 1_000
 PEER = "rows-json"
+Columns = dict[str, list[Any]]
+_BOOK_COLUMNS = [
+    Column(f"{side}_{what}_{level}", kind, decimals=2 if what == "price" else None)
+    for side in ("buy", "sell")
+    for level in range(1, DEPTH_LEVELS + 1)
+    for what, kind in (("quantity", "u4"), ("price", "i4"), ("orders", "u4"))
+]
 
 
 def run(rounds: int) -> Iterator[Result]:
     """Microseconds and bytes per snapshot: binary columns (what Redis carries) and columnar JSON (for clients)."""
     head, columns = _snapshots()
-    labelled = {column.name: column.labels for column in OPTION_LAYOUT.columns if column.labels is not None}
+    yield from _contest("", head, columns, OPTION_LAYOUT, partial(_rows, columns), rounds)
+    book = _book()
+    layout = Layout((*OPTION_LAYOUT.columns, *_BOOK_COLUMNS))
+    yield from _contest("-depth", head, columns | book, layout, partial(_rows_with_books, columns, book), rounds)
+
+
+def _contest(
+    suffix: str,
+    head: bytes,
+    columns: Columns,
+    layout: Layout,
+    as_rows: Callable[[], list[dict[str, Any]]],
+    rounds: int,
+) -> Iterator[Result]:
+    labelled = {column.name: column.labels for column in layout.columns if column.labels is not None}
     codes = {name: _codes(labels, columns[name]) for name, labels in labelled.items()}
     arrays = {name: _array(values) for name, values in columns.items() if name not in codes}
 
     def binary() -> bytes:
-        block = Block(OPTION_LAYOUT.columns, SNAPSHOTS)
+        block = Block(layout.columns, SNAPSHOTS)
         for name, values in (arrays | codes).items():
             block[name][:] = values
         if not block.seal().all():
             raise RuntimeError("not all numbers fit their scale: this is not a measurement")
-        return OPTION_LAYOUT.line(head, block, 0, SNAPSHOTS)
+        return layout.line(head, block, 0, SNAPSHOTS)
 
     def rows() -> bytes:
-        return json.dumps(
-            [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        ).encode()
+        return json.dumps(as_rows()).encode()
 
     line = binary()
     if not (decode(line)["columns"] == json.loads(as_json(line))["columns"] == columns and _same(rows(), columns)):
         raise RuntimeError("the forms differ: this is not a measurement")
-    for case, ours in (("binary", binary), ("json", partial(as_json, line))):
+    for case, ours in ((f"binary-{SNAPSHOTS}{suffix}", binary), (f"json-{SNAPSHOTS}{suffix}", partial(as_json, line))):
         yield from _compared(case, ours, rows, rounds)
+
+
+def _rows(columns: Columns) -> list[dict[str, Any]]:
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _rows_with_books(columns: Columns, book: Columns) -> list[dict[str, Any]]:
+    """As the broker's client has them: each side a list of five levels."""
+    found = _rows(columns)
+    for row, levels in zip(found, zip(*book.values(), strict=True), strict=True):
+        entries = [
+            {"quantity": levels[at], "price": levels[at + 1], "orders": levels[at + 2]}
+            for at in range(0, len(levels), 3)
+        ]
+        row["depth"] = {"buy": entries[:DEPTH_LEVELS], "sell": entries[DEPTH_LEVELS:]}
+    return found
+
+
+def _book() -> Columns:
+    """Five levels of both sides of each snapshot's book."""
+    rng = np.random.default_rng(3)
+    bid = np.round(rng.uniform(20, 900, SNAPSHOTS) * 20) / 20
+    columns: Columns = {}
+    for column in _BOOK_COLUMNS:
+        side, what, level = column.name.split("_")
+        if what == "price":
+            away = 0.05 * int(level) * (-1 if side == "buy" else 1)
+            columns[column.name] = np.round(bid + away, 2).tolist()
+        else:
+            columns[column.name] = rng.integers(1, 300 if what == "orders" else 90_000, SNAPSHOTS).tolist()
+    return columns
 
 
 def _compared(case: str, ours: Callable[[], bytes], peer: Callable[[], bytes], rounds: int) -> Iterator[Result]:
     timing = compare(ours, peer, rounds=rounds)
     micro = 1e6 / SNAPSHOTS
-    name = f"{case}-{SNAPSHOTS}"
-    yield Result("serialize", name, timing.ours * micro, "us/snapshot", PEER, timing.peer * micro, timing.ratio)
+    yield Result("serialize", case, timing.ours * micro, "us/snapshot", PEER, timing.peer * micro, timing.ratio)
     size, peer_size = len(ours()) / SNAPSHOTS, len(peer()) / SNAPSHOTS
-    yield Result("serialize", f"{name}-size", size, "bytes/snapshot", PEER, peer_size, peer_size / size)
+    yield Result("serialize", f"{case}-size", size, "bytes/snapshot", PEER, peer_size, peer_size / size)
 
 
-def _snapshots() -> tuple[bytes, dict[str, list[Any]]]:
+def _snapshots() -> tuple[bytes, Columns]:
     """The head of a line, and the columns of the first 1,000 options of the market as its JSON has them."""
     source = market()
     instruments = Instruments(source.contracts)
@@ -92,8 +145,12 @@ def _listed(values: NDArray[Any]) -> list[Any]:
     return [None if m else v for v, m in zip(values.tolist(), missing.tolist(), strict=True)]
 
 
-def _same(rows: bytes, columns: dict[str, list[Any]]) -> bool:
+def _same(rows: bytes, columns: Columns) -> bool:
     found = json.loads(rows)
+    for row in found:
+        for side, entries in row.pop("depth", {}).items():
+            for level, entry in enumerate(entries, 1):
+                row |= {f"{side}_{what}_{level}": value for what, value in entry.items()}
     return all([row[name] for row in found] == values for name, values in columns.items())
 
 
