@@ -7,7 +7,7 @@ import asyncio
 import json
 import socket
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Self, cast
 
 from streaming.outbox import FRAME
@@ -79,6 +79,11 @@ class Browser(asyncio.Protocol):
         if self._transport is not None:
             self._transport.write(masked(opcode, payload))
 
+    def read(self, *, on: bool) -> None:
+        """Stop reading what comes, or go on with it."""
+        if self._transport is not None and not self.is_gone:
+            (self._transport.resume_reading if on else self._transport.pause_reading)()
+
     def leave(self) -> None:
         if self._transport is not None:
             self._transport.abort()
@@ -138,19 +143,23 @@ class Crowd:
         *,
         keys: Sequence[str] = (),
         receive_buffer: int = 0,
+        together: int = TOGETHER,
+        headers: Mapping[str, str] = {},
     ) -> Self:
-        """Connect so many. The keys are used in turn. Raises ConnectionError if one is refused."""
+        """Connect so many, using the keys in turn. Raises ConnectionError if one is refused."""
         loop = asyncio.get_running_loop()
         browsers: list[Browser] = []
-        for first in range(0, number, TOGETHER):
+        for first in range(0, number, together):
             group = []
-            for place in range(first, min(first + TOGETHER, number)):
-                request = _request(port, path, keys[place % len(keys)] if keys else None)
+            for place in range(first, min(first + together, number)):
+                own = {"X-API-Key": keys[place % len(keys)]} if keys else {}
+                request = _request(port, path, own | dict(headers))
                 connection = socket.socket()
                 if receive_buffer:  # before it connects: the window that is offered follows from it
                     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
                 connection.setblocking(False)
                 await loop.sock_connect(connection, ("127.0.0.1", port))
+                browser: Browser
                 _, browser = await loop.create_connection(
                     lambda request=request: Browser(request, on_frame),  # type: ignore[misc]
                     sock=connection,
@@ -176,7 +185,7 @@ def frame_number(payload: memoryview) -> int:
     return int(FRAME.unpack_from(payload)[2])
 
 
-def _request(port: int, path: str, key: str | None) -> bytes:
+def _request(port: int, path: str, headers: Mapping[str, str]) -> bytes:
     lines = [
         f"GET {path} HTTP/1.1",
         f"Host: 127.0.0.1:{port}",
@@ -184,6 +193,6 @@ def _request(port: int, path: str, key: str | None) -> bytes:
         "Connection: Upgrade",
         "Sec-WebSocket-Version: 13",
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-        *([f"X-API-Key: {key}"] if key else []),
+        *(f"{name}: {value}" for name, value in headers.items()),
     ]
     return "\r\n".join([*lines, "", ""]).encode()

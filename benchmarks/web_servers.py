@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -48,8 +48,8 @@ def command_of(server: str, application: str, port: int) -> list[str]:
     if find_spec("uvicorn") is None:
         raise PeerMissing("uvicorn")
     more = ["--host", LOOPBACK, "--ws", "websockets-sansio", "--ws-per-message-deflate", "false", "--loop", "uvloop"]
-    more += ["--ws-max-size", "131072", "--ws-ping-interval", "5", "--ws-ping-timeout", "10", "--lifespan", "off"]
-    more += ["--no-access-log", "--no-server-header", "--log-level", "warning"]
+    more += ["--ws-max-size", "131072", "--lifespan", "off"]
+    more += ["--no-access-log", "--no-server-header", "--no-proxy-headers", "--log-level", "warning"]
     return [sys.executable, "-m", "uvicorn", *more, "--port", str(port), application]
 
 
@@ -64,9 +64,7 @@ def serving(server: str, application: str, *, core: int | None, **settings: str)
 def running(command: Callable[[int], Sequence[str]], *, core: int | None, **settings: str) -> Iterator[Web]:
     """A process that listens at the port which its command is given."""
     port = any_free()
-    # Tied to this process: it ends when this one does, however that ends.
-    tie = [sys.executable, "-I", tied.__file__, str(int(signal.SIGKILL))]
-    process = subprocess.Popen([*tie, *command(port)], env=os.environ | settings, stdin=subprocess.DEVNULL)
+    process = _started(command(port), settings)
     try:
         if core is not None:
             with suppress(AttributeError):  # not everywhere can a process be tied to a core
@@ -78,12 +76,7 @@ def running(command: Callable[[int], Sequence[str]], *, core: int | None, **sett
             time.sleep(0.05)
         yield Web(port, psutil.Process(process.pid))
     finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        _stop(process)
 
 
 def cores() -> tuple[int | None, int | None]:
@@ -115,3 +108,30 @@ def keys(sockets: int) -> list[str]:
     return [
         create_api_key(owner=owner, label=f"{n}", scopes=[Action.STREAM], accounts=[account])[1] for n in range(number)
     ]
+
+
+@contextmanager
+def role(module: str, *arguments: object, **settings: str) -> Iterator[None]:
+    """A process of a benchmark that listens to nobody, until the block ends."""
+    process = _started([sys.executable, "-m", module, *map(str, arguments)], settings)
+    try:
+        yield
+        if process.poll() is not None:
+            raise RuntimeError(f"{module} {arguments} ended by itself")
+    finally:
+        _stop(process)
+
+
+def _started(command: Sequence[str], settings: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+    """Tied to this process: it ends when this one does, however that ends."""
+    tie = [sys.executable, "-I", tied.__file__, str(int(signal.SIGKILL))]
+    return subprocess.Popen([*tie, *command], env={**os.environ, **settings}, stdin=subprocess.DEVNULL)
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
