@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -282,7 +283,12 @@ class SocketConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no ty
         """Send, unless the socket is closed. Raises TimeoutError if the server waits for the client for too long."""
         if not self.is_closed:
             form = "text" if isinstance(frame, str) else "bytes"
-            await self._guard.run(self.base_send({"type": "websocket.send", form: frame}))
+            try:
+                await self._guard.run(self.base_send({"type": "websocket.send", form: frame}))
+            except TimeoutError:
+                raise
+            except OSError:  # how servers say that the client is gone; Daphne says nothing
+                self.is_closed = True
 
     # --- the end ----------------------------------------------------------------------------------------------------
 
@@ -294,7 +300,8 @@ class SocketConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no ty
         if not self.is_closed:
             self.is_closed = True
             self.closed_counter.labels(code).inc()
-            await self.base_send({"type": "websocket.close", "code": code})
+            with suppress(OSError):  # it is gone already
+                await self.base_send({"type": "websocket.close", "code": code})
 
 
 def _allowed_principal(scope: Any, action: Action) -> Principal:

@@ -279,6 +279,31 @@ async def test_a_client_that_acknowledges_many_frames_a_second_does_not_talk_too
     assert await browser.closed() == 4429
 
 
+async def test_a_client_that_is_gone_before_it_is_sent_something_is_no_error(
+    feed: Feed, caplog: pytest.LogCaptureFixture
+) -> None:
+    said: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    said.put_nowait({"type": "websocket.connect"})
+    said.put_nowait(
+        {"type": "websocket.receive", "text": json.dumps({"type": "subscribe", "id": "1", "chains": [NIFTY]})}
+    )
+    tried = asyncio.Event()
+
+    async def send(event: dict[str, Any]) -> None:
+        if event["type"] == "websocket.send" and '"ack"' not in event["text"]:
+            tried.set()
+            raise ConnectionResetError
+
+    consumer = asyncio.create_task(QuickConsumer()({"type": "websocket"}, said.get, send))
+    async with asyncio.timeout(5):
+        await tried.wait()
+        await asyncio.sleep(0.05)
+        said.put_nowait({"type": "websocket.disconnect", "code": 1006})
+        await consumer
+    assert not hub().clients
+    assert "failed" not in caplog.text
+
+
 async def test_a_client_that_never_acknowledges_is_kept_and_gets_few_frames(browser: Browser, feed: Feed) -> None:
     await browser.say(type="subscribe", id="1", chains=[NIFTY])
     assert [(await browser.hear())["type"] for _ in range(2)] == ["ack", "snapshot"]
