@@ -69,6 +69,7 @@ async def stream(feed_port: int, window_ms: int) -> None:
     from market.names import RedisNames
     from market.pricing_terms import PricingTerms
     from streaming.contracts import CASH, Contract
+    from streaming.leases import SlotLeases
     from streaming.pipeline import LIVE, TickPipeline
     from streaming.pricing import PricingSettings
     from streaming.publisher import hot_path_client
@@ -86,7 +87,8 @@ async def stream(feed_port: int, window_ms: int) -> None:
     options = StreamOptions(os.environ["REDIS_URL"], RedisNames(), "simulated", window=window_ms / 1000)
     if window_ms == 0:
         options = replace(options, window=1.0, window_packets=1, shortest_window=0.0)
-    process = StreamProcess(options, dial=None, pipeline=pipeline, guard=None)  # type: ignore[arg-type]  # never dials
+    leases = SlotLeases({}, "benchmark")  # never taken, and nothing is dialled
+    process = StreamProcess(options, dial=None, pipeline=pipeline, leases=leases)  # type: ignore[arg-type]
     names, client = options.names, hot_path_client(options.redis_url, timeout_seconds=5.0)
     await client.hset(names.parts, mapping={str(t): part for t, part in pipeline.part_of_token.items()})
     await client.set(names.state("benchmark"), b"{}")
