@@ -10,6 +10,7 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection
+from django.db.models.functions import Now
 
 from accounts.models import KiteApp, TradingAccount
 from streaming.exceptions import SlotLost
@@ -138,7 +139,7 @@ async def test_a_slot_that_is_given_back_is_free_at_once_and_who_leaves_is_no_me
 
 def members() -> list[str]:
     try:
-        return list(StreamMember.objects.values_list("name", flat=True))
+        return list(StreamMember.objects.filter(lease_until__gt=Now()).values_list("name", flat=True))
     finally:
         connection.close()
 
