@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from typing import Any, Self
@@ -14,6 +14,17 @@ HAS_PRICE = frozenset({OrderType.LIMIT, OrderType.SL})
 HAS_TRIGGER = frozenset({OrderType.SL, OrderType.SL_M})
 AT_MARKET = frozenset({OrderType.MARKET, OrderType.SL_M})
 
+_WORDS: Mapping[str, Callable[[Any], Any]] = {
+    "variety": Variety,
+    "exchange": Exchange,
+    "transaction_type": TransactionType,
+    "product": Product,
+    "order_type": OrderType,
+    "validity": Validity,
+    "price": Decimal,
+    "trigger_price": Decimal,
+    "market_protection": Decimal,
+}
 # What an order is kept with beside what the broker is sent.
 _OURS = frozenset({"is_exit", "autoslice", "allow_duplicate"})
 
@@ -66,27 +77,20 @@ class OrderRequest:
     @classmethod
     def of_params(cls, params: Mapping[str, Any], *, is_exit: bool = False, autoslice: bool = False) -> Self:
         """The request that `params` was made of."""
-        words = {
-            "variety": Variety,
-            "exchange": Exchange,
-            "transaction_type": TransactionType,
-            "product": Product,
-            "order_type": OrderType,
-            "validity": Validity,
-            "price": Decimal,
-            "trigger_price": Decimal,
-            "market_protection": Decimal,
-        }
         known = {each.name for each in fields(cls)}
-        values = {name: words.get(name, _as_is)(value) for name, value in params.items() if name in known}
+        values = {name: _WORDS.get(name, _as_is)(value) for name, value in params.items() if name in known}
         return cls(**values, is_exit=is_exit, autoslice=autoslice)
 
     def with_options(self, *, autoslice: bool, allow_duplicate: bool) -> Self:
         return replace(self, autoslice=autoslice, allow_duplicate=allow_duplicate)
 
     def changed(self, changes: "OrderChanges") -> Self:
-        """The order as it would be after `changes`."""
-        return replace(self, **changes.given())
+        """The order as it would be after `changes`. With another type goes what an order of that type has not."""
+        given = changes.given()
+        order_type = changes.order_type or self.order_type
+        if order_type is not self.order_type:
+            given = _gone_with_the_type(order_type) | given
+        return replace(self, **given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,12 @@ class OrderChanges:
     def params(self) -> dict[str, Any]:
         return {name: _plain(value) for name, value in self.given().items()}
 
+    @classmethod
+    def of_params(cls, params: Mapping[str, Any]) -> Self:
+        """The changes that `params` names, among whatever else it holds."""
+        known = {each.name for each in fields(cls)}
+        return cls(**{name: _WORDS.get(name, _as_is)(value) for name, value in params.items() if name in known})
+
 
 def fingerprint(operation: Operation, account: str, params: Mapping[str, Any]) -> str:
     """SHA-256 in hexadecimal of what is asked for: the same for every way of writing it down.
@@ -118,6 +128,11 @@ def fingerprint(operation: Operation, account: str, params: Mapping[str, Any]) -
     """
     asked = {"operation": str(operation), "account": account, "params": dict(params)}
     return hashlib.sha256(json.dumps(asked, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _gone_with_the_type(order_type: OrderType) -> dict[str, None]:
+    has = {"price": HAS_PRICE, "trigger_price": HAS_TRIGGER, "market_protection": AT_MARKET}
+    return {name: None for name, types in has.items() if order_type not in types}
 
 
 def _plain(value: Any) -> Any:

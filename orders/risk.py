@@ -14,7 +14,7 @@ from orders.checks import Check
 from orders.exposure import Place
 from orders.limits import ScopedLimits, limits_for
 from orders.models import OrderTask
-from orders.requests import OrderRequest
+from orders.requests import OrderChanges, OrderRequest
 from orders.risk_rules import (
     RiskFacts,
     checks_of,
@@ -109,8 +109,7 @@ def recheck(task: OrderTask) -> Check | None:
 def _request_of(task: OrderTask, replaces: Target | None) -> OrderRequest:
     if replaces is None:
         return OrderRequest.of_params(task.params, is_exit=task.operation == Operation.EXIT)
-    before = replaces.request()
-    return OrderRequest.of_params(before.params() | task.params, is_exit=before.is_exit)
+    return replaces.request().changed(OrderChanges.of_params(task.params))
 
 
 def _price_in(decision: Mapping[str, Any]) -> MarketPrice | None:

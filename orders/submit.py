@@ -5,7 +5,7 @@ Nothing here talks to the broker. Who calls has been authorised for the account.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -68,6 +68,20 @@ def examine(
     return Examined(request, facts, checks)
 
 
+def examine_change(target: Target, changes: OrderChanges) -> Examined:
+    """Hold a change of an order against every rule: whether it can be changed, and what it would be then."""
+    examined = examine(target.account, target.request().changed(changes), replaces=target)
+    return replace(examined, checks=[*_changeable(target, changes), *examined.checks])
+
+
+def changes_of(target: Target) -> int:
+    """How often the order was changed, or may have been; of an order placed elsewhere, from here."""
+    made = OrderTask.objects.filter(account=target.account, serial_key=target.serial_key, operation=Operation.MODIFY)
+    ours = made.exclude(status=Status.FAILED, send_started_at=None).count()
+    told = target.broker_order.modifications if target.broker_order else None
+    return max(ours, told or 0)
+
+
 def submit(
     principal: str, account: TradingAccount, request: OrderRequest, *, key: str, valid_for: timedelta | None = None
 ) -> Submitted:
@@ -120,8 +134,8 @@ def modify(principal: str, target: Target, changes: OrderChanges, *, key: str) -
     before = ledger.taken_before(account, key, print_)
     if before is not None:
         return Submitted(before, is_new=False)
-    examined = examine(account, target.request().changed(changes), replaces=target)
-    refuse_failed([*_changeable(target), *examined.checks])
+    examined = examine_change(target, changes)
+    refuse_failed(examined.checks)
     return _accept_one(_new(principal, account, Operation.MODIFY, params, key, print_, target, examined))
 
 
@@ -268,17 +282,29 @@ def _take_back(task: OrderTask, principal: str) -> bool:
     return taken
 
 
-def _changeable(target: Target) -> list[Check]:
-    made = OrderTask.objects.filter(account=target.account, serial_key=target.serial_key, operation=Operation.MODIFY)
-    changes = made.exclude(status=Status.FAILED, send_started_at=None).count()
+def _changeable(target: Target, changes: OrderChanges) -> list[Check]:
+    before, most = changes_of(target), MOST_MODIFICATIONS
+    has_room = before < most
     checks = [
         Check(
             "too_many_changes",
-            changes < MOST_MODIFICATIONS,
-            f"The order was changed {changes} times; the broker takes {MOST_MODIFICATIONS}: cancel it and place anew.",
-            {"changes": changes, "most": MOST_MODIFICATIONS},
+            has_room,
+            f"It is change {before + 1} of at most {most}."
+            if has_room
+            else f"The order was changed {before} times; the broker takes {most}: cancel it and place anew.",
+            {"changes": before, "most": most},
         )
     ]
+    filled = target.broker_order.filled_quantity if target.broker_order else 0
+    if changes.quantity is not None and changes.quantity < filled:
+        checks.append(
+            Check(
+                "below_filled",
+                False,
+                f"{filled} of it are filled already: its quantity cannot be {changes.quantity}.",
+                {"quantity": changes.quantity, "filled": filled},
+            )
+        )
     if target.is_over:
         status = target.broker_order.status if target.broker_order else ""
         checks.append(Check("order_over", False, f"The order is {status}: nothing can be changed.", {"status": status}))

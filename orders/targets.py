@@ -3,10 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
+from accounts.broker.words import OrderType, Variety
 from accounts.models import TradingAccount
 from orders.models import BrokerOrder, OrderTask
-from orders.requests import OrderRequest
+from orders.requests import HAS_PRICE, HAS_TRIGGER, OrderChanges, OrderRequest
 from orders.states import PLACING, TERMINAL, Operation
+
+_WHOLE = frozenset({Variety.REGULAR, Variety.AMO})
+_TYPES = frozenset(map(str, OrderType))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +45,10 @@ class Target:
         return found | {"target": str(self.task.public_id)} | ({"strategy": strategy} if strategy else {})
 
     def request(self) -> OrderRequest:
-        """The order as it stands, as far as it is known."""
+        """The order as it stands, as far as it is known: as it was asked for, with what was changed at the broker."""
         if self.task is not None:
-            return OrderRequest.of_params(self.task.params, is_exit=self.task.operation == Operation.EXIT)
+            asked = OrderRequest.of_params(self.task.params, is_exit=self.task.operation == Operation.EXIT)
+            return asked.changed(_changes_shown(self.broker_order)) if self._is_one_order else asked
         shown = self._shown
         params = {
             "variety": shown.variety,
@@ -59,9 +64,29 @@ class Target:
         return OrderRequest.of_params(params | {name: price for name, price in prices.items() if price})
 
     @property
+    def _is_one_order(self) -> bool:
+        """Whether the broker's row is the whole of it: a slice or a leg has a quantity of its own."""
+        task = self.task
+        return task is not None and task.operation != Operation.AUTOSLICE and self.variety in _WHOLE
+
+    @property
     def _shown(self) -> BrokerOrder:
         assert self.broker_order is not None  # noqa: S101 - of an order that is not ours the broker's row is all there is
         return self.broker_order
+
+
+def _changes_shown(order: BrokerOrder | None) -> OrderChanges:
+    """The order's terms by the broker's latest word; nothing where there is none."""
+    if order is None or order.order_type not in _TYPES:
+        return OrderChanges()
+    order_type = OrderType(order.order_type)
+    return OrderChanges(
+        quantity=order.quantity,
+        order_type=order_type,
+        # Of an order at the market the broker may show the price of its protection, which nobody asked for.
+        price=(order.price or None) if order_type in HAS_PRICE else None,
+        trigger_price=(order.trigger_price or None) if order_type in HAS_TRIGGER else None,
+    )
 
 
 def target_of_task(task: OrderTask) -> Target:

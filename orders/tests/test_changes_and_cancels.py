@@ -10,7 +10,7 @@ from orders import ledger
 from orders.execute import drain
 from orders.models import BrokerOrder, OrderBook, OrderTask
 from orders.tests.conftest import ORDER_ID, posts
-from orders.tests.trading import BODY, TODAY, Trader, failed_checks
+from orders.tests.trading import BODY, TODAY, Trader, failed_checks, quote
 
 pytestmark = pytest.mark.django_db
 
@@ -122,6 +122,39 @@ def test_an_order_that_is_over_cannot_be_changed(trader: Trader, valkey: object)
     placed = at_the_broker(trader, status="COMPLETE")
     response = trader.send("patch", f"/api/v1/orders/{placed}", {"price": "121"})
     assert (response.status_code, failed_checks(response)) == (409, ["order_over"])
+
+
+def test_a_limit_becomes_an_order_at_the_market_without_its_price(
+    trader: Trader, broker: ScriptedBroker, valkey: object
+) -> None:
+    placed = at_the_broker(trader)
+    broker.answer(f"PUT /orders/regular/{ORDER_ID}", Answer({"order_id": ORDER_ID}))
+    quote(120.5)
+    response = trader.send("patch", f"/api/v1/orders/{placed}", {"order_type": "MARKET", "market_protection": "2"})
+    assert response.status_code == 202, response.json()
+    drain(trader.account)
+    sent = next(asked.form for asked in broker.asked if asked.method == "PUT")
+    assert (sent["order_type"], sent.get("price")) == ("MARKET", None)
+
+
+def test_a_change_is_held_against_the_order_as_the_broker_shows_it(
+    trader: Trader, broker: ScriptedBroker, valkey: object
+) -> None:
+    """Changed before, it is another order than the one that was placed."""
+    placed = at_the_broker(trader)
+    shown = {"order_type": "SL", "trigger_price": "130", "price": "131", "quantity": 150}
+    BrokerOrder.objects.filter(order_id=ORDER_ID).update(**shown)
+    assert trader.send("patch", f"/api/v1/orders/{placed}", {"trigger_price": "130.50"}).status_code == 202
+    refused = trader.send("patch", f"/api/v1/orders/{placed}", {"price": "129.00"})
+    assert failed_checks(refused) == ["stop_price"]
+
+
+def test_the_quantity_cannot_fall_below_what_is_filled(trader: Trader, valkey: object) -> None:
+    placed = at_the_broker(trader)
+    BrokerOrder.objects.filter(order_id=ORDER_ID).update(quantity=225, filled_quantity=150)
+    refused = trader.send("patch", f"/api/v1/orders/{placed}", {"quantity": 75})
+    assert failed_checks(refused) == ["below_filled"]
+    assert "150 of it are filled already" in str(refused.json())
 
 
 def test_an_order_placed_elsewhere_is_changed_and_cancelled_by_the_brokers_id(
