@@ -13,6 +13,7 @@ from uuid import uuid4
 from accounts import clock
 from accounts.models import TradingAccount
 from dashboard import formats
+from dashboard.changing import CHANGED_HERE, may_be_changed
 from market.models import Instrument
 from orders.models import BrokerOrder, OrderTask
 from orders.states import PLACING, TERMINAL, Operation, Status
@@ -75,6 +76,7 @@ class Row:
     is_late: bool
     is_placing: bool
     may_cancel: bool
+    may_change: bool
     reason: str = ""
 
     @property
@@ -166,6 +168,7 @@ def row_of_task(
         is_late=task.is_late_arrival,
         is_placing=is_placing,
         may_cancel=may_trade and is_placing and not is_over and not is_cancelling,
+        may_change=may_trade and may_be_changed(task) and not is_over and not is_cancelling,
         reason=task.error_message if status in (Status.FAILED, Status.DEAD_LETTER) else _broker_reason(shown),
     )
 
@@ -197,6 +200,7 @@ def row_of_external(order: BrokerOrder, contracts: Mapping[str, str], *, may_tra
         is_late=False,
         is_placing=True,
         may_cancel=may_trade and not is_over and not is_cancelling,
+        may_change=may_trade and order.variety in CHANGED_HERE and not is_over and not is_cancelling,
         reason=_broker_reason(order),
     )
 

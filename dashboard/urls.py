@@ -7,6 +7,7 @@ from django.urls import path, register_converter
 from dashboard import (
     account_views,
     calendar_views,
+    change_views,
     feed_views,
     key_views,
     orders_views,
@@ -82,6 +83,12 @@ urlpatterns = [
     path("orders/<uuid:task_id>/cancel/", orders_views.cancel_order, name="cancel-order"),
     path("orders/<uuid:task_id>/decide/", orders_views.decide, name="decide-order"),
     path("orders/<uuid:task_id>/seen/", orders_views.seen, name="seen-order"),
+    path("orders/<uuid:task_id>/change/", change_views.change, name="change-order"),
+    path(
+        "accounts/<uuid:public_id>/orders/<order_id:order_id>/change/",
+        change_views.change_external,
+        name="change-external-order",
+    ),
     path(
         "accounts/<uuid:public_id>/orders/<order_id:order_id>/cancel/",
         orders_views.cancel_external,

@@ -77,6 +77,10 @@ if (ticket) {
     event.preventDefault();
     ticket.open(opener.dataset);
   });
+  document.addEventListener("click", (event) => {
+    const opener = event.target.closest("[data-change]");
+    if (opener) ticket.change(opener.dataset.change);
+  });
   document.addEventListener("keydown", (event) => event.key === "n" && !typing(event) && !ticket.isOpen && ticket.open({}));
   const wanted = $("#ticket[data-wanted]");
   if (wanted && !ticket.isOpen) ticket.open({ ...wanted.dataset });

@@ -2,10 +2,14 @@
    a second press, or a second try after no answer, is the same order.
 
    edit → review → sent. Two different presses send; plain Enter never does. A ticket never changes its account. Every rule
-   is the server's: the ticket shows what its preview says, and asks 250 ms after the last change. */
+   is the server's: the ticket shows what its preview says, and asks 250 ms after the last change.
+
+   The same ticket changes an order that lives (`change`): it begins with the order as it stands, and sends what differs. */
 
 import { $, $$, element, icon, put } from "./dom.js";
 import * as format from "./format.js";
+import { changesOf, fromAndTo, hasPrice, hasTrigger, standing, stateOf } from "./ticket-change.js";
+import { button, hint, line, note, pressed, segment, stepper, told } from "./ticket-parts.js";
 import { toast } from "./toasts.js";
 
 const KEPT = "ticker.ticket";
@@ -15,6 +19,7 @@ const SEND_AFTER_MS = 450; // the second half of a double click falls into it
 const ANSWER_MS = 15_000;
 const MOVED = 0.01;
 const PROTECTION = "2"; // per cent of market orders
+const MOST_LOTS = 10_000;
 const LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
 const TYPES = { LIMIT: "Limit", MARKET: "Market", SL: "Stop" };
 
@@ -85,10 +90,25 @@ export class Ticket {
       exit: Boolean(exit), // it only makes a position smaller: goes out through a halt
       step: "edit",
       asked: false, // whether it was sent once: then only the same order may be asked for again
+      change: null, // of which order it is a change
     };
     this.#begin();
     if (symbol || token) await this.#take({ exchange, symbol, token });
     else $("#tk-find")?.focus();
+  }
+
+  /** Change an order. `terms`: where the server tells how it stands, and judges changes of it. */
+  async change(terms) {
+    if (this.state?.sending) return toast("warn", "One ticket at a time", "The order before this one is being sent.");
+    const answer = await this.#get(terms);
+    if (!answer?.order) return toast("warn", "No ticket", answer?.error ?? "The server did not answer.");
+    if (this.state?.sending) return;
+    this.state = { key: newKey(), ...stateOf(answer, terms), step: "edit", asked: false };
+    this.#begin();
+    this.#quoted(answer.quote);
+    this.#draw();
+    this.#askSoon(0);
+    if (matchMedia("(min-width: 720px)").matches) $("#tk-price, #tk-lots", this.box)?.focus({ preventScroll: true });
   }
 
   close() {
@@ -147,8 +167,13 @@ export class Ticket {
 
   async #tick() {
     const of = this.state;
-    if (!of?.contract || document.hidden) return;
-    if (this.pageQuote(of.contract.token)) this.#quoted();
+    if (!of?.contract || document.hidden || of.sending) return;
+    if (of.change) {
+      const answer = await this.#get(of.change.terms);
+      if (this.state !== of || of.sending) return;
+      this.#quoted(answer?.contract ? answer.quote : this.quote && { ...this.quote, fresh: false });
+      if (this.#stands(answer)) return;
+    } else if (this.pageQuote(of.contract.token)) this.#quoted();
     else {
       const { exchange, symbol } = of.contract;
       const answer = await this.#get("/ticket/contract/", { exchange, symbol });
@@ -156,6 +181,27 @@ export class Ticket {
       this.#quoted(answer ? answer.quote : this.quote && { ...this.quote, fresh: false });
     }
     this.#show();
+  }
+
+  /** How the order that is being changed stands by now. Whether the ticket was drawn anew for it. */
+  #stands(answer) {
+    const { state } = this;
+    if (!answer || state.step === "unanswered") return false;
+    const { change } = state;
+    const was = answer.order ? standing(answer.order) : change.was;
+    const isOther = JSON.stringify(was) !== JSON.stringify(change.was);
+    if (answer.order) Object.assign(change, { was, filled: answer.order.filled, left: answer.order.changes_left, over: "" });
+    else if (change.over === answer.error) return false;
+    else change.over = answer.error;
+    if (!change.over && !isOther) {
+      if ($("#tk-filled", this.box)) put($("#tk-filled", this.box), this.#filled());
+      return false;
+    }
+    state.step = "edit";
+    this.problem = change.over || "The order itself has become another one meanwhile. Look again.";
+    this.#draw();
+    this.#askSoon(0);
+    return true;
   }
 
   /** The page's prices have changed their state: show it at once. */
@@ -218,6 +264,7 @@ export class Ticket {
 
   #order() {
     const { state } = this;
+    if (state.change) return changesOf(state, this.quantity, PROTECTION);
     const { contract } = state;
     const order = {
       account: state.account,
@@ -236,13 +283,19 @@ export class Ticket {
     return order;
   }
 
+  /** What one lot counts: of an order that is being changed, 1 where it is no whole number of lots. */
+  get unit() {
+    return this.state.unit ?? this.state.contract?.lot_size ?? 1;
+  }
+
   get quantity() {
-    return this.state.lots * (this.state.contract?.lot_size ?? 1);
+    return this.state.lots * this.unit;
   }
 
   get whole() {
-    const { account, contract, type, price, trigger } = this.state;
-    return Boolean(account && contract && (type === "MARKET" || price > 0) && (type !== "SL" || trigger > 0));
+    const { account, contract, type, price, trigger, change } = this.state;
+    if (change && (change.over || !this.#order())) return false;
+    return Boolean(account && contract && (!hasPrice(type) || price > 0) && (!hasTrigger(type) || trigger > 0));
   }
 
   #askSoon(after = PREVIEW_AFTER_MS) {
@@ -256,7 +309,7 @@ export class Ticket {
   async #ask() {
     const of = this.state;
     const asked = JSON.stringify(this.#order());
-    const answer = await this.#post("/api/v1/orders/preview", asked);
+    const answer = await this.#send("POST", of.change?.terms ?? "/api/v1/orders/preview", asked);
     if (this.state !== of || !this.whole || JSON.stringify(this.#order()) !== asked) return; // about an order of before
     this.preview = answer.ok ? answer.body : { would_be_accepted: false, checks: [], error: told(answer) };
     this.#drawPreview();
@@ -267,7 +320,7 @@ export class Ticket {
     }
   }
 
-  async #send() {
+  async #press() {
     const of = this.state;
     if (of.sending || of.step !== "review" || !this.#guard()) return;
     await this.#place();
@@ -280,7 +333,8 @@ export class Ticket {
     of.body ??= JSON.stringify(this.#order());
     kept.write(of);
     this.#draw();
-    const answer = await this.#post("/api/v1/orders", of.body, { "Idempotency-Key": of.key });
+    const [method, path] = of.change ? ["PATCH", of.change.address] : ["POST", "/api/v1/orders"];
+    const answer = await this.#send(method, path, of.body, { "Idempotency-Key": of.key });
     of.sending = false;
     if (answer.ok) {
       this.close();
@@ -310,18 +364,18 @@ export class Ticket {
 
   async #get(path, query) {
     try {
-      const answer = await fetch(`${path}?${new URLSearchParams(query)}`, { redirect: "manual", signal: AbortSignal.timeout(ANSWER_MS) });
+      const answer = await fetch(query ? `${path}?${new URLSearchParams(query)}` : path, { redirect: "manual", signal: AbortSignal.timeout(ANSWER_MS) });
       return answer.type === "opaqueredirect" ? null : await answer.json();
     } catch {
       return null;
     }
   }
 
-  async #post(path, body, headers = {}) {
+  async #send(method, path, body, headers = {}) {
     const token = $("#traders [name=csrfmiddlewaretoken]").value;
     try {
       const answer = await fetch(path, {
-        method: "POST",
+        method,
         headers: { "Content-Type": "application/json", "X-CSRFToken": token, ...headers },
         body,
         signal: AbortSignal.timeout(ANSWER_MS),
@@ -335,13 +389,14 @@ export class Ticket {
   /* --- drawing ----------------------------------------------------------------------------------------------------- */
 
   #title() {
-    const { side, contract } = this.state;
+    const { side, contract, change } = this.state;
+    if (change) return `Change of ${side.toLowerCase()} ${format.grouped(change.was.quantity)} ${contract.name}`;
     return `${side === "BUY" ? "Buy" : "Sell"} ${format.grouped(this.quantity)} ${contract.name}`;
   }
 
   #at() {
     const { type, price } = this.state;
-    return type === "MARKET" ? "at market" : `at ${format.price(price)}`;
+    return hasPrice(type) ? `at ${format.price(price)}` : "at market";
   }
 
   get source() {
@@ -365,7 +420,8 @@ export class Ticket {
   }
 
   #head() {
-    const words = { edit: this.state.exit ? "Exit" : "New order", review: "Check and send", unanswered: "No answer yet" };
+    const edit = this.state.change ? "Change order" : this.state.exit ? "Exit" : "New order";
+    const words = { edit, review: "Check and send", unanswered: "No answer yet" };
     const head = element("div", "tk-h");
     const title = element("h2", "", words[this.state.step]);
     title.tabIndex = -1;
@@ -394,7 +450,7 @@ export class Ticket {
     const top = element("div", "top");
     const sides = element("div", "bs");
     for (const [value, word] of [["BUY", "Buy"], ["SELL", "Sell"]]) sides.append(pressed(button("", word, { v: value }), state.side === value));
-    if (state.exit) $$("button", sides).forEach((one) => (one.disabled = one.dataset.v !== state.side));
+    if (state.exit || state.change) $$("button", sides).forEach((one) => (one.disabled = one.dataset.v !== state.side));
     top.append(sides);
     if (!state.account) return [top, this.#chooseAccount()];
     if (!state.contract) {
@@ -454,27 +510,38 @@ export class Ticket {
     const { state } = this;
     const { contract } = state;
     const form = element("div", "form");
+    const { change } = state;
     const lots = stepper("tk-lots", String(state.lots), "numeric", ["One lot less", "One lot more"], "d");
     form.append(line("Lots", lots, "tk-lots"));
-    const quantity = element("span", "", `× ${format.grouped(contract.lot_size)} = `);
+    const quantity = element("span", "", `× ${format.grouped(this.unit)} = `);
     const total = element("b", "n", format.grouped(this.quantity));
     total.id = "tk-q";
-    quantity.append(total, " quantity");
-    form.append(hint(quantity, ["1", "5", "10"].map((n) => [n, { l: n }])));
-    form.append(line("Type", segment("tk-type", Object.entries(TYPES), state.type)));
-    if (state.type === "SL") form.append(line("Trigger", stepper("tk-trig", format.price(state.trigger), "decimal", ["One tick less", "One tick more"], "g"), "tk-trig"));
+    quantity.append(total, change ? " in all" : " quantity");
+    if (change) {
+      const filled = element("span", "", this.#filled());
+      filled.id = "tk-filled";
+      quantity.append(filled);
+    }
+    const quick = change ? [["As it is", { l: String(change.was.quantity / this.unit) }]] : ["1", "5", "10"].map((n) => [n, { l: n }]);
+    form.append(hint(quantity, quick));
+    const types = change?.was.type === "SL-M" ? { ...TYPES, "SL-M": "Stop, market" } : TYPES;
+    form.append(line("Type", segment("tk-type", Object.entries(types), state.type)));
+    if (hasTrigger(state.type)) form.append(line("Trigger", stepper("tk-trig", format.price(state.trigger), "decimal", ["One tick less", "One tick more"], "g"), "tk-trig"));
     if (state.type === "MARKET") {
       const fixed = element("div", "fld ro");
       const shown = element("span", "", `${PROTECTION} % from last`);
       fixed.append(shown);
       form.append(line("Protect", fixed));
-    } else {
+    } else if (hasPrice(state.type)) {
       form.append(line("Price", stepper("tk-price", state.price === null ? "" : format.price(state.price), "decimal", ["One tick less", "One tick more"], "t"), "tk-price"));
       form.append(hint(element("span", "", `Tick ${Number(contract.tick_size)}`), [["Bid", { p: "bid" }], ["Middle", { p: "mid" }], ["Ask", { p: "ask" }]]));
     }
-    const products = contract.is_derivative ? ["NRML", "MIS"] : ["CNC", "MIS"];
+    const usual = contract.is_derivative ? ["NRML", "MIS"] : ["CNC", "MIS"];
+    const products = usual.includes(state.product) ? usual : [state.product];
     form.append(line("Product", segment("tk-prod", products.map((name) => [name, name]), state.product)));
-    if (state.exit) $$("#tk-prod button", form).forEach((one) => (one.disabled = true));
+    if (state.exit || change) $$("#tk-prod button", form).forEach((one) => (one.disabled = true));
+    if (change) form.append(line("Validity", this.#validity()));
+    if (state.exit) form.append(element("p", "tk-why", "It only makes the position smaller, so it goes out through a halt as well."));
     const scroll = element("div", "scroll");
     const preview = element("div");
     preview.id = "tk-pre";
@@ -482,9 +549,31 @@ export class Ticket {
     return scroll;
   }
 
+  #validity() {
+    const { change, validity } = this.state;
+    if (change.validities.length) return segment("tk-val", change.validities.map((word) => [word, word === "DAY" ? "Day" : word]), validity);
+    const fixed = element("div", "fld ro");
+    fixed.append(element("span", "", validity));
+    return fixed;
+  }
+
+  #filled() {
+    const { filled } = this.state.change;
+    return filled ? `, ${format.grouped(filled)} filled` : "";
+  }
+
   #go() {
     const go = element("div", "go");
     const review = button("big", "", { id: "tk-rev" });
+    const { change } = this.state;
+    if (change) {
+      const said = this.#order() ? `${format.grouped(this.quantity)} ${this.#at()}` : "Nothing is changed yet";
+      review.append("Review change", element("small", "n", said));
+      const whose = change.isElsewhere ? ", as far as they were made from here" : "";
+      const left = `${change.left} of the broker’s ${change.most} changes are left${whose}.`;
+      go.append(review, element("p", "", `Nothing is sent yet. ${left}`));
+      return go;
+    }
     const word = this.state.exit ? "exit" : this.state.side === "BUY" ? "buy" : "sell";
     review.append(`Review ${word} of ${count(this.state.lots, "lot")}`, element("small", "n", `${format.grouped(this.quantity)} ${this.#at()}`));
     go.append(review, element("p", "", "Nothing is sent yet. One ticket makes one order, however often you press."));
@@ -495,14 +584,18 @@ export class Ticket {
     const { state } = this;
     const one = traders().find(({ account }) => account === state.account);
     const say = element("div", "say n");
+    const { change } = state;
     const first = element("div");
-    first.append(element("b", "q", `${state.side === "BUY" ? "Buy" : "Sell"} ${format.grouped(this.quantity)}`), ` (${count(state.lots, "lot")})`);
+    if (change) first.append(element("b", "q", "Change"), ` ${state.side === "BUY" ? "buy" : "sell"} ${format.grouped(change.was.quantity)}`);
+    else first.append(element("b", "q", `${state.side === "BUY" ? "Buy" : "Sell"} ${format.grouped(this.quantity)}`), ` (${count(state.lots, "lot")})`);
     const whom = element("div", "", "for ");
     whom.append(element("b", "", one.label), ` ${one.kite}`);
     const terms = { MARKET: `at market, protected to ${PROTECTION} %`, LIMIT: `limit ${format.price(state.price)}`, SL: `stop ${format.price(state.trigger)}, limit ${format.price(state.price)}` };
     const name = element("div");
     name.append(element("b", "", state.contract.name));
-    say.append(first, name, element("div", "", `${terms[state.type]}, ${state.product}, day`), whom);
+    if (change) say.append(first, name, ...fromAndTo(state, this.quantity).map(changeLine), whom);
+    else say.append(first, name, element("div", "", `${terms[state.type]}, ${state.product}, day`), whom);
+    if (state.exit) say.append(element("div", "", "It only makes the position smaller."));
     const scroll = element("div", "scroll");
     const preview = element("div");
     preview.id = "tk-pre";
@@ -510,12 +603,12 @@ export class Ticket {
     const go = element("div", "go");
     const send = button("big", "", { id: "tk-send" });
     send.disabled = true;
-    send.append(state.sending ? "Sending" : "Send order", element("small", "", `${this.#title()} ${this.#at()}, ${this.source.toLowerCase()}`));
+    send.append(state.sending ? "Sending" : change ? "Send change" : "Send order", element("small", "", `${this.#title()} ${this.#at()}, ${this.source.toLowerCase()}`));
     if (!state.sending) setTimeout(() => send.isConnected && (send.disabled = false), SEND_AFTER_MS);
     const back = element("p");
-    const change = button("btn ghost sm", "Change something", { id: "tk-back" });
-    change.disabled = Boolean(state.sending);
-    back.append(change);
+    const again = button("btn ghost sm", "Change something", { id: "tk-back" });
+    again.disabled = Boolean(state.sending);
+    back.append(again);
     go.append(send, back);
     return [scroll, go];
   }
@@ -524,7 +617,10 @@ export class Ticket {
     const say = element("div", "say n");
     say.append(element("b", "q", this.#title()), element("div", "", `${this.#at()}, ${this.state.product}`));
     const scroll = element("div", "scroll");
-    scroll.append(say, element("p", "tk-p", "The service may have this order. Asking again is safe: the same key never makes a second order. The list of orders shows it as well."));
+    const safe = this.state.change
+      ? "The service may have this change. Asking again is safe: the same key never makes a second change. The order shows it as well."
+      : "The service may have this order. Asking again is safe: the same key never makes a second order. The list of orders shows it as well.";
+    scroll.append(say, element("p", "tk-p", safe));
     const go = element("div", "go");
     const again = button("big", "", { id: "tk-again" });
     again.disabled = Boolean(this.state.sending);
@@ -545,11 +641,12 @@ export class Ticket {
       row.append(element("span", "", word), value);
       figures.append(row);
     };
-    add(state.side === "BUY" ? "Premium to pay" : "Premium to receive", rupees(preview?.notional));
-    add("Margin needed", rupees(preview?.margin_required), preview?.margin_available ? ` of ${rupees(preview.margin_available)}` : "");
-    add("Charges, about", rupees(preview?.charges, 2));
+    if (state.change) add("The order’s worth then", rupees(preview?.notional));
+    else add(state.side === "BUY" ? "Premium to pay" : "Premium to receive", rupees(preview?.notional));
+    if (!state.change) add("Margin needed", rupees(preview?.margin_required), preview?.margin_available ? ` of ${rupees(preview.margin_available)}` : "");
+    if (!state.change) add("Charges, about", rupees(preview?.charges, 2));
     const delta = this.quote?.delta;
-    add("Delta added", format.missing(delta) ? format.DASH : format.signedGrouped(delta * this.quantity * (state.side === "BUY" ? 1 : -1), 1));
+    if (!state.change) add("Delta added", format.missing(delta) ? format.DASH : format.signedGrouped(delta * this.quantity * (state.side === "BUY" ? 1 : -1), 1));
     const checks = element("ul", "checks");
     const row = (kind, text) => {
       const item = element("li", kind);
@@ -588,7 +685,7 @@ export class Ticket {
       if (!state.sending) this.close();
     } else if (id === "tk-rev") this.#review();
     else if (id === "tk-back") this.#set({ step: "edit" });
-    else if (id === "tk-send") this.#send();
+    else if (id === "tk-send") this.#press();
     else if (id === "tk-again") this.#place();
     else if (dataset.account) {
       this.#set({ account: dataset.account });
@@ -597,14 +694,21 @@ export class Ticket {
     else if (pressedOn.closest(".bs")) this.#side(dataset.v);
     else if (pressedOn.closest("#tk-type")) this.#type(dataset.v);
     else if (pressedOn.closest("#tk-prod")) this.#set({ product: dataset.v });
+    else if (pressedOn.closest("#tk-val")) this.#set({ validity: dataset.v });
     else if (dataset.d) this.#set({ lots: Math.max(1, state.lots + Number(dataset.d)) });
     else if (dataset.l) this.#set({ lots: Number(dataset.l) });
     else if (dataset.t) this.#set({ price: this.#rounded(Math.max(tick, (state.price ?? 0) + dataset.t * tick)) });
     else if (dataset.g) this.#set({ trigger: this.#rounded(Math.max(tick, (state.trigger ?? 0) + dataset.g * tick)) });
-    else if (dataset.p && state.type !== "MARKET") {
+    else if (dataset.p && hasPrice(state.type)) {
       const price = dataset.p === "mid" ? this.middle : this.quote?.[dataset.p];
       if (price) this.#set({ price: this.#rounded(price) });
     }
+  }
+
+  /** A number of lots that a ticket may have: an order that had more may keep them. */
+  #whole(number) {
+    const most = Math.max(MOST_LOTS, (this.state.change?.was.quantity ?? 0) / this.unit);
+    return Math.min(most, Math.max(1, Math.round(number) || 1));
   }
 
   #side(side) {
@@ -615,8 +719,9 @@ export class Ticket {
   #type(type) {
     if (type === "MARKET" && this.stale) return;
     const { state } = this;
-    const trigger = type === "SL" ? (state.trigger ?? this.#rounded((state.price ?? this.middle ?? 0) * (state.side === "BUY" ? 0.99 : 1.01))) : state.trigger;
-    this.#set({ type, trigger });
+    const trigger = hasTrigger(type) ? (state.trigger ?? this.#rounded((state.price ?? this.middle ?? 0) * (state.side === "BUY" ? 0.99 : 1.01))) : state.trigger;
+    const price = hasPrice(type) ? (state.price ?? this.#rounded(this.middle)) : state.price;
+    this.#set({ type, trigger, price });
   }
 
   #review() {
@@ -628,13 +733,15 @@ export class Ticket {
     this.#draw();
   }
 
+  /* Leaving a field. What was typed counts already: drawing anew would take the button away from under a press. */
   #changed({ target }) {
     const { state } = this;
-    if (!state) return;
+    const name = { "tk-lots": "lots", "tk-price": "price", "tk-trig": "trigger" }[target.id];
+    if (!state || !name) return;
     const number = Number(target.value.replace(/[,\s]/g, ""));
-    if (target.id === "tk-lots") this.#set({ lots: Math.min(10_000, Math.max(1, Math.round(number) || 1)) });
-    else if (target.id === "tk-price") this.#set({ price: number > 0 ? number : state.price });
-    else if (target.id === "tk-trig") this.#set({ trigger: number > 0 ? number : state.trigger });
+    const value = name === "lots" ? this.#whole(number) : number > 0 ? number : state[name];
+    if (value === state[name]) target.value = name === "lots" ? String(value) : value === null ? "" : format.price(value);
+    else this.#set({ [name]: value });
   }
 
   /* What is being typed already counts: what stands in a field is what is checked and reviewed. */
@@ -644,7 +751,7 @@ export class Ticket {
     if (target.id === "tk-find") return this.#search(target.value);
     const number = Number(target.value.replace(/[,\s]/g, ""));
     if (!(number > 0)) return;
-    if (target.id === "tk-lots") state.lots = Math.min(10_000, Math.max(1, Math.round(number)));
+    if (target.id === "tk-lots") state.lots = this.#whole(number);
     else if (target.id === "tk-price") state.price = number;
     else if (target.id === "tk-trig") state.trigger = number;
     else return;
@@ -692,72 +799,8 @@ export class Ticket {
   }
 }
 
-/** Why the server refused, in its own words; else what is known. */
-function told({ status, body }) {
-  const error = body?.error;
-  if (error?.details?.checks?.length) return error.details.checks.map(({ message }) => message).join(" ");
-  if (error?.code === "invalid_input") return Object.entries(error.details).map(([name, why]) => `${name}: ${[why].flat().join(" ")}`).join(" ");
-  if (status === 401 || status === 403) return "You are logged out, or may not trade on this account. Reload the page.";
-  if (error?.message) return error.message;
-  return status ? `The server answered ${status}.` : "The server did not answer.";
-}
-
-function button(className, text, { id, label, title, ...data } = {}) {
-  const made = element("button", className, text);
-  made.type = "button";
-  if (id) made.id = id;
-  if (label) made.setAttribute("aria-label", label);
-  if (title) made.title = title;
-  Object.assign(made.dataset, data);
-  return made;
-}
-
-const pressed = (made, on) => {
-  made.setAttribute("aria-pressed", on);
-  return made;
-};
-
-function segment(id, choices, chosen) {
-  const made = element("div", "seg full");
-  made.id = id;
-  made.append(...choices.map(([value, word]) => pressed(button("", word, { v: value }), value === chosen)));
-  return made;
-}
-
-function line(word, control, of) {
-  const made = element("div", "ln");
-  const label = element(of ? "label" : "span", "lbl", word);
-  if (of) label.htmlFor = of;
-  made.append(label, control);
-  return made;
-}
-
-function stepper(id, value, mode, names, data) {
-  const field = element("div", "fld");
-  const input = element("input");
-  Object.assign(input, { id, value, inputMode: mode, autocomplete: "off" });
-  const [less, more] = [-1, 1].map((step, at) => {
-    const made = button("", "", { label: names[at], [data]: String(step) });
-    made.append(icon(step < 0 ? "minus" : "plus"));
-    return made;
-  });
-  field.append(less, input, more);
-  return field;
-}
-
-function hint(text, choices) {
-  const made = element("div", "ln");
-  const inner = element("div", "hint");
-  const snap = element("span", "snap");
-  snap.append(...choices.map(([word, data]) => button("", word, data)));
-  inner.append(text, snap);
-  made.append(element("span"), inner);
-  return made;
-}
-
-function note(kind, text) {
-  const made = element("p", `note ${kind}`);
-  made.setAttribute("role", "alert");
-  made.append(icon("warn"), element("span", "", text));
-  return made;
+function changeLine([name, from, to]) {
+  const row = element("div", "");
+  row.append(`${name} from ${from} to `, element("b", "", to));
+  return row;
 }
