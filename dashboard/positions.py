@@ -57,6 +57,11 @@ class Group:
     differences: Sequence[Difference]
     elsewhere: int  # orders that were placed elsewhere today
 
+    @property
+    def may_exit(self) -> bool:
+        """Whether something is held that could be exited."""
+        return any(not line.is_closed for line in self.lines)
+
 
 @dataclass(frozen=True, slots=True)
 class Totals:
