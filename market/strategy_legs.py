@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -99,6 +100,8 @@ def assemble(asked: Mapping[str, Any], years_until: YearsUntil) -> Position:
     PricesUnavailable
         If current prices are needed and cannot be read.
     """
+    # Asked once an expiry: legs that end at one moment must not end at two, by the clock's running on between them.
+    years_until = cache(years_until)
     rows: Sequence[Mapping[str, Any]] = asked["legs"]
     problems: list[tuple[int, str, str]] = []
     instruments = Instrument.objects.active().by_symbols(row["instrument"] for row in rows if "instrument" in row)
