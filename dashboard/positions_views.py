@@ -1,5 +1,6 @@
 """The positions page: fetch, hand over to `positions`, render."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 
@@ -16,7 +17,9 @@ from accounts.kept import kept
 from accounts.models import TradingAccount
 from accounts.principals import principal_of
 from dashboard.account_views import frame
+from dashboard.payoff import Payoff, payoffs_of
 from dashboard.positions import group_of, totals_of
+from market.calculator_views import years_until
 from market.models import Instrument
 from orders import portfolio
 from orders.drift import Difference, drift
@@ -36,9 +39,13 @@ def positions(request: HttpRequest) -> HttpResponse:
         status = HTTPStatus.OK if request.user.is_superuser else HTTPStatus.FORBIDDEN
         return render(request, "dashboard/no_accounts.html", context, status=status)
     views = [(account, portfolio.positions(account)) for account in readable]
-    lots = _lot_sizes(views)
+    instruments = _instruments(views)
+    lots = _lot_sizes(instruments)
     context |= {
-        "groups": [group_of(account, view, lots, _differences(account)) for account, view in views],
+        "groups": [
+            (group_of(account, view, lots, _differences(account)), _payoffs(view, instruments))
+            for account, view in views
+        ],
         "totals": totals_of([view for _, view in views]),
         "checked_at": clock.now(),
     }
@@ -52,9 +59,17 @@ def _differences(account: TradingAccount) -> list[Difference]:
     return kept(f"drift:{account.pk}:{clock.today()}", lambda: drift(account), DRIFT_KEPT_SECONDS)
 
 
-def _lot_sizes(views: list[tuple[TradingAccount, portfolio.PortfolioView]]) -> dict[str, int]:
+def _payoffs(view: portfolio.PortfolioView, instruments: Mapping[str, Instrument]) -> list[Payoff]:
+    """None of positions of an earlier day: nobody knows whether they are still held."""
+    if not view.is_of_today:
+        return []
+    return payoffs_of(view.positions, instruments, years_until, today=clock.today())
+
+
+def _instruments(views: list[tuple[TradingAccount, portfolio.PortfolioView]]) -> dict[str, Instrument]:
     symbols = {f"{one.exchange}:{one.tradingsymbol}" for _, view in views for one in view.positions}
-    return {
-        symbol: 1 if one.exchange in IN_LOTS else one.lot_size or 1
-        for symbol, one in Instrument.objects.by_symbols(symbols).items()
-    }
+    return Instrument.objects.by_symbols(symbols)
+
+
+def _lot_sizes(instruments: Mapping[str, Instrument]) -> dict[str, int]:
+    return {symbol: 1 if one.exchange in IN_LOTS else one.lot_size or 1 for symbol, one in instruments.items()}

@@ -12,7 +12,8 @@ from django.db.models.functions import Now
 from django.test import Client
 
 from accounts import clock
-from accounts.models import TradingAccount
+from accounts.actions import Action
+from accounts.models import Grant, TradingAccount
 from dashboard.positions import amount, group_of, totals_of
 from market.exceptions import PricesUnavailable
 from orders import portfolio
@@ -168,6 +169,17 @@ def test_asked_again_it_is_the_board_alone(client: Client, asha: User, account: 
     html = read(client, asha, **{"HX-Request": "true"})
     assert html.lstrip().startswith('<div id="board"')
     assert "<html" not in html
+
+
+@pytest.mark.usefixtures("valkey")
+def test_who_may_only_read_is_offered_no_exit(client: Client, ravi: User, account: TradingAccount) -> None:
+    hold(account, ["INFY"])
+    assert "data-exit-all" in read(client, account.owner)
+    Grant.objects.create(user=ravi, account=account, action=Action.READ)
+    html = read(client, ravi)
+    assert "INFY" in html
+    assert "data-exit-all" not in html
+    assert "Exit…" not in html
 
 
 def test_without_redis_it_shows_what_is_held_and_no_results(

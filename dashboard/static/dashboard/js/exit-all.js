@@ -165,6 +165,7 @@ document.addEventListener("click", ({ target }) => {
   dialog.classList.remove("sent");
   put($("#ea-h"), `Exit all positions of ${open.label}`);
   const source = { simulated: "simulated", replay: "replay" }[document.body.dataset.source];
+  $("#ea-src").className = source ? "chip sim" : "chip";
   put($("#ea-src"), source ? `${source[0].toUpperCase()}${source.slice(1)}` : "Live");
   openDialog("exitall");
   plan();

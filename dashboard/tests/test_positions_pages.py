@@ -1,8 +1,9 @@
-"""Getting out from the positions page in a real browser: shown first, held to send, told after."""
+"""The positions page in a real browser: getting out is shown first, held to send and told after; payoffs are drawn."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from datetime import date, time
+from time import time as now
 from typing import Any, Protocol
 
 import pytest
@@ -18,7 +19,7 @@ from accounts import clock
 from accounts.models import KiteApp, TradingAccount
 from accounts.sessions import store_session
 from accounts.tests.fakes import Answer, ScriptedBroker, running_broker
-from dashboard.tests import order_day
+from dashboard.tests import order_day, payoff_day
 from dashboard.tests.browser import Tab, chromium, session_of, tab
 from dashboard.tests.page_checks import CUT_OFF, FAINT_TEXT, NAMELESS
 from market.models import TradingSession
@@ -83,15 +84,16 @@ def service(
     account = TradingAccount.objects.create(kite_user_id="AB1234", label="Asha", app=app, owner=asha, is_trading=True)
     store_session(account, {"user_id": "AB1234", "access_token": "token-of-the-day"})
     order_day.list_options(date(2026, 12, 29))
-    TradingSession.objects.create(
-        exchange="NFO",
-        segment="derivatives",
-        date=clock.today(),
-        kind="regular",
-        opens_at=time(0, 1),
-        closes_at=time(23, 59),
-        source="test",
-    )
+    for day in {clock.today(), date(2026, 12, 29)}:
+        TradingSession.objects.create(
+            exchange="NFO",
+            segment="derivatives",
+            date=day,
+            kind="regular",
+            opens_at=time(0, 1),
+            closes_at=time(23, 59),
+            source="test",
+        )
     quote(135.2, token=10_000 + 2 * 24_700, part="nifty:2026-12-29", bid=135.2, ask=135.45, **IN_FULL)
     assert sync(account)
     yield live_server
@@ -206,5 +208,25 @@ async def test_every_width_and_theme_is_whole_readable_and_quiet(open_page: Open
             fits = "document.querySelector('#exitall').scrollWidth <= document.querySelector('#exitall').clientWidth"
             assert await page.page.evaluate(fits), f"{width} px"
         assert await page.page.evaluate(NAMELESS) == []
+        assert page.errors == []
+        assert page.foreign_requests == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+async def test_a_payoff_is_drawn_whole_readable_and_in_words(open_page: Open, theme: str) -> None:
+    await in_database(lambda: payoff_day.prices(volatility=0.13, sent_at=now()))
+    async with open_page(color_scheme=theme) as page:
+        picture = page.page.locator("figure.pay svg.ch")
+        await expect(picture.locator("path.exp")).to_have_count(1)
+        await expect(picture.locator("path.now")).to_have_count(1)
+        words = await picture.get_attribute("aria-label") or ""
+        assert words.startswith("NIFTY, expiry 29 Dec: at most without limit made")
+        figures = page.page.locator("figure.pay .kv")
+        await expect(figures).to_contain_text("Break-even")
+        await expect(figures).to_contain_text("Open, as above+₹9,100")
+        for width in WIDTHS:
+            await page.page.set_viewport_size({"width": width, "height": 800})
+            assert await page.page.evaluate(CUT_OFF) == [], f"{width} px"
+            assert await page.page.evaluate(FAINT_TEXT) == [], f"{width} px"
         assert page.errors == []
         assert page.foreign_requests == []
