@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 # One who places at a time. Any fixed number serves; this one spells "part" in ASCII.
 LOCK = 0x70617274
+FROZEN_SECONDS = 3
 _LONGEST_REASON = 300
 
 
@@ -93,6 +94,8 @@ def look(asker: Asker, desired: Desired) -> View | None:
     """
     with transaction.atomic():
         with connection.cursor() as cursor:
+            # Who is frozen in the middle of it must not keep the others from taking over.
+            cursor.execute("select set_config('idle_in_transaction_session_timeout', %s, true)", [f"{FROZEN_SECONDS}s"])
             cursor.execute("select pg_advisory_xact_lock(%s)", [LOCK])
         if mark() != desired.mark:
             return None

@@ -53,6 +53,7 @@ logger = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 2.0
 BARS_EVERY_SECONDS = 1.0
+AGAIN_SECONDS = 1.0
 CONFIRM_EVERY_SECONDS = 5.0
 LEASE_OVER_SECONDS = 0.05
 """So long after a lease ends by this process's clock, it has ended by the database's."""
@@ -285,6 +286,7 @@ class StreamProcess:
                 wait = min(wait, view.again + LEASE_OVER_SECONDS)
             except DatabaseError as exc:
                 logger.warning("subscriptions could not be read, the stream goes on with what it has: %s", exc)
+                wait = min(wait, AGAIN_SECONDS)
             raise_if_cancelled()
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait):
