@@ -31,6 +31,7 @@ SOCKETS, FRAMES_A_SECOND = 3, 30
 HOST = "127.0.0.1"
 IDLE = "IDLE"
 """An underlying whose instrument never ticks."""
+IDLE_TOKEN = 1 << 8 | 1
 _PACKET, _VOLUME = 186, 2 + 16
 
 
@@ -83,7 +84,7 @@ async def stream(feed_port: int, window_ms: int) -> None:
         pricing=PricingSettings(PricingTerms(rate=RATE)),
         feed_state=LIVE,
     )
-    pipeline.follow([*source.contracts, Contract(1 << 8 | 1, IDLE, IDLE, CASH)])
+    pipeline.follow([*source.contracts, Contract(IDLE_TOKEN, IDLE, IDLE, CASH)])
     options = StreamOptions(os.environ["REDIS_URL"], RedisNames(), "simulated", window=window_ms / 1000)
     if window_ms == 0:
         options = replace(options, window=1.0, window_packets=1, shortest_window=0.0)
