@@ -97,6 +97,8 @@ RIGHTS: Mapping[str, Mapping[str, Action | str]] = {
     "dashboard:orders": {"get": READ},
     "dashboard:new-order": {"get": TRADE},
     "dashboard:order": {"get": READ},
+    "dashboard:change-order": {"get": TRADE, "post": TRADE},
+    "dashboard:change-external-order": {"get": TRADE, "post": TRADE},
     "dashboard:cancel-order": {"post": TRADE},
     "dashboard:cancel-external-order": {"post": TRADE},
     "dashboard:decide-order": {"post": TRADE},

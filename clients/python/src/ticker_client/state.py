@@ -41,6 +41,33 @@ class Row(TypedDict, total=False):
     tradingsymbol: str
     instrument_type: str
     expiry: str | None
+    # The order book, where the service has more than its best prices in every line (STREAM_DEPTH_LEVELS).
+    bid_orders: int | None
+    ask_orders: int | None
+    bid_2: float | None
+    bid_quantity_2: int | None
+    bid_orders_2: int | None
+    ask_2: float | None
+    ask_quantity_2: int | None
+    ask_orders_2: int | None
+    bid_3: float | None
+    bid_quantity_3: int | None
+    bid_orders_3: int | None
+    ask_3: float | None
+    ask_quantity_3: int | None
+    ask_orders_3: int | None
+    bid_4: float | None
+    bid_quantity_4: int | None
+    bid_orders_4: int | None
+    ask_4: float | None
+    ask_quantity_4: int | None
+    ask_orders_4: int | None
+    bid_5: float | None
+    bid_quantity_5: int | None
+    bid_orders_5: int | None
+    ask_5: float | None
+    ask_quantity_5: int | None
+    ask_orders_5: int | None
 
 
 class Strike(NamedTuple):

@@ -26,9 +26,9 @@ from streaming.pace import MUCH_BYTES
 from streaming.pipeline import TickPipeline
 from streaming.supervisor import StreamOptions, StreamProcess
 from streaming.tests.fake_broker import QUICK, until
-from streaming.tests.frame_source import market_time
 from streaming.tests.test_supervisor import NAMES, Database, StandingLeases, running
 from streaming.wire_requests import CONNECTIONS_PER_APP
+from tests.frame_source import market_time
 
 TICKS_A_SECOND = 20_000
 SECONDS = 60.0
@@ -36,7 +36,7 @@ LAG_SECONDS = 1.0
 GROWTH_BYTES = 24 * 2**20
 SAMPLE_SECONDS = 0.1
 PATIENT = replace(QUICK, silence=10)
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 @dataclass
@@ -65,7 +65,7 @@ class Source:
 
 @asynccontextmanager
 async def frame_source(began: float) -> AsyncIterator[Source]:
-    arguments = ("-m", "streaming.tests.frame_source", str(TICKS_A_SECOND), str(began), str(CONNECTIONS_PER_APP))
+    arguments = ("-m", "tests.frame_source", str(TICKS_A_SECOND), str(began), str(CONNECTIONS_PER_APP))
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(sys.executable, *arguments, cwd=ROOT, stdin=pipe, stdout=pipe)
     assert process.stdout is not None
