@@ -3,7 +3,7 @@
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -53,10 +53,10 @@ class Clients:
             for one in trading:
                 one.result()
 
-    def close(self) -> None:
-        """One more order of each account: in its book it shows that the book is new."""
-        for user in self._market.accounts:
-            self._insist(self._new(user, f"{self._seed}-{user}-last", random.Random(0)))
+    def close(self, users: Iterable[str], *, name: str = "last") -> None:
+        """One more order of each of these accounts: in its book it shows that the book is new."""
+        for user in users:
+            self._insist(self._new(user, f"{self._seed}-{user}-{name}", random.Random(0)))
 
     # --- one account ------------------------------------------------------------------------------------------------
 

@@ -28,6 +28,22 @@ select count(distinct event.task_id) from orders_orderevent as event
 """
 
 
+_NEWEST_UNKNOWN = """
+select kite_user_id from (
+  select distinct on (account.id) account.kite_user_id, task.status
+    from orders_ordertask as task join accounts_tradingaccount as account on account.id = task.account_id
+   where account.kite_user_id = any(%s) and task.operation = 'place'
+   order by account.id, task.id desc) as newest
+ where status = 'unknown'
+"""
+
+
+def users_whose_newest_is_unknown(url: str, users: Sequence[str]) -> list[str]:
+    """Whose newest order is of unknown outcome: no later one can prove what became of it."""
+    with psycopg.connect(url) as connection:
+        return [user for (user,) in connection.execute(_NEWEST_UNKNOWN, [list(users)])]
+
+
 def rows_of(url: str, users: Sequence[str]) -> list[Row]:
     """Every order task of these users of the broker, in the order of acceptance."""
     with psycopg.connect(url) as connection:

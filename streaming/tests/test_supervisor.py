@@ -176,7 +176,8 @@ class StandingLeases:
 
 
 @pytest.fixture
-def database(monkeypatch: pytest.MonkeyPatch) -> Database:
+def database(monkeypatch: pytest.MonkeyPatch, valkey: object) -> Database:
+    """With a Redis that knows of no other process's epochs."""
     database = Database()
     monkeypatch.setattr(feed_account, "read_token", database.read_token)
     return database
