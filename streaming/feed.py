@@ -4,7 +4,9 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 from streaming import broker_messages
 from streaming.connection import ConnectionState, Dial, DialGuard, TickerConnection, Timing
@@ -13,42 +15,42 @@ from streaming.inbox import Inbox
 from streaming.leases import HeldSlot
 from streaming.order_updates import OrderUpdates
 from streaming.pool import ConnectionPool
+from streaming.socket_names import socket_name
 from streaming.state import AccountState
 from streaming.wire_requests import Mode
 
+LOST_SECONDS: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class FeedOptions:
+    """What every feed is told. `on_data`: with a socket's name, when it last had data (Unix seconds), and now."""
+
+    dial: Dial
+    inbox: Inbox
+    counters: "Counter[str]"
+    on_data: Callable[[str, float | None, float], None]
+    in_session: Callable[[Collection[str]], bool]
+    timing: Timing
+    look_seconds: float
+    stale_seconds: float
+    lost_seconds: float = LOST_SECONDS
+
 
 class Feed:
-    """Everything of one account. `run` it once, `stop` it once."""
+    """Everything of one account. `start` it once, `stop` it once."""
 
     def __init__(
-        self,
-        account: FeedAccount,
-        *,
-        dial: Dial,
-        inbox: Inbox,
-        counters: "Counter[str]",
-        on_data: Callable[[str, float | None, float], None],
-        in_session: Callable[[Collection[str]], bool],
-        timing: Timing,
-        look_seconds: float,
-        stale_seconds: float,
-        lost_seconds: float,
-        clock: Callable[[], float] = time.monotonic,
+        self, account: FeedAccount, options: FeedOptions, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.account = account
         self.exchanges: frozenset[str] = frozenset()
-        self.tokens = StoredTokens(account, look_seconds=look_seconds)
+        self.tokens = StoredTokens(account, look_seconds=options.look_seconds)
         self.pool = ConnectionPool(account.name, self._make)
-        self._updates = OrderUpdates(account.pk, account.name, counters)
-        self._dial = dial
+        self._updates = OrderUpdates(account.pk, account.name, options.counters)
+        self._options = options
         self._dials = DialGuard()
-        self._inbox = inbox
-        self._on_text = broker_messages.Reader(account.name, counters, self._updates.put)
-        self._on_data = on_data
-        self._in_session = in_session
-        self._timing = timing
-        self._stale_seconds = stale_seconds
-        self._lost_seconds = lost_seconds
+        self._on_text = broker_messages.Reader(account.name, options.counters, self._updates.put)
         self._clock = clock
         self._down_since: float | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -84,7 +86,7 @@ class Feed:
         if not self._expects_data():
             return False  # silence is right, and the socket's heartbeats come
         last = self.pool.last_tick_at
-        return last is None or time.time() - last > self._stale_seconds
+        return last is None or time.time() - last > self._options.stale_seconds
 
     @property
     def status(self) -> str:
@@ -110,31 +112,26 @@ class Feed:
             self._down_since = self._clock()
         if all(connection.state is ConnectionState.AWAITING_TOKEN for connection in connections):
             return True
-        return self._clock() - self._down_since > self._lost_seconds
+        return self._clock() - self._down_since > self._options.lost_seconds
 
     def _expects_data(self) -> bool:
-        return self._in_session(self.exchanges)
+        return self._options.in_session(self.exchanges)
 
     def _make(self, slot: HeldSlot) -> TickerConnection:
         name = socket_name(self.account.name, slot.number)
         return TickerConnection(
             name,
-            dial=self._dial,
+            dial=self._options.dial,
             tokens=self.tokens,
-            inbox=self._inbox,
+            inbox=self._options.inbox,
             on_text=self._on_text,
             guard=self._dials,
             slot=slot,
             on_open=self._updates.opened,
-            on_data=partial(self._on_data, name),
+            on_data=partial(self._options.on_data, name),
             expects_data=self._expects_data,
-            timing=self._timing,
+            timing=self._options.timing,
         )
-
-
-def socket_name(account: str, number: int) -> str:
-    """What a socket is called, in all processes alike."""
-    return f"{account} socket {number + 1}"
 
 
 async def _end(task: "asyncio.Task[None]") -> None:

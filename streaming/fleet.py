@@ -8,30 +8,27 @@ import asyncio
 import logging
 import math
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Protocol
 from uuid import UUID
 
 from channels.db import database_sync_to_async
 
 from streaming import placing
 from streaming.allocation import Forecast, Place, forecast, overflow
-from streaming.connection import Dial, Timing
 from streaming.contracts import Contract
 from streaming.desired import Desired
-from streaming.feed import Feed, socket_name
+from streaming.feed import Feed, FeedOptions
 from streaming.feed_account import FeedAccount
-from streaming.inbox import Inbox
 from streaming.leases import HeldSlot, LeaseTiming
 from streaming.placing import Asker, View
+from streaming.socket_names import socket_name
 from streaming.state import AlertState, CapacityState, SlotState
 from streaming.wire_requests import Mode
 
 logger = logging.getLogger(__name__)
-
-LOST_SECONDS: Final = 30.0
 
 
 class Leases(Protocol):
@@ -60,21 +57,6 @@ class Leases(Protocol):
     async def leave(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class FeedOptions:
-    """What every feed is told."""
-
-    dial: Dial
-    inbox: Inbox
-    counters: "Counter[str]"
-    on_data: Callable[[str, float | None, float], None]
-    in_session: Callable[[Collection[str]], bool]
-    timing: Timing
-    look_seconds: float
-    stale_seconds: float
-    lost_seconds: float = LOST_SECONDS
-
-
 @dataclass(eq=False)
 class Fleet:
     """The feeds of one process. `look` asks the tables, `follow` does as they say; `nudge` asks for a look soon."""
@@ -89,6 +71,7 @@ class Fleet:
     _desired: Desired | None = field(default=None, init=False)
     _before: Mapping[str, Place] = field(default_factory=dict, init=False)
     _seen_at: float = field(default=0.0, init=False)
+    _forecast: Forecast = field(default=Forecast(0, 0, 0), init=False)
 
     def __post_init__(self) -> None:
         self.leases.when_changed(self._leases_changed)
@@ -142,6 +125,8 @@ class Fleet:
         self.seen.set()
         self._before = self.placement
         self.view, self._desired, self._seen_at = view, desired, time.monotonic()
+        # Every instrument is gone through: once a look, not with each writing of the state.
+        self._forecast = forecast(desired.demands, placing.homes_of(view.slots))
         return view
 
     async def follow(self, group: asyncio.TaskGroup) -> None:
@@ -153,7 +138,7 @@ class Fleet:
             await self.feeds.pop(account).stop()
         for account in desired.accounts:
             if account not in self.feeds:
-                self.feeds[account] = feed = self._feed(account)
+                self.feeds[account] = feed = Feed(account, self.options)
                 feed.start(group)
         self._hold()
         self._carry(desired)
@@ -230,21 +215,6 @@ class Fleet:
         for account, feed in self.feeds.items():
             feed.carry(wanted[account.name], exchanges[account.name])
 
-    def _feed(self, account: FeedAccount) -> Feed:
-        options = self.options
-        return Feed(
-            account,
-            dial=options.dial,
-            inbox=options.inbox,
-            counters=options.counters,
-            on_data=options.on_data,
-            in_session=options.in_session,
-            timing=options.timing,
-            look_seconds=options.look_seconds,
-            stale_seconds=options.stale_seconds,
-            lost_seconds=options.lost_seconds,
-        )
-
     # --- how it is ----------------------------------------------------------------------------------------------------
 
     @property
@@ -315,7 +285,7 @@ class Fleet:
         return states
 
     def capacity_state(self) -> CapacityState:
-        found = self._forecast()
+        found = self._forecast
         return CapacityState(
             used=found.used,
             total=found.total,
@@ -323,11 +293,6 @@ class Fleet:
             largest_chain=found.largest_chain,
             free_after_another=found.free_after_another,
         )
-
-    def _forecast(self) -> Forecast:
-        if self.view is None or self._desired is None:
-            return Forecast(0, 0, 0)
-        return forecast(self._desired.demands, placing.homes_of(self.view.slots))
 
     def _grace_after_fence(self) -> float:
         return self.leases.timing.lease - self.leases.timing.fence

@@ -8,6 +8,7 @@ from orders.rupees import in_lakhs
 from streaming.health_rates import Rates
 from streaming.health_reading import AccountFacts, GapFacts, Reading
 from streaming.health_words import FEED_WORDS, GAP_WORDS, PUBLISHER_WORDS, Tone, plural
+from streaming.socket_names import account_and_number
 from streaming.state import SlotState, SocketState, StreamState
 from streaming.wire_requests import CONNECTIONS_PER_APP, TOKENS_PER_CONNECTION
 
@@ -17,7 +18,6 @@ HEARD_SECONDS: Final = 3.0
 """A process writes its state every second; from here on it counts as not heard of."""
 LATE_SECONDS: Final = 0.25
 NO_ACCOUNT: Final = "no account"
-_SOCKET: Final = " socket "
 
 Row = dict[str, Any]
 
@@ -46,13 +46,13 @@ class Names:
 
     def socket(self, name: str) -> str:
         """`AB1234 socket 1` → `AB1234, 1`."""
-        account, _, number = name.partition(_SOCKET)
+        account, number = account_and_number(name)
         return f"{self.of(account)}, {number}" if number else self.of(account)
 
 
 def account_of(socket: str) -> str:
     """Whose socket it is, by its name."""
-    return socket.partition(_SOCKET)[0]
+    return account_and_number(socket)[0]
 
 
 def silence_of(stream: StreamState, at: float) -> float | None:

@@ -37,7 +37,8 @@ from streaming.connection import ConnectionState, Dial, Timing
 from streaming.contracts import Contract
 from streaming.control import PARTS_CHANGED, STREAMS_CHANGED, SUBSCRIPTIONS_CHANGED, TOKEN_CHANGED, read_message
 from streaming.desired import Desired
-from streaming.fleet import LOST_SECONDS, FeedOptions, Fleet, Leases, contracts_of, tokens_of
+from streaming.feed import LOST_SECONDS, FeedOptions
+from streaming.fleet import Fleet, Leases, contracts_of, tokens_of
 from streaming.gaps import GapWatch, Socket
 from streaming.inbox import Inbox
 from streaming.loop_delay import LoopDelay
@@ -92,7 +93,6 @@ class StreamProcess:
         leases: Leases,
         layer: ChannelLayer | None = None,
         load: Callable[[], Desired] = desired.load,
-        mark: Callable[[], tuple[object, ...]] = desired.mark,
         place: Callable[[Asker, Desired], View | None] = placing.look,
         bootstrap: Callable[[], None] | None = None,
     ) -> None:
@@ -121,7 +121,6 @@ class StreamProcess:
         )
         self.fleet = Fleet(feed_options, leases, lambda: self._reload.set(), place)
         self._load = load
-        self._mark = mark
         self._bootstrap = bootstrap
         self._exchange_of: dict[int, str] = {}
         self._desired: Desired | None = None
@@ -265,13 +264,13 @@ class StreamProcess:
         while True:
             wait = self.options.look
             try:
-                if self._reload.is_set() or self._desired is None or await self._has_changed():
+                if self._reload.is_set() or self._desired is None:
                     self._reload.clear()
                     self._desired = await database_sync_to_async(self._load)()
                     self._exchange_of = {one.instrument_token: one.exchange for one in self._desired.streamed}
                 members = self.fleet.members
                 view = await self.fleet.look(self._desired)
-                if view is None:
+                if view is None:  # something has changed since it was loaded
                     self._reload.set()
                     continue
                 await self._apply(self._desired, view)
@@ -292,10 +291,6 @@ class StreamProcess:
                 async with asyncio.timeout(wait):
                     await self._reload.wait()
                     await asyncio.sleep(self.options.settle)
-
-    async def _has_changed(self) -> bool:
-        seen = await database_sync_to_async(self._mark)()
-        return self._desired is None or seen != self._desired.mark
 
     async def _apply(self, wanted: Desired, view: View) -> None:
         """Make the pipeline write the parts that are this process's."""

@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from market.models import Instrument
 from simulator.control import SimulatorControl
 from simulator.options import DEMO_APP
 from simulator.tests.running import RunningSimulator, options_for_tests, running, with_control
-from streaming.models import Subscription
+from tests.feed_simulator import subscribe_shares
 from tests.order_processes import OrderProcesses, Process, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -64,18 +64,7 @@ def data_account(transactional_db: None, simulator: RunningSimulator, settings: 
     owner = User.objects.create_user("asha")
     account = TradingAccount.objects.create(kite_user_id="AB1234", label="Asha", app=app, owner=owner, is_data=True)
     store_session(account, {"user_id": "AB1234", "access_token": simulator.logged_in().access_token})
-    listed = {row["tradingsymbol"]: row for row in simulator.client().instruments("NSE")}
-    for name in SHARES:
-        share = Instrument.objects.create(
-            exchange="NSE",
-            tradingsymbol=name,
-            instrument_token=listed[name]["instrument_token"],
-            instrument_type="EQ",
-            segment="NSE",
-            first_seen=date(2020, 1, 1),
-            last_seen=NOW.date(),
-        )
-        Subscription.objects.create(instrument=share)
+    subscribe_shares(simulator, SHARES, NOW.date())
 
 
 @pytest.fixture

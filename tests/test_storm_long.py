@@ -97,7 +97,6 @@ async def weather(seconds: float, monkeypatch: pytest.MonkeyPatch, redis_url: st
             pipeline=TickPipeline(source="simulated", epoch=7, market_time=lambda: market_time(began)),
             leases=StandingLeases(database),
             load=database.load,
-            mark=database.mark,
             place=database.look,
         )
         async with running(process):

@@ -5,24 +5,24 @@ What ends a connection is dialled again, what does not is borne.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-from django.conf import settings as django_settings
 
 from simulator.control import Counters, SimulatorControl, Sockets
 from simulator.options import DEMO_APP
-from simulator.tests.running import RunningSimulator, options_for_tests, with_control
-from simulator.tests.running import running as running_simulator
+from simulator.tests.running import RunningSimulator
 from streaming.connection import AccessToken, ConnectionState, DialGuard, TickerConnection, Timing, kite_dial
 from streaming.inbox import Inbox
 from streaming.packets import Fault, decode_window
 from streaming.tests.fake_broker import FixedTokens, running, standing_slot, until
 from streaming.wire_requests import Mode
+from tests.feed_simulator import control as control
+from tests.feed_simulator import simulator as simulator
+from tests.feed_simulator import token as token
 
 NIFTY, INFY = 256265, 408065
 WANTED = {NIFTY: Mode.FULL, INFY: Mode.QUOTE}
@@ -38,28 +38,6 @@ QUICK = Timing(
     between_requests=0,
     settle=0,
 )
-
-
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[RunningSimulator]:
-    with running_simulator(with_control(options_for_tests(Path(django_settings.MARKET_DATA_DIR)))) as simulator:
-        yield simulator
-
-
-@pytest.fixture
-def control(simulator: RunningSimulator) -> Iterator[SimulatorControl]:
-    control = simulator.control()
-    yield control
-    control.clear()
-    control.close()
-
-
-@pytest.fixture
-def token(simulator: RunningSimulator, control: SimulatorControl) -> AccessToken:
-    """Of a fresh login; counting begins after it."""
-    access_token: str = simulator.logged_in().access_token
-    control.reset_counters()
-    return AccessToken(DEMO_APP.api_key, access_token)
 
 
 @dataclass

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -27,15 +27,15 @@ from accounts.sessions import store_session
 from market.calendar_loading import load_calendar
 from market.exceptions import PricesUnavailable
 from market.latest import read
-from market.models import Instrument
 from market.names import RedisNames
 from simulator.control import SimulatorControl
 from simulator.options import DEMO_USER, DemoApp
 from simulator.tests.running import RunningSimulator, options_for_tests, running, with_control
-from streaming.models import StreamPart, StreamSlot, Subscription
+from streaming.models import StreamPart, StreamSlot
 from streaming.placing import FROZEN_SECONDS
 from streaming.state import StreamState, read_states
 from streaming.tests.proxy import Proxy
+from tests.feed_simulator import subscribe_shares
 from tests.order_processes import OrderProcesses, Process, database_url, wait_until
 
 logger = logging.getLogger(__name__)
@@ -90,18 +90,7 @@ def streamed(transactional_db: None, simulator: RunningSimulator, settings: Sett
         )
         access_token = simulator.logged_in(user, app).access_token
         store_session(account, {"user_id": user.user_id, "access_token": access_token})
-    listed = {row["tradingsymbol"]: row for row in simulator.client().instruments("NSE")}
-    for name in SHARES:
-        share = Instrument.objects.create(
-            exchange="NSE",
-            tradingsymbol=name,
-            instrument_token=listed[name]["instrument_token"],
-            instrument_type="EQ",
-            segment="NSE",
-            first_seen=date(2020, 1, 1),
-            last_seen=NOW.date(),
-        )
-        Subscription.objects.create(instrument=share)
+    subscribe_shares(simulator, SHARES, NOW.date())
 
 
 @pytest.fixture

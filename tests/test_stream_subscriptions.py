@@ -2,20 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.conf import settings as django_settings
 
 from simulator.control import SimulatorControl
 from simulator.options import DEMO_APP
 from simulator.packets import MODES
-from simulator.tests.running import RunningSimulator, options_for_tests, with_control
-from simulator.tests.running import running as running_simulator
+from simulator.tests.running import RunningSimulator
 from streaming.connection import AccessToken, DialGuard, TickerConnection, Timing, kite_dial
 from streaming.contracts import Contract
 from streaming.inbox import Inbox
@@ -27,31 +24,13 @@ from streaming.tests.test_supervisor import database as database
 from streaming.tests.test_supervisor import no_tables as no_tables
 from streaming.tests.test_supervisor import running as running_process
 from streaming.wire_requests import Mode
+from tests.feed_simulator import control as control
+from tests.feed_simulator import simulator as simulator
+from tests.feed_simulator import token as token
 
 pytestmark = pytest.mark.usefixtures("valkey")
 
 MANY = 9_000
-
-
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[RunningSimulator]:
-    with running_simulator(with_control(options_for_tests(Path(django_settings.MARKET_DATA_DIR)))) as simulator:
-        yield simulator
-
-
-@pytest.fixture
-def control(simulator: RunningSimulator) -> Iterator[SimulatorControl]:
-    control = simulator.control()
-    yield control
-    control.clear()
-    control.close()
-
-
-@pytest.fixture
-def token(simulator: RunningSimulator, control: SimulatorControl) -> AccessToken:
-    access_token: str = simulator.logged_in().access_token
-    control.reset_counters()
-    return AccessToken(DEMO_APP.api_key, access_token)
 
 
 @pytest.fixture

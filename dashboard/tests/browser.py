@@ -17,7 +17,7 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.test import Client
-from playwright.async_api import Browser, Page, WebSocketRoute, async_playwright, expect
+from playwright.async_api import Browser, Page, Route, WebSocketRoute, async_playwright, expect
 
 from dashboard.tests.health_socket import HealthSocket
 
@@ -53,6 +53,20 @@ async def chromium() -> AsyncIterator[Browser]:
         browser = await playwright.chromium.launch(executable_path=executable(), args=ARGUMENTS)
         yield browser
         await browser.close()
+
+
+async def lose_one_answer(page: Page, pattern: str) -> None:
+    """The next request to such an address reaches the server, and its answer never the page."""
+    lost = {"once": True}
+
+    async def lose(route: Route) -> None:
+        if lost.pop("once", False):
+            await route.fetch()
+            await route.abort()
+        else:
+            await route.continue_()
+
+    await page.route(pattern, lose)
 
 
 @dataclass

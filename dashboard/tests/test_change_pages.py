@@ -18,7 +18,7 @@ from pytest_django.live_server_helper import LiveServer
 from accounts import clock
 from accounts.models import KiteApp, TradingAccount
 from dashboard.tests import order_day
-from dashboard.tests.browser import Tab, chromium, session_of, tab
+from dashboard.tests.browser import Tab, chromium, lose_one_answer, session_of, tab
 from dashboard.tests.conftest import log_in
 from dashboard.tests.page_checks import CUT_OFF, FAINT_TEXT, NAMELESS
 from market.models import TradingSession
@@ -189,16 +189,7 @@ async def test_a_lost_answer_makes_no_second_change(open_page: Open) -> None:
         await page.page.fill("#tk-price", "136")
         await expect(page.page.locator("#tk-rev")).to_be_enabled()
         await page.page.click("#tk-rev")
-        lost = {"once": True}
-
-        async def lose(route: Any) -> None:
-            if lost.pop("once", False):
-                await route.fetch()
-                await route.abort()
-            else:
-                await route.continue_()
-
-        await page.page.route("**/api/v1/orders/*", lose)
+        await lose_one_answer(page.page, "**/api/v1/orders/*")
         await page.page.click("#tk-send")
         await page.page.click("#tk-again")
         await expect(page.page.locator("#ticket")).to_be_hidden()

@@ -20,7 +20,7 @@ from accounts.models import KiteApp, TradingAccount
 from accounts.sessions import store_session
 from accounts.tests.fakes import Answer, ScriptedBroker, running_broker
 from dashboard.tests import order_day, payoff_day
-from dashboard.tests.browser import Tab, chromium, session_of, tab
+from dashboard.tests.browser import Tab, chromium, lose_one_answer, session_of, tab
 from dashboard.tests.page_checks import CUT_OFF, FAINT_TEXT, NAMELESS
 from market.models import TradingSession
 from orders.ledger import claim
@@ -157,16 +157,7 @@ async def test_who_cannot_hold_ticks_a_box_and_a_lost_answer_exits_nothing_twice
         await page.page.click("[data-exit-all]")
         await expect(page.page.locator("#eahold")).to_be_enabled()
         await page.page.check("#eaalt")
-        lost = {"once": True}
-
-        async def lose(route: Any) -> None:
-            if lost.pop("once", False):
-                await route.fetch()
-                await route.abort()
-            else:
-                await route.continue_()
-
-        await page.page.route("**/flatten", lose)
+        await lose_one_answer(page.page, "**/flatten")
         await page.page.click("#eahold")
         await expect(page.page.locator("#exitall .err")).to_contain_text("exits nothing twice")
         await page.page.click("#eahold")

@@ -17,7 +17,7 @@ from pytest_django.live_server_helper import LiveServer
 from accounts import clock
 from accounts.models import KiteApp, TradingAccount
 from dashboard.tests import order_day
-from dashboard.tests.browser import Tab, chromium, session_of, tab
+from dashboard.tests.browser import Tab, chromium, lose_one_answer, session_of, tab
 from dashboard.tests.conftest import log_in
 from dashboard.tests.page_checks import CUT_OFF, FAINT_TEXT, NAMELESS
 from market.models import TradingSession
@@ -158,16 +158,7 @@ async def test_the_key_is_kept_over_a_reload_and_a_lost_answer_makes_no_second_o
         await expect(page.page.locator("#ticket .tk-h .lbl")).to_have_text(key)
         assert await page.page.input_value("#tk-lots") == "3"
         await reviewed(page)
-        lost = {"once": True}
-
-        async def lose(route: Any) -> None:
-            if lost.pop("once", False):
-                await route.fetch()  # the server takes it; the answer is lost
-                await route.abort()
-            else:
-                await route.continue_()
-
-        await page.page.route("**/api/v1/orders", lose)
+        await lose_one_answer(page.page, "**/api/v1/orders")
         await page.page.click("#tk-send")
         await expect(page.page.locator("#tk-again")).to_be_enabled()
         assert len(await orders()) == 1

@@ -216,7 +216,6 @@ def process_for(broker: FakeBroker, database: Database, redis_url: str = "", **o
         pipeline=TickPipeline(source="simulated", epoch=7, market_time=lambda: chain.NOW),
         leases=StandingLeases(database),
         load=database.load,
-        mark=database.mark,
         place=database.look,
     )
 
