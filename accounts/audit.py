@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -81,6 +82,26 @@ def record(kind: Kind, /, *, account: str = "", actor: Actor | None = None, **de
     actor : who did it, where that is not whom the request, command or task says. An address that it lacks is theirs.
     details : whatever helps; texts are cut at `LONGEST_TEXT` characters, and what looks like a secret is hidden.
     """
+    event = _event(kind, account, actor, details)
+    # An order is not sent before its event is stored, and `save` takes longer than the database does.
+    with prepared_cursor() as cursor:
+        cursor.execute(f"insert into accounts_auditevent ({_COLUMNS}) values ({_PLACES})", _values(event))  # noqa: S608
+    event._state.adding = False
+    return event
+
+
+def recording(by: str, kind: Kind, /, *, account: str = "", **details: Any) -> tuple[str, list[Any]]:
+    """`record` as a part of another statement, for what is written by one: its text, and the values in it.
+
+    Parameters
+    ----------
+    by : the name of a WITH query of that statement; the event is inserted if it gives a row
+    """
+    event = _event(kind, account, None, details)
+    return f"insert into accounts_auditevent ({_COLUMNS}) select {_typed_places()} from {by}", _values(event)  # noqa: S608
+
+
+def _event(kind: Kind, account: str, actor: Actor | None, details: Mapping[str, Any]) -> AuditEvent:
     around = _around()
     who = actor or around
     event = AuditEvent(
@@ -94,20 +115,21 @@ def record(kind: Kind, /, *, account: str = "", actor: Actor | None = None, **de
         details=_clean(details, DEEPEST),
     )
     event.digest = digest_of(event)
-    _insert(event)
     return event
 
 
 _FIELDS = AuditEvent._meta.concrete_fields
 _COLUMNS, _PLACES = ", ".join(str(field.column) for field in _FIELDS), ", ".join("%s" for _ in _FIELDS)
-_INSERT = f"insert into accounts_auditevent ({_COLUMNS}) values ({_PLACES})"  # noqa: S608 - the names are ours
 
 
-def _insert(event: AuditEvent) -> None:
-    # An order is not sent before its event is stored, and `save` takes longer than the database does.
-    with prepared_cursor() as cursor:
-        cursor.execute(_INSERT, [field.get_db_prep_save(field.pre_save(event, True), connection) for field in _FIELDS])
-    event._state.adding = False
+@lru_cache(maxsize=1)
+def _typed_places() -> str:
+    """Values of a SELECT are text, if nothing says otherwise."""
+    return ", ".join(f"%s::{field.db_type(connection)}" for field in _FIELDS)
+
+
+def _values(event: AuditEvent) -> list[Any]:
+    return [field.get_db_prep_save(field.pre_save(event, True), connection) for field in _FIELDS]
 
 
 class Bound:

@@ -45,18 +45,21 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """The right to make one call; to be handed back with `report`."""
+    """The right to make one call; to be handed back with `report`.
+
+    `is_clean`: it was closed and no failure was counted, so that a call which does not fail changes nothing.
+    """
 
     name: str
     asker: str
     generation: int
     is_shared: bool
+    is_clean: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
     state: BreakerState
-    generation: int
     wait_seconds: float
 
 
@@ -84,24 +87,25 @@ def ask(name: str, *, urgent: bool = False) -> Permit:
     """
     asker = uuid.uuid4().hex
     try:
-        go, state, generation, wait_ms = _run("ask", name, asker)
-        refusal = None if go == 1 else Refusal(BreakerState(state.decode()), generation, wait_ms / 1000)
-        is_shared = True
+        go, state, generation, wait_ms, failures = _run("ask", name, asker)
+        is_clean = failures == 0 and state.decode() == BreakerState.CLOSED
+        permit = Permit(name, asker, generation, is_shared=True, is_clean=is_clean)
+        refusal = None if go == 1 else Refusal(BreakerState(state.decode()), wait_ms / 1000)
     except RedisAway:
-        answer = _of_this_process.ask(name, asker)
-        refusal = answer if isinstance(answer, Refusal) else None
-        generation, is_shared = (answer.generation if isinstance(answer, Refusal) else answer), False
+        permit, refusal = _of_this_process.ask(name, asker)
     if refusal is not None and not urgent:
         BREAKER_REFUSALS.labels(name).inc()
         raise BreakerOpen(
             f"the broker failed too often: {name} is {refusal.state.replace('_', ' ')}",
             retry_after_seconds=max(refusal.wait_seconds, 0.001),
         )
-    return Permit(name, asker, generation, is_shared)
+    return permit
 
 
 def report(permit: Permit, outcome: Outcome) -> None:
     """Say how the call ended. A permit of an earlier generation, or of a time with or without Redis, says nothing."""
+    if permit.is_clean and outcome is not Outcome.FAILED:
+        return  # nothing to forgive: what failed meanwhile was asked for when all was well, as this was
     if not permit.is_shared:
         _of_this_process.report(permit, outcome)
         return
@@ -122,9 +126,9 @@ def states(names: Iterable[str]) -> dict[str, BreakerState]:
     return found
 
 
-def _run(op: str, name: str, asker: str, generation: int = 0, outcome: str = "") -> tuple[int, bytes, int, int]:
+def _run(op: str, name: str, asker: str, generation: int = 0, outcome: str = "") -> tuple[int, bytes, int, int, int]:
     rules = Rules.from_settings()
-    go, state, current, wait_ms = _script.run(
+    go, state, current, wait_ms, failures = _script.run(
         [f"{settings.REDIS_PREFIX}:breaker:{name}"],
         [
             op,
@@ -137,7 +141,7 @@ def _run(op: str, name: str, asker: str, generation: int = 0, outcome: str = "")
             outcome,
         ],
     )
-    return go, state, current, wait_ms
+    return go, state, current, wait_ms, failures
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,21 +189,23 @@ class ProcessBreakers:
         self._lock = threading.Lock()
         self._breakers: dict[str, _Breaker] = {}
 
-    def ask(self, name: str, asker: str) -> int | Refusal:
-        """The generation of a permit, or a refusal."""
+    def ask(self, name: str, asker: str) -> tuple[Permit, Refusal | None]:
+        """A permit, and why it is for urgent calls only."""
         rules, now = Rules.from_settings(), self._clock()
         with self._lock:
             breaker = self._breakers.setdefault(name, _Breaker())
             open_for = now - breaker.opened
             if breaker.state is BreakerState.OPEN and open_for >= rules.open_seconds:
                 breaker.change(BreakerState.HALF_OPEN, now)
+            refusal = None
             if breaker.state is BreakerState.OPEN:
-                return Refusal(breaker.state, breaker.generation, rules.open_seconds - open_for)
-            if breaker.state is BreakerState.HALF_OPEN:
-                if breaker.probe and breaker.probe_until > now:
-                    return Refusal(breaker.state, breaker.generation, breaker.probe_until - now)
+                refusal = Refusal(breaker.state, rules.open_seconds - open_for)
+            elif breaker.state is BreakerState.HALF_OPEN and breaker.probe and breaker.probe_until > now:
+                refusal = Refusal(breaker.state, breaker.probe_until - now)
+            elif breaker.state is BreakerState.HALF_OPEN:
                 breaker.probe, breaker.probe_until = asker, now + rules.probe_seconds
-            return breaker.generation
+            is_clean = breaker.state is BreakerState.CLOSED and not breaker.failures
+            return Permit(name, asker, breaker.generation, is_shared=False, is_clean=is_clean), refusal
 
     def report(self, permit: Permit, outcome: Outcome) -> None:
         rules, now = Rules.from_settings(), self._clock()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.utils import CursorWrapper
 
 
@@ -18,7 +18,8 @@ def prepared_cursor() -> Iterator[CursorWrapper]:
 
     Values are bound by the server: a bare `%s` whose type nothing tells has to be cast.
     """
-    connection.ensure_connection()
-    make = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
-    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as raw:
+    ours = connections[DEFAULT_DB_ALIAS]
+    ours.ensure_connection()
+    make = ours.make_debug_cursor if ours.queries_logged else ours.make_cursor
+    with ours.wrap_database_errors, psycopg.Cursor(ours.connection) as raw:
         yield make(raw)  # type: ignore[arg-type]  # typed for cursors that it does not make

@@ -8,16 +8,15 @@ import json
 import secrets
 import string
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import nullcontext
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connection, transaction
-from django.db.backends.utils import CursorWrapper
 from django.db.models import NOT_PROVIDED
 
 from accounts import audit
@@ -94,7 +93,7 @@ def accept(new: NewTask) -> tuple[OrderTask, bool]:
     KeyReused
         The key came with another command before. Nothing was changed.
     """
-    with transaction.atomic():
+    with _by_itself():
         return _accept(new)
 
 
@@ -118,8 +117,13 @@ def taken_before(account: TradingAccount, key: str, fingerprint: str) -> OrderTa
     return before
 
 
+_COLUMNS = OrderTask._meta.concrete_fields
+_ALL = ", ".join(str(one.column) for one in _COLUMNS)
+_NAMES = [one.attname for one in _COLUMNS]
+_CONVERT = [getattr(one, "from_db_value", None) for one in _COLUMNS]
+_CLAIMED = ", ".join(f"claimed.{one.column}" for one in _COLUMNS)
 # What the database gives by itself is left to it.
-_WRITTEN = [one for one in OrderTask._meta.concrete_fields if not one.primary_key and one.db_default is NOT_PROVIDED]
+_WRITTEN = [one for one in _COLUMNS if not one.primary_key and one.db_default is NOT_PROVIDED]
 # The rows of everything and of the account are there before any order is: a halt without one could be overtaken.
 _INSERT = f"""
 with states as (
@@ -130,11 +134,12 @@ task as (
   insert into orders_ordertask ({", ".join(str(one.column) for one in _WRITTEN)})
   values ({", ".join("%s" for _ in _WRITTEN)})
   on conflict (account_id, idempotency_key) do nothing
-  returning *),
+  returning {_ALL}),
 event as (
   insert into orders_orderevent (task_id, number, from_status, to_status, actor, lease_token, reason, evidence)
-  select id, version, '', status, principal, lease_token, 'accepted', '{{}}' from task)
-select * from task
+  select id, version, '', status, principal, lease_token, 'accepted', '{{{{}}}}' from task),
+audited as ({{audit}})
+select {_ALL} from task
 """  # noqa: S608 - the names are ours
 
 
@@ -144,15 +149,6 @@ def _accept(new: NewTask) -> tuple[OrderTask, bool]:
         before = taken_before(new.account, new.idempotency_key, new.fingerprint)
         assert before is not None  # noqa: S101 - what the insertion ran into is committed, and no task is ever deleted
         return before, False
-    audit.record(
-        audit.Kind.ORDER_ACCEPTED,
-        account=new.account.kite_user_id,
-        task=str(task.public_id),
-        operation=str(new.operation),
-        params=dict(new.params),
-        fingerprint=new.fingerprint,
-        principal=new.principal,
-    )
     news_bell.ring_after_commit(new.account.pk)
     return task, True
 
@@ -175,9 +171,19 @@ def _insert(new: NewTask) -> OrderTask | None:
         version=1,
     )
     values = [one.get_db_prep_save(one.pre_save(task, True), connection) for one in _WRITTEN]
+    audited, of_audit = audit.recording(
+        "task",
+        audit.Kind.ORDER_ACCEPTED,
+        account=new.account.kite_user_id,
+        task=str(task.public_id),
+        operation=str(new.operation),
+        params=dict(new.params),
+        fingerprint=new.fingerprint,
+        principal=new.principal,
+    )
     with prepared_cursor() as cursor:
-        cursor.execute(_INSERT, [new.account.pk, *values])
-        row = _first_row(cursor)
+        cursor.execute(_INSERT.format(audit=audited), [new.account.pk, *values, *of_audit])
+        row = cursor.fetchone()
     if row is None:
         return None
     stored = _task_of(row)
@@ -187,7 +193,7 @@ def _insert(new: NewTask) -> OrderTask | None:
 
 # --- a worker's turn -------------------------------------------------------------------------------------------------
 
-_CLAIM = """
+_CLAIM = f"""
 with candidate as (
   select id, status from orders_ordertask as task
    where account_id = %(account)s and status in ('pending', 'retrying')
@@ -211,12 +217,12 @@ claimed as (
   returning task.*),
 event as (
   insert into orders_orderevent (task_id, number, from_status, to_status, actor, lease_token, reason, evidence)
-  select id, claimed.version, candidate.status, claimed.status, lease_owner, lease_token, 'claimed', '{}'
+  select id, claimed.version, candidate.status, claimed.status, lease_owner, lease_token, 'claimed', '{{}}'
     from claimed join candidate using (id))
-select claimed.*, (select token_version from accounts_brokersession
+select {_CLAIMED}, (select token_version from accounts_brokersession
                     where account_id = %(account)s and status = 'active') as login
   from claimed
-"""
+"""  # noqa: S608 - the names are ours
 
 
 def claim(account: TradingAccount, owner: str, *, only_reducing: bool = False) -> Claim | None:
@@ -235,50 +241,46 @@ def claim(account: TradingAccount, owner: str, *, only_reducing: bool = False) -
     values: dict[str, Any] = {"account": account.pk, "everything": not only_reducing, "owner": owner, "lease": lease}
     with prepared_cursor() as cursor:
         cursor.execute(_CLAIM, values)
-        row = _first_row(cursor)
+        row = cursor.fetchone()
     if row is None:
         return None
-    task = _task_of(row)
+    *columns, login = row
+    task = _task_of(columns)
     # No bell for it: what becomes of it is told in a moment.
     task.account = account
-    return Claim(task, task.lease_token, owner, fence_at, row["login"])
+    return Claim(task, task.lease_token, owner, fence_at, login)
 
 
-def _first_row(cursor: CursorWrapper) -> dict[str, Any] | None:
-    row = cursor.fetchone()
-    return row and {column.name: value for column, value in zip(cursor.description, row, strict=True)}
+def _task_of(row: Sequence[Any]) -> OrderTask:
+    """A row of all columns as a task. The ORM makes one of a raw query, too, and takes longer than the database."""
+    values = [
+        convert(value, None, connection) if convert else value for convert, value in zip(_CONVERT, row, strict=True)
+    ]
+    return OrderTask.from_db(DEFAULT_DB_ALIAS, _NAMES, values)
 
 
-def _task_of(row: Mapping[str, Any]) -> OrderTask:
-    """A row as a task. The ORM makes one of a raw query, too, and takes longer for it than the database does."""
-    values = {}
-    for column in OrderTask._meta.concrete_fields:
-        value = row[str(column.column)]
-        convert = getattr(column, "from_db_value", None)
-        values[column.attname] = convert(value, None, connection) if convert else value
-    return OrderTask.from_db(DEFAULT_DB_ALIAS, list(values), list(values.values()))
-
-
-_STATES = """
-select state.state, exists (
-         select 1 from accounts_tradingaccount
-          where id = %(account)s and state = 'enabled' and is_trading)
-  from orders_tradingstate as state
- where state.account_id is null or (state.account_id = %(account)s and state.strategy in ('', %(strategy)s))
-   for share of state
-"""
+# The halt's rows are locked against being set: after whoever halts has committed, no mark can be made. The clock is
+# asked after that lock was waited for.
 _MARK = """
-update orders_ordertask set send_started_at = statement_timestamp()
- where id = %s and status = 'running' and lease_token = %s
-   and lease_until > statement_timestamp() and valid_until > statement_timestamp()
-returning send_started_at
+with states as (
+  select state.state from orders_tradingstate as state
+   where not %s and (state.account_id is null or (state.account_id = %s and state.strategy in ('', %s)))
+     for share of state),
+account as (
+  select state = 'enabled' and is_trading as may_trade from accounts_tradingaccount where id = %s),
+marked as (
+  update orders_ordertask set send_started_at = clock_timestamp()
+   where id = %s and status = 'running' and lease_token = %s
+     and (%s or ((select bool_and(state = 'active') from states) and (select may_trade from account)))
+     and lease_until > clock_timestamp() and valid_until > clock_timestamp()
+  returning send_started_at),
+audited as ({audit})
+select (select send_started_at from marked), (select array_agg(state) from states), (select may_trade from account)
 """
 
 
 def mark(claim: Claim) -> None:
     """Write down, for good, that the task may be sent from this moment on; in the audit too, or it is not sent.
-
-    The halt's rows are locked against being set: after whoever halts has committed, no mark can be made.
 
     Raises
     ------
@@ -289,36 +291,48 @@ def mark(claim: Claim) -> None:
     LeaseLost
     """
     task = claim.task
-    with transaction.atomic(), prepared_cursor() as cursor:
-        if Operation(task.operation) not in REDUCING:
-            cursor.execute(_STATES, {"account": task.account_id, "strategy": task.params.get("strategy", "")})
-            rows = cursor.fetchall()
-            states = {state for state, _ in rows}
-            if TradingState.State.HALTED not in states and TradingState.State.REDUCING in states:
-                raise Postponed("only exits go out for now")
-            if states != {TradingState.State.ACTIVE}:
-                raise NotToBeSent("trading_halted", "trading was halted before it was sent")
-            if not all(may_trade for _, may_trade in rows):
-                raise NotToBeSent("account_disabled", "the account may not send orders")
-        broken = risk.recheck(task)
-        if broken is not None:
-            raise NotToBeSent(broken.code, broken.message)
-        cursor.execute(_MARK, [task.pk, claim.token])
-        marked = cursor.fetchone()
-        if marked is None:
-            _raise_why_not_marked(claim)
-        else:
-            # For the event that ends this attempt: a next one writes its own mark over this one.
-            (task.send_started_at,) = marked
-        audit.record(
-            audit.Kind.ORDER_SENT,
-            account=task.account.kite_user_id,
-            task=str(task.public_id),
-            tag=task.tag,
-            attempt=task.attempts,
-            lease_token=claim.token,
-            worker=claim.owner,
+    broken = risk.recheck(task)
+    if broken is not None:
+        raise NotToBeSent(broken.code, broken.message)
+    is_reducing = Operation(task.operation) in REDUCING
+    audited, of_audit = audit.recording(
+        "marked",
+        audit.Kind.ORDER_SENT,
+        account=task.account.kite_user_id,
+        task=str(task.public_id),
+        tag=task.tag,
+        attempt=task.attempts,
+        lease_token=claim.token,
+        worker=claim.owner,
+    )
+    of_states = [is_reducing, task.account_id, task.params.get("strategy", ""), task.account_id]
+    with _by_itself(), prepared_cursor() as cursor:
+        cursor.execute(_MARK.format(audit=audited), [*of_states, task.pk, claim.token, is_reducing, *of_audit])
+        marked_at, states, may_trade = cursor.fetchone()
+    if marked_at is None:
+        _raise_why_not_marked(claim, set() if is_reducing else set(states or ["none"]), bool(may_trade))
+    # For the event that ends this attempt: a next one writes its own mark over this one.
+    task.send_started_at = marked_at
+
+
+def _raise_why_not_marked(claim: Claim, states: set[str], may_trade: bool) -> NoReturn:
+    """`states`: those that bear on the task; empty if none does."""
+    if TradingState.State.REDUCING in states and TradingState.State.HALTED not in states:
+        raise Postponed("only exits go out for now")
+    if states - {TradingState.State.ACTIVE}:
+        raise NotToBeSent("trading_halted", "trading was halted before it was sent")
+    if states and not may_trade:
+        raise NotToBeSent("account_disabled", "the account may not send orders")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select valid_until <= statement_timestamp() from orders_ordertask"
+            " where id = %s and status = 'running' and lease_token = %s",
+            [claim.task.pk, claim.token],
         )
+        row = cursor.fetchone()
+    if row and row[0]:
+        raise NotToBeSent("expired", "its time was over before it was sent")
+    raise LeaseLost(f"task {claim.task.public_id} belongs to another worker by now")
 
 
 def complete(claim: Claim, broker_order_id: str, *, reason: str = "accepted_by_broker", **evidence: Any) -> None:
@@ -388,9 +402,7 @@ def settle(task: OrderTask, to: Status, *, actor: str, reason: str, evidence: Ma
     statement = _CHANGE.format(fields=", ".join(f"{name} = {value.text}" for name, value in values.items()))
     given = [one for value in values.values() for one in value.values]
     was: list[Any] = [task.pk, task.status, task.version, task.lease_token]
-    # By itself a statement needs no transaction; inside of one, what is refused must not undo what is around it.
-    savepoint = transaction.atomic() if connection.in_atomic_block else nullcontext()
-    with savepoint, prepared_cursor() as cursor:
+    with _by_itself(), prepared_cursor() as cursor:
         cursor.execute(statement, [*given, to, *was, task.status, actor, reason, json.dumps(dict(evidence))])
         is_moved = bool(cursor.rowcount)
     if is_moved:
@@ -411,17 +423,9 @@ def _move(claim: Claim, to: Status, reason: str, evidence: Mapping[str, Any], **
         raise LeaseLost(f"task {claim.task.public_id} belongs to another worker by now")
 
 
-def _raise_why_not_marked(claim: Claim) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "select valid_until <= statement_timestamp() from orders_ordertask"
-            " where id = %s and status = 'running' and lease_token = %s",
-            [claim.task.pk, claim.token],
-        )
-        row = cursor.fetchone()
-    if row and row[0]:
-        raise NotToBeSent("expired", "its time was over before it was sent")
-    raise LeaseLost(f"task {claim.task.public_id} belongs to another worker by now")
+def _by_itself() -> AbstractContextManager[Any]:
+    """Around one statement. Alone it needs no transaction; in one, what is refused must not undo what is around it."""
+    return transaction.atomic() if connection.in_atomic_block else nullcontext()
 
 
 def _new_tag() -> str:

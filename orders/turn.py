@@ -1,7 +1,7 @@
 """One worker's turn with one account: what it need not ask for again with each order.
 
-A thread keeps its clients for the next turns too: reading and unsealing a token takes longer than claiming an order.
-Which login is in force comes with each claim, so that none outlives its own.
+The process keeps its tokens, and a thread its clients, for the next turns too: reading and unsealing a token takes
+longer than claiming an order. Which login is in force comes with each claim, so that none outlives its own.
 """
 
 import threading
@@ -22,13 +22,15 @@ class _Kept:
 
 
 class _OfThisThread(threading.local):
-    """By account, and whether it is for what reduces risk. Bounded by the accounts there are."""
+    """By account, and whether it is for what reduces risk."""
 
     def __init__(self) -> None:
         self.clients: dict[tuple[int, bool], _Kept] = {}
 
 
+# Both are bounded by the accounts there are.
 _of_this_thread = _OfThisThread()
+_tokens: dict[int, DayToken] = {}
 
 
 class Turn:
@@ -50,20 +52,26 @@ class Turn:
         SessionExpired, CredentialError
         """
         urgent = operation in REDUCING
-        clients = _of_this_thread.clients
+        clients, api_key = _of_this_thread.clients, self.account.app.api_key
         kept = clients.get((self.account.pk, urgent))
-        if (
-            kept is None
-            or kept.token.version != login
-            or kept.token.ends_at <= clock.now()
-            or kept.api_key != self.account.app.api_key
-        ):
-            token = token_of_the_day(self.account)
-            kept = _Kept(orders_client(self.account, urgent=urgent, token=token), token, self.account.app.api_key)
+        if kept is None or kept.api_key != api_key or not _is_in_force(kept.token, login):
+            token = self._token(login)
+            kept = _Kept(orders_client(self.account, urgent=urgent, token=token), token, api_key)
             clients[self.account.pk, urgent] = kept
         return kept.client
 
+    def _token(self, login: int | None) -> DayToken:
+        token = _tokens.get(self.account.pk)
+        if token is None or not _is_in_force(token, login):
+            token = _tokens[self.account.pk] = token_of_the_day(self.account)
+        return token
+
     def forget_token(self) -> None:
         """The broker refused it: the next order takes that of a login since, if there was one."""
+        _tokens.pop(self.account.pk, None)
         for urgent in (False, True):
             _of_this_thread.clients.pop((self.account.pk, urgent), None)
+
+
+def _is_in_force(token: DayToken, login: int | None) -> bool:
+    return token.version == login and token.ends_at > clock.now()

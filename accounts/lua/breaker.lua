@@ -6,7 +6,7 @@
 --       2 failures in a row that open it    3 milliseconds it stays open    4 successes that close it again
 --       5 milliseconds a probe may take     6 id of the asker
 --       7 for a report: the generation it was asked in    8 ok | failed | neither
--- Gives {1 go | 0 not now | -1 of an earlier generation, state, generation, milliseconds to wait}.
+-- Gives {1 go | 0 not now | -1 of an earlier generation, state, generation, milliseconds to wait, failures in a row}.
 local REMEMBERED_MS = 3600 * 1000
 
 local time = redis.call('TIME')
@@ -35,20 +35,20 @@ local function change(to)
 end
 
 if state == 'open' and now - opened >= open_ms then
-  if op == 'look' then return {1, 'half_open', generation, 0} end
+  if op == 'look' then return {1, 'half_open', generation, 0, 0} end
   change('half_open')
 end
-if op == 'look' then return {1, state, generation, state == 'open' and opened + open_ms - now or 0} end
+if op == 'look' then return {1, state, generation, state == 'open' and opened + open_ms - now or 0, failures} end
 
 if op == 'ask' then
-  if state == 'closed' then return {1, state, generation, 0} end
-  if state == 'open' then return {0, state, generation, opened + open_ms - now} end
-  if probe and probe_until > now then return {0, state, generation, probe_until - now} end
+  if state == 'closed' then return {1, state, generation, 0, failures} end
+  if state == 'open' then return {0, state, generation, opened + open_ms - now, 0} end
+  if probe and probe_until > now then return {0, state, generation, probe_until - now, 0} end
   write('probe', id, 'probe_until', now + probe_ms)
-  return {1, state, generation, 0}
+  return {1, state, generation, 0, 0}
 end
 
-if tonumber(ARGV[7]) ~= generation then return {-1, state, generation, 0} end
+if tonumber(ARGV[7]) ~= generation then return {-1, state, generation, 0, 0} end
 if probe == id then redis.call('HDEL', key, 'probe', 'probe_until') end
 if ARGV[8] == 'ok' then
   if state == 'closed' and failures > 0 then write('failures', 0) end
@@ -59,4 +59,4 @@ elseif ARGV[8] == 'failed' then
   if state == 'half_open' or (state == 'closed' and failures + 1 >= threshold) then change('open')
   elseif state == 'closed' then write('state', state, 'failures', failures + 1) end
 end
-return {1, state, generation, 0}
+return {1, state, generation, 0, 0}

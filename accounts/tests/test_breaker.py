@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pytest_django import Settings
 
 from accounts import breaker, shared_scripts
-from accounts.breaker import BreakerState, Group, Outcome, Permit, ProcessBreakers, Refusal, breaker_name
+from accounts.breaker import BreakerState, Group, Outcome, Permit, ProcessBreakers, breaker_name
 from accounts.exceptions import BreakerOpen
 
 pytestmark = pytest.mark.usefixtures("valkey", "quick_breakers")
@@ -161,12 +161,13 @@ events = st.lists(st.tuples(st.sampled_from(["ask", "report"]), st.sampled_from(
 @checked(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(events=events, open_seconds=st.sampled_from([0.0, 1e6]))
 def test_redis_and_the_process_follow_the_same_rules(
-    settings: Settings, events: list[tuple[str, Outcome, int]], open_seconds: float
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, events: list[tuple[str, Outcome, int]], open_seconds: float
 ) -> None:
     """Time apart (it is over at once, or never), the same events lead to the same answers."""
     settings.BREAKER_OPEN_SECONDS, settings.BREAKER_PROBE_SECONDS = open_seconds, 1e5
     settings.BREAKER_FAILURES, settings.BREAKER_SUCCESSES = 2, 2
     name, own = uuid.uuid4().hex, ProcessBreakers()
+    monkeypatch.setattr(breaker, "_of_this_process", own)
     permits: list[tuple[Permit, Permit]] = []
     for what, outcome, which in events:
         if what == "ask":
@@ -175,13 +176,12 @@ def test_redis_and_the_process_follow_the_same_rules(
                 theirs = breaker.ask(name)
             except BreakerOpen:
                 theirs = None
-            asker = theirs.asker if theirs else "refused"
-            ours = own.ask(name, asker)
-            assert isinstance(ours, Refusal) == (theirs is None)
-            if theirs is not None and not isinstance(ours, Refusal):
-                permits.append((theirs, Permit(name, asker, ours, is_shared=False)))
+            ours, refusal = own.ask(name, theirs.asker if theirs else "refused")
+            assert (refusal is None) == (theirs is not None)
+            if theirs is not None:
+                assert ours.is_clean == theirs.is_clean
+                permits.append((theirs, ours))
         elif permits:
-            shared, local = permits[which % len(permits)]
-            breaker.report(shared, outcome)
-            own.report(local, outcome)
+            for permit in permits[which % len(permits)]:
+                breaker.report(permit, outcome)
         assert breaker.states([name])[name] == own.state(name)

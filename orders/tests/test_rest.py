@@ -5,10 +5,8 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import DatabaseError
 from pytest_django import Settings
 
-from accounts import audit
 from accounts.actions import Action
 from accounts.audit_events import AuditEvent
 from accounts.models import TradingAccount
@@ -18,7 +16,7 @@ from orders import halts
 from orders.execute import drain
 from orders.models import OrderTask, TradingState
 from orders.tests.conftest import ORDER_ID, posts
-from orders.tests.trading import BODY, TODAY, Trader, error_of, failed_checks, quote
+from orders.tests.trading import BODY, TODAY, Trader, audit_without_room, error_of, failed_checks, quote
 
 pytestmark = pytest.mark.django_db
 
@@ -323,22 +321,14 @@ def test_an_order_has_its_rows_in_the_audit(trader: Trader, valkey: object) -> N
 
 
 def test_f91_an_order_whose_mark_cannot_be_written_into_the_audit_is_not_sent(
-    trader: Trader, broker: ScriptedBroker, valkey: object, monkeypatch: pytest.MonkeyPatch
+    trader: Trader, broker: ScriptedBroker, valkey: object
 ) -> None:
     trader.place()
-    real = audit.record
-
-    def full_disk(kind: audit.Kind, **details: Any) -> Any:
-        if kind is audit.Kind.ORDER_SENT:
-            raise DatabaseError("could not extend file")
-        return real(kind, **details)
-
-    monkeypatch.setattr(audit, "record", full_disk)
-    drain(trader.account)
+    with audit_without_room("order.sent"):
+        drain(trader.account)
     task = OrderTask.objects.get()
     assert (task.status, task.error_code, task.send_started_at) == ("retrying", "not_written_down", None)
     assert posts(broker) == 0
-    monkeypatch.setattr(audit, "record", real)
     OrderTask.objects.update(run_after=task.created_at)
     assert drain(trader.account) == 0  # what could not be written down has stopped new orders: it waits for a person
     halts.set_state(halts.Scope(trader.account), TradingState.State.ACTIVE, actor="user:1", reason="disk is larger now")
@@ -346,13 +336,8 @@ def test_f91_an_order_whose_mark_cannot_be_written_into_the_audit_is_not_sent(
     assert (OrderTask.objects.get().status, posts(broker)) == ("completed", 1)
 
 
-def test_f91_an_order_that_the_audit_does_not_take_is_not_taken_on(
-    trader: Trader, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full_disk(*_: Any, **__: Any) -> Any:
-        raise DatabaseError("could not extend file")
-
-    monkeypatch.setattr(audit, "record", full_disk)
+def test_f91_an_order_that_the_audit_does_not_take_is_not_taken_on(trader: Trader) -> None:
     trader.client.raise_request_exception = False
-    assert trader.place().status_code >= 500
+    with audit_without_room("order.accepted"):
+        assert trader.place().status_code >= 500
     assert not OrderTask.objects.exists()

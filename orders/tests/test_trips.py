@@ -23,6 +23,7 @@ from orders.models import OrderTask, TradingState
 from orders.states import Operation, Status
 from orders.sweep import sweep
 from orders.tests.conftest import Submit, posts
+from orders.tests.trading import audit_without_room
 
 State = TradingState.State
 
@@ -160,18 +161,11 @@ def test_the_brokers_429s_trip_when_they_go_on_although_our_count_is_within_the_
 
 
 def test_a_mark_whose_audit_fails_is_not_sent_and_trips(
-    submit: Submit, account: TradingAccount, broker: ScriptedBroker, monkeypatch: pytest.MonkeyPatch
+    submit: Submit, account: TradingAccount, broker: ScriptedBroker
 ) -> None:
     submit()
-    record = audit.record
-
-    def refuse(kind: audit.Kind, /, **details: Any) -> Any:
-        if kind == audit.Kind.ORDER_SENT:
-            raise DataError("disk of the audit")
-        return record(kind, **details)
-
-    monkeypatch.setattr(audit, "record", refuse)
-    drain(account, seconds=0.2)
+    with audit_without_room("order.sent"):
+        drain(account, seconds=0.2)
     assert posts(broker) == 0
     assert OrderTask.objects.get().send_started_at is None
     assert state_of(account) == State.REDUCING

@@ -1,6 +1,7 @@
 """An account that may trade, contracts to trade, and a client that sends orders over REST."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from itertools import count
@@ -9,6 +10,7 @@ from typing import Any
 
 import redis
 from django.conf import settings
+from django.db import connection
 from django.test import Client
 
 from accounts.actions import Action
@@ -29,6 +31,22 @@ BODY: dict[str, Any] = {
     "order_type": "LIMIT",
     "price": "120.50",
 }
+
+
+@contextmanager
+def audit_without_room(kind: str) -> Iterator[None]:
+    """The database takes no event of this kind, for as long as the block runs."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "create function no_room() returns trigger language plpgsql as"
+            " $$ begin raise 'no room in the audit' using errcode = 'data_exception'; end $$"
+        )
+        cursor.execute(
+            "create trigger no_room before insert on accounts_auditevent"
+            f" for each row when (new.kind = '{kind}') execute function no_room()"
+        )
+        yield
+        cursor.execute("drop function no_room cascade")
 
 
 def list_contracts() -> None:
