@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from benchmarks.harness import Result, compare
 from benchmarks.market import MARKET_TIME, RATE, frames_of, market
-from market.lines import MISSING_U4, Block, Column, Layout, as_json, decode, head_of
+from market.lines import MISSING_U4, Block, Column, Layout, Shape, as_json, decode, head_of
 from market.pricing_terms import PricingTerms
 from streaming.contracts import Instruments
 from streaming.packets import DEPTH_LEVELS, decode_window
@@ -58,10 +58,11 @@ def _contest(
 ) -> Iterator[Result]:
     labelled = {column.name: column.labels for column in layout.columns if column.labels is not None}
     codes = {name: _codes(labels, columns[name]) for name, labels in labelled.items()}
+    shape = Shape(layout.columns)
     arrays = {name: _array(values) for name, values in columns.items() if name not in codes}
 
     def binary() -> bytes:
-        block = Block(layout.columns, SNAPSHOTS)
+        block = Block(shape, SNAPSHOTS)
         for name, values in (arrays | codes).items():
             block[name][:] = values
         if not block.seal().all():

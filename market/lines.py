@@ -9,6 +9,7 @@ joining. `docs/lines.md` has the form byte for byte.
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -75,6 +76,24 @@ def widened(columns: Sequence[Column]) -> tuple[Column, ...]:
     return tuple(Column(column.name, "f8") if column.kind == "i4" else column for column in columns)
 
 
+class Shape:
+    """Which columns a block has, and where each of them stands: worked out once for many blocks."""
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self.columns = tuple(columns)
+        of_size = {size: _of_size(columns, size) for size in _SIZES}
+        self.counts = {size: len(found) for size, found in of_size.items()}
+        fours = of_size[4]
+        self.scaled = [place for place, column in enumerate(fours) if column.kind == "i4"]
+        self.scales = np.array([[10.0 ** (fours[place].decimals or 0)] for place in self.scaled]).reshape(-1, 1)
+        self.places = {column.name: (column.kind, place) for of in of_size.values() for place, column in enumerate(of)}
+        self.places |= {fours[place].name: ("i4", row) for row, place in enumerate(self.scaled)}
+
+    @cached_property
+    def widened(self) -> "Shape":
+        return Shape(widened(self.columns))
+
+
 class Block:
     """Columns of many rows in one piece of memory for each width, to be filled and then cut into lines.
 
@@ -82,51 +101,44 @@ class Block:
     Scaled columns are written as doubles, and scaled together by `seal`.
     """
 
-    def __init__(self, columns: Sequence[Column], rows: int) -> None:
-        self.columns = columns
-        self.widths = {size: np.empty((len(_of_size(columns, size)), rows), f"V{size}") for size in _SIZES}
-        self._views: dict[str, NDArray[Any]] = {
-            column.name: block[place].view(_DTYPES[column.kind])
-            for size, block in self.widths.items()
-            for place, column in enumerate(_of_size(columns, size))
-        }
-        fours = _of_size(columns, 4)
-        self._scaled = [place for place, column in enumerate(fours) if column.kind == "i4"]
-        self._scales = np.array([[10.0 ** (fours[place].decimals or 0)] for place in self._scaled]).reshape(-1, 1)
-        self._doubles = np.full((len(self._scaled), rows), np.nan)
-        self._views |= {fours[place].name: row for place, row in zip(self._scaled, self._doubles, strict=True)}
+    def __init__(self, shape: Shape, rows: int) -> None:
+        self._shape = shape
+        self._rows = rows
+        self.widths = {size: np.empty((count, rows), f"V{size}") for size, count in shape.counts.items()}
+        self._of_kind = {kind: self.widths[dtype.itemsize].view(dtype) for kind, dtype in _DTYPES.items()}
+        self._of_kind["i4"] = self._doubles = np.full((len(shape.scaled), rows), np.nan)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         """The column, to be written to."""
-        return self._views[name]
+        kind, place = self._shape.places[name]
+        column: NDArray[Any] = self._of_kind[kind][place]
+        return column
 
     def seal(self) -> NDArray[np.bool_]:
         """Scale what was written. Where a row is False, some number of it would not come out as it went in."""
-        doubles = self._doubles
-        missing = np.isnan(doubles)
-        with np.errstate(over="ignore"):
-            scaled = doubles * self._scales
-        np.rint(scaled, out=scaled)
-        come_back = scaled / self._scales == doubles
-        np.copyto(scaled, MISSING_I4, where=missing)
-        unknown = np.count_nonzero(missing)
-        fit: NDArray[np.bool_] = np.ones(doubles.shape[1], np.bool_)
-        if (
-            np.count_nonzero(come_back) + unknown < doubles.size
-            or np.count_nonzero(scaled <= MISSING_I4) > unknown
-            or scaled.max(initial=0.0) > -MISSING_I4 - 1
-        ):
-            in_range = (scaled > MISSING_I4) & (scaled < -MISSING_I4)
-            fit = (come_back & in_range | missing).all(axis=0)
-            scaled[:, ~fit] = MISSING_I4
-        self.widths[4][self._scaled] = scaled.astype(_DTYPES["i4"]).view("V4")
+        doubles, scales = self._doubles, self._shape.scales
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaled = doubles * scales
+            np.rint(scaled, out=scaled)
+            missing = np.isnan(scaled)
+            unknown = np.count_nonzero(missing)
+            if unknown:
+                np.copyto(scaled, MISSING_I4, where=missing)
+            whole = scaled.astype(_DTYPES["i4"])
+        # What is too large for its place does not come back as it was either.
+        come_back = whole / scales == doubles
+        fit: NDArray[np.bool_] = np.ones(self._rows, np.bool_)
+        if np.count_nonzero(come_back) + unknown < doubles.size or np.count_nonzero(whole == MISSING_I4) > unknown:
+            fit = (come_back & (whole != MISSING_I4) | missing).all(axis=0)
+            whole[:, ~fit] = MISSING_I4
+        self.widths[4][self._shape.scaled] = whole.view("V4")
         return fit
 
     def wide(self) -> "Block":
         """The same rows in `widened` columns."""
-        wide = Block(widened(self.columns), self.widths[8].shape[1])
-        for name, values in self._views.items():
-            wide[name][:] = values
+        wide = Block(self._shape.widened, self._rows)
+        for name in self._shape.places:
+            wide[name][:] = self[name]
         return wide
 
 

@@ -4,7 +4,7 @@ from typing import Final
 
 import numpy as np
 
-from market.lines import MISSING_U4, Block, Column, Layout, widened
+from market.lines import MISSING_U4, Block, Column, Layout, Shape, widened
 from market.names import bars_part
 from streaming.bars import BarColumns
 from streaming.contracts import Instruments
@@ -23,6 +23,7 @@ _COLUMNS: Final = (
     Column("vwap", "f8"),
     Column("is_partial", "b1"),
 )
+_SHAPE: Final = Shape(_COLUMNS)
 _LAYOUTS: Final = {False: Layout(_COLUMNS), True: Layout(widened(_COLUMNS))}  # by whether it is wide
 _VWAP_DECIMALS: Final = 4
 
@@ -42,7 +43,7 @@ class BarEncoder:
         """One line per underlying that has a bar. Each stands alone: a bar is over, and nothing is added to it."""
         order = np.argsort(self._of_slot[bars.slots], kind="stable")
         slots = bars.slots[order]
-        block = Block(_COLUMNS, len(slots))
+        block = Block(_SHAPE, len(slots))
         block["instrument_token"][:] = self._tokens[slots]
         for name in ("open", "high", "low", "close"):
             block[name][:] = getattr(bars, name)[order]

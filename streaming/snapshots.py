@@ -17,7 +17,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from market.lines import MISSING_I8, MISSING_U4, Block, Column, Layout, widened
+from market.lines import MISSING_I8, MISSING_U4, Block, Column, Layout, Shape, widened
 from market.pricing_rules import REASON_NAMES, Model
 from streaming.contracts import Instruments, Part
 from streaming.depth import book_columns
@@ -88,10 +88,11 @@ class Form:
     def __init__(self, depth_levels: int) -> None:
         self.book = book_columns(depth_levels)
         of_market = (*_MARKET_COLUMNS, *(place.column for place in self.book))
-        self.columns = (*of_market, *_OPTION_COLUMNS)
+        columns = (*of_market, *_OPTION_COLUMNS)
+        self.shape = Shape(columns)
         self.layouts = {  # by whether it is an underlying's, and wide
             (is_underlying, is_wide): Layout(widened(columns) if is_wide else columns)
-            for is_underlying, columns in ((False, self.columns), (True, of_market))
+            for is_underlying, columns in ((False, columns), (True, of_market))
             for is_wide in (False, True)
         }
 
@@ -183,7 +184,7 @@ class PartEncoder:
         sizes = [len(rows[part.name]) for part in parts]
         ends = [0, *accumulate(sizes)]
         slots = np.concatenate([rows[part.name] for part in parts])
-        block = Block(self._form.columns, len(slots))
+        block = Block(self._form.shape, len(slots))
         self._write_market(block, slots, moment)
         of_part = np.repeat(np.arange(len(options)), sizes[: len(options)])
         self._write_options(block, slots[: ends[len(options)]], of_part, pricings)  # options come first

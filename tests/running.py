@@ -52,7 +52,8 @@ class Run:
         return found
 
 
-def start(folder: Path, log: Path, *options: str) -> Run:
+def start(folder: Path, log: Path, *options: str, **settings: str) -> Run:
+    """Started with these command line options and environment variables."""
     port = any_free()
     outside = {
         "DATABASE_URL",
@@ -64,7 +65,7 @@ def start(folder: Path, log: Path, *options: str) -> Run:
         "FEED_SOURCE",
         "ENVIRONMENT",
     }
-    environment = {name: value for name, value in os.environ.items() if name not in outside}
+    environment = {name: value for name, value in os.environ.items() if name not in outside} | settings
     command = [sys.executable, "-m", "tickerproject.local", "--port", str(port), "--data", str(folder), *options]
     with log.open("wb") as output:
         process = subprocess.Popen(

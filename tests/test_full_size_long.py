@@ -1,4 +1,4 @@
-"""The stream at full size: every instrument that an API key can carry, over its three sockets, for a minute.
+"""The stream at full size: every instrument that three API keys can carry, over nine sockets, for a minute.
 
 The real processes run with a simulated broker. Everything subscribed must come, memory must not grow, and nothing may
 hold up the stream's event loop.
@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -18,6 +18,7 @@ import psycopg
 import pytest
 import redis
 
+from benchmarks.soak.broker_users import Trader, accounts_file
 from market.lines import decode, split
 from market.names import RedisNames
 from streaming.state import read_states
@@ -27,8 +28,9 @@ from tickerproject.local.state import read_env
 
 pytestmark = [pytest.mark.long, pytest.mark.processes]
 
-KEYS = 1
-"""API keys that carry the load; more of them take as many accounts in the run."""
+MORE = [Trader(number) for number in (1, 2)]
+"""Users of the simulated broker with an API key each, besides the run's own."""
+KEYS = 1 + len(MORE)
 INSTRUMENTS = KEYS * TOKENS_PER_CONNECTION * CONNECTIONS_PER_APP
 LEAST_INSTRUMENTS = 0.97 * INSTRUMENTS
 """Parts are placed whole, so that a few places stay empty."""
@@ -44,6 +46,7 @@ QUIET_SECONDS = 0.005
 GROWTH, GROWTH_BYTES = 1.03, 6 * 2**20
 WARM, LAST = (0.3, 0.5), (0.8, 1.0)
 
+STREAM_THEM = "UPDATE accounts_tradingaccount SET is_data = TRUE, is_trading = FALSE WHERE kite_user_id = ANY(%s)"
 PARTS = """
     SELECT name, expiry, array_agg(id) FROM market_instrument
     WHERE is_active AND exchange = 'NFO' AND instrument_type IN ('CE', 'PE') GROUP BY name, expiry ORDER BY expiry, name
@@ -90,6 +93,14 @@ def state_of_stream(client: "redis.Redis") -> dict[str, Any]:
     return dict(states[0]) if states else {}
 
 
+def stream_with(traders: Sequence[Trader], environment: Mapping[str, str]) -> None:
+    """Take their accounts on, log them in, and have them stream."""
+    prepare = [sys.executable, "-m", "benchmarks.soak.steps", "prepare", *(str(one.number) for one in traders)]
+    subprocess.run(prepare, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
+    with psycopg.connect(environment["DATABASE_URL"]) as connection:
+        connection.execute(STREAM_THEM, [[one.user_id for one in traders]])
+
+
 def subscribe(url: str) -> None:
     """Whole expiries, the nearest first, until nothing more fits; two more come with each underlying."""
     chosen: list[int] = []
@@ -126,10 +137,18 @@ def stream_process(run: Run) -> psutil.Process:
 @pytest.fixture(scope="module")
 def evidence(tmp_path_factory: pytest.TempPathFactory, progress: Callable[[str], None]) -> Iterator[Evidence]:
     folder = tmp_path_factory.mktemp("full-size")
-    run = start(folder / "data", folder / "log", "--clock", "2026-11-25T10:42:00+05:30", "--rows", str(ROWS))
+    users = folder / "users.toml"
+    users.write_text(accounts_file(MORE))
+    run = start(
+        folder / "data",
+        folder / "log",
+        *("--clock", "2026-11-25T10:42:00+05:30", "--rows", str(ROWS)),
+        SIMULATOR_ACCOUNTS_FILE=str(users),
+    )
     try:
         run.wait_for("ticker is running", seconds=300)
         environment = {**os.environ, **read_env(run.folder / "runtime.env")}
+        stream_with(MORE, environment)
         with redis.Redis.from_url(environment["REDIS_URL"]) as client:
             yield measured(run, client, environment["DATABASE_URL"], progress)
     finally:

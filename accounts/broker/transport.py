@@ -80,7 +80,7 @@ def broker_session(root: str) -> requests.Session:
     found = session.merge_environment_settings(root, {}, None, None, None)
     session.proxies, session.verify, session.trust_env = found["proxies"], found["verify"], False
     for scheme in ("https://", "http://"):
-        session.mount(scheme, _TimedAdapter())
+        session.mount(scheme, _TimedAdapter(pool_connections=1, pool_maxsize=1))
     return session
 
 

@@ -19,6 +19,7 @@ from market.lines import (
     Block,
     Column,
     Layout,
+    Shape,
     _joined,
     as_json,
     decode,
@@ -50,7 +51,7 @@ MISSING: dict[str, Any] = {"token": MISSING_U4, "price": math.nan, "change": MIS
 
 
 def block_of(rows: list[tuple[Any, ...]]) -> Block:
-    block = Block(COLUMNS, len(rows))
+    block = Block(Shape(COLUMNS), len(rows))
     for column, values in zip(COLUMNS, zip(*rows, strict=True), strict=False):
         if column.labels is not None:
             block[column.name][:] = [LABELS.index(value) for value in values]
@@ -84,7 +85,7 @@ def test_any_rows_come_out_as_they_went_in(rows: list[tuple[Any, ...]], data: st
 @given(st.lists(st.none() | st.floats(allow_nan=False), min_size=1, max_size=8))
 def test_a_number_that_its_scale_would_change_is_told_and_goes_as_a_double(numbers: list[float | None]) -> None:
     columns = [Column("price", "i4", decimals=2), Column("token", "u4")]
-    block = Block(columns, len(numbers))
+    block = Block(Shape(columns), len(numbers))
     block["price"][:] = [math.nan if number is None else number for number in numbers]
     block["token"][:] = 7
     fits = block.seal().tolist()
@@ -101,7 +102,7 @@ def test_a_number_that_its_scale_would_change_is_told_and_goes_as_a_double(numbe
     [(21_474_836.47, True), (-21_474_836.47, True), (21_474_836.48, False), (-21_474_836.48, False), (83.1275, False)],
 )
 def test_a_scaled_number_has_thirty_one_bits_and_its_decimals(number: float, fits: bool) -> None:
-    block = Block([Column("price", "i4", decimals=2)], 1)
+    block = Block(Shape([Column("price", "i4", decimals=2)]), 1)
     block["price"][:] = number
     assert block.seal().tolist() == [fits]
 
