@@ -8,12 +8,12 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, cast, get_args, get_type_hints
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ticker_client import AccessRefused, Feed, Pauses, RequestRefused, Row, State, Update, connect
+from ticker_client import AccessRefused, Bar, Bars, Feed, Pauses, RequestRefused, Row, State, Update, connect
 from websockets.asyncio.server import ServerConnection, serve
 
 CLIENT = Path(__file__).resolve().parents[1]
@@ -151,6 +151,37 @@ async def test_the_key_goes_in_a_header_to_the_socket_of_the_address(service: Se
         request = service.socket.request
         assert request is not None
         assert (request.path, request.headers["X-API-Key"]) == ("/ws/ticks/", "key")
+
+
+async def test_underlyings_symbols_and_bars_are_asked_for_by_name_and_bars_come_with_updates(service: Service) -> None:
+    topics: dict[str, Any] = {"underlyings": ["NIFTY"], "symbols": ["NSE:INFY"], "bars": ["NIFTY"]}
+    async with asyncio.timeout(10), connect(service.url, "key", pauses=QUICK) as feed:
+        asking = asyncio.create_task(feed.subscribe(**topics))
+        request = await service.grant("nifty:underlying", "infy:underlying", "nifty:bars")
+        assert {name: request[name] for name in request if name not in ("type", "id")} == topics
+        await asking
+        columns: dict[str, list[Any]] = {
+            "instrument_token": [7],
+            "open": [1.0],
+            "high": [2.0],
+            "low": [0.5],
+            "close": [1.5],
+            "volume": [75],
+        }
+        bars = line("bars", {}, "nifty:bars", seconds=60, start=600, expiry=None) | {"columns": columns}
+        await service.say(type="update", frame=1, skipped=0, parts=[bars])
+        update = await anext(feed)
+        bar = {name: values[0] for name, values in columns.items()}
+        assert update.bars == (Bars("NIFTY", 60, 600, {7: cast("Bar", bar)}),)
+        assert (update.tokens, dict(feed.rows)) == (frozenset(), {})
+        asking = asyncio.create_task(feed.unsubscribe(bars=["NIFTY"]))
+        assert (await service.hear())["type"] == "unsubscribe"
+        asking.cancel()
+
+
+def test_a_bar_has_the_names_of_the_protocol() -> None:
+    columns = json.loads((SCHEMAS / "bars.json").read_text())["properties"]["columns"]["properties"]
+    assert set(Bar.__annotations__) == columns.keys()
 
 
 async def test_a_frame_is_acknowledged_when_the_next_update_is_asked_for(service: Service) -> None:

@@ -2,10 +2,12 @@
 
 from ticker_client.errors import AccessRefused, RequestRefused, TickerError
 from ticker_client.feed import Feed, Pauses, Update, connect
-from ticker_client.state import Part, Row, State, Strike
+from ticker_client.state import Bar, Bars, Part, Row, State, Strike
 
 __all__ = [
     "AccessRefused",
+    "Bar",
+    "Bars",
     "Feed",
     "Part",
     "Pauses",

@@ -19,7 +19,7 @@ from websockets.asyncio.client import connect as open_socket
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from ticker_client.errors import AccessRefused, RequestRefused, TickerError
-from ticker_client.state import Part, Row, State, Strike
+from ticker_client.state import Bars, Part, Row, State, Strike, bars_of
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +55,7 @@ class Update:
     tokens: frozenset[int] = frozenset()
     parts: frozenset[str] = frozenset()
     skipped: int = 0
+    bars: tuple[Bars, ...] = ()
     error: RequestRefused | None = None
 
 
@@ -136,11 +137,24 @@ class Feed:
     # --- what is asked for --------------------------------------------------------------------------------------------
 
     async def subscribe(
-        self, *, chains: Iterable[Chain] = (), tokens: Iterable[int] = (), analytics: Iterable[Chain] = ()
+        self,
+        *,
+        chains: Iterable[Chain] = (),
+        underlyings: Iterable[str] = (),
+        symbols: Iterable[str] = (),
+        tokens: Iterable[int] = (),
+        analytics: Iterable[Chain] = (),
+        bars: Iterable[str] = (),
     ) -> frozenset[str]:
-        """Ask for chains and analytics (underlying, expiry as `YYYY-MM-DD`) and instruments. Returns their parts.
+        """Ask for prices, analytics and bars. Returns their parts. Waits until the service answers, however long.
 
-        Waits until the service answers, however long that takes to be reached.
+        Parameters
+        ----------
+        chains, analytics : underlying, and expiry as `YYYY-MM-DD`
+        underlyings : whose cash and futures are wanted
+        symbols : instruments, as `NSE:INFY`
+        tokens : instruments, by the broker's numbers
+        bars : underlyings whose bars of a second and of a minute are wanted; they come with updates
 
         Raises
         ------
@@ -149,13 +163,20 @@ class Feed:
         AccessRefused
             If it does not let this client in.
         """
-        return await self._ask("subscribe", _topics(chains, tokens, analytics))
+        return await self._ask("subscribe", _topics(chains, underlyings, symbols, tokens, analytics, bars))
 
     async def unsubscribe(
-        self, *, chains: Iterable[Chain] = (), tokens: Iterable[int] = (), analytics: Iterable[Chain] = ()
+        self,
+        *,
+        chains: Iterable[Chain] = (),
+        underlyings: Iterable[str] = (),
+        symbols: Iterable[str] = (),
+        tokens: Iterable[int] = (),
+        analytics: Iterable[Chain] = (),
+        bars: Iterable[str] = (),
     ) -> frozenset[str]:
         """Stop these, named as in `subscribe`. Returns the parts that still come; other rows are forgotten."""
-        topics = _topics(chains, tokens, analytics)
+        topics = _topics(chains, underlyings, symbols, tokens, analytics, bars)
         for request_id, request in list(self._requests.items()):
             if request.kind == "subscribe":
                 left = {name: [one for one in ones if one not in topics[name]] for name, ones in request.topics.items()}
@@ -230,6 +251,7 @@ class Feed:
             frozenset().union(*changed),
             frozenset(line["part"] for line in lines),
             message["skipped"],
+            tuple(filter(None, map(bars_of, lines))),
         )
 
     # --- the connection -----------------------------------------------------------------------------------------------
@@ -371,11 +393,25 @@ def _socket_url(url: str) -> str:
     return urlunsplit((scheme, parts.netloc, parts.path if parts.path.strip("/") else "/ws/ticks/", "", ""))
 
 
-def _topics(chains: Iterable[Chain], tokens: Iterable[int], analytics: Iterable[Chain]) -> dict[str, list[Any]]:
+def _topics(
+    chains: Iterable[Chain],
+    underlyings: Iterable[str],
+    symbols: Iterable[str],
+    tokens: Iterable[int],
+    analytics: Iterable[Chain],
+    bars: Iterable[str],
+) -> dict[str, list[Any]]:
     def named(ones: Iterable[Chain]) -> list[dict[str, str]]:
         return [{"underlying": underlying, "expiry": expiry} for underlying, expiry in ones]
 
-    topics: dict[str, list[Any]] = {"chains": named(chains), "tokens": list(tokens), "analytics": named(analytics)}
+    topics: dict[str, list[Any]] = {
+        "chains": named(chains),
+        "underlyings": list(underlyings),
+        "symbols": list(symbols),
+        "tokens": list(tokens),
+        "analytics": named(analytics),
+        "bars": list(bars),
+    }
     if not any(topics.values()):
-        raise ValueError("name chains, tokens or analytics")
+        raise ValueError(f"name something to have: {', '.join(topics)}")
     return topics

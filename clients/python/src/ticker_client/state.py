@@ -78,6 +78,29 @@ class Strike(NamedTuple):
     put: Row | None
 
 
+class Bar(TypedDict):
+    """What one instrument did in a second or a minute. None where a number is not known."""
+
+    instrument_token: int
+    open: float | None
+    high: float | None
+    low: float | None
+    close: float | None
+    volume: int | None
+    oi: int | None
+    vwap: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """The bars of an underlying's instruments that began at `start` (Unix seconds, market time), by token."""
+
+    underlying: str
+    seconds: int
+    start: int
+    bars: Mapping[int, Bar]
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """What the newest line of a part says of all its rows. `tokens` are the instruments that it holds."""
@@ -115,10 +138,7 @@ class State:
             self.analytics[name] = line["analytics"]
         if kind not in ("snapshot", "update"):
             return frozenset()
-        columns: Mapping[str, Sequence[Any]] = line["columns"]
-        names = tuple(columns)
-        rows = [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-        found = {row["instrument_token"]: cast("Row", row) for row in rows}
+        found = cast("dict[int, Row]", _by_token(line["columns"]))
         changed = frozenset(found)
         before = self.parts[name].tokens if name in self.parts else frozenset()
         tokens = changed if kind == "snapshot" else before | changed
@@ -166,3 +186,17 @@ class State:
         for token in tokens:
             self.rows.pop(token, None)
             self._arrived.pop(token, None)
+
+
+def bars_of(line: Mapping[str, Any]) -> Bars | None:
+    """The bars of a line; None if it is a line of another kind."""
+    if line.get("kind") != "bars":
+        return None
+    bars = cast("dict[int, Bar]", _by_token(line["columns"]))
+    return Bars(line["underlying"], line["seconds"], line["start"], bars)
+
+
+def _by_token(columns: Mapping[str, Sequence[Any]]) -> dict[int, dict[str, Any]]:
+    """Columns of one length as rows."""
+    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    return {row["instrument_token"]: row for row in rows}
