@@ -32,6 +32,8 @@ def quote_of(price: MarketPrice | None) -> Mapping[str, Any] | None:
         return None
     prices = {"bid": price.bid, "last": price.last_price, "ask": price.ask}
     return {name: None if value is None else float(value) for name, value in prices.items()} | {
+        "bids": [[float(level.price), level.quantity] for level in price.bids],
+        "asks": [[float(level.price), level.quantity] for level in price.asks],
         "delta": price.delta,
         "age_seconds": price.age_seconds,
         "is_fresh": price.is_fresh,

@@ -12,11 +12,20 @@ from market.latest import Snapshot, parts_of, read
 from market.models import Instrument
 
 LIVE = "live"
+_LEVELS = ("", "_2", "_3", "_4", "_5")  # of a column of the book
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One level of the order book."""
+
+    price: Decimal
+    quantity: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class MarketPrice:
-    """Prices in rupees; None where there is none.
+    """Prices in rupees; None where there is none. Of the book as many levels as lines carry, the best first.
 
     `is_fresh`: the feed is live and of the source that this installation goes by (`FEED_SOURCE`), something of the
     instrument's part came within `STREAM_STALE_SECONDS`, and the row bears no flag. `age_seconds` is the row's own age:
@@ -31,6 +40,8 @@ class MarketPrice:
     is_fresh: bool
     source: str
     delta: float | None = None  # of one unit; options only
+    bids: tuple[Level, ...] = ()
+    asks: tuple[Level, ...] = ()
 
     @property
     def middle(self) -> Decimal | None:
@@ -83,6 +94,10 @@ def _price_in(snapshot: Snapshot, place: int, now: float) -> MarketPrice:
         price = value(name)
         return None if not price else Decimal(str(price))  # 0: not traded, or nobody bids
 
+    def levels(side: str) -> tuple[Level, ...]:
+        prices = [(rupees(f"{side}{number}"), value(f"{side}_quantity{number}")) for number in _LEVELS]
+        return tuple(Level(price, quantity) for price, quantity in prices if price is not None)
+
     newest, own = snapshot.age_ms(now), value("age_ms")
     # Simulated prices that were left behind, or that a second process writes, decide nothing where live ones count.
     is_ours = snapshot.source == settings.FEED_SOURCE
@@ -96,4 +111,6 @@ def _price_in(snapshot: Snapshot, place: int, now: float) -> MarketPrice:
         is_fresh=snapshot.feed_state == LIVE and comes and not value("flags"),
         source=snapshot.source,
         delta=value("delta"),
+        bids=levels("bid"),
+        asks=levels("ask"),
     )

@@ -144,6 +144,7 @@ def evidence(tmp_path_factory: pytest.TempPathFactory, progress: Callable[[str],
         folder / "log",
         *("--clock", "2026-11-25T10:42:00+05:30", "--rows", str(ROWS)),
         SIMULATOR_ACCOUNTS_FILE=str(users),
+        STREAM_DEPTH_LEVELS="1",  # as the service has it, if nobody wants more
     )
     try:
         run.wait_for("ticker is running", seconds=300)

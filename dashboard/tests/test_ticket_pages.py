@@ -117,6 +117,17 @@ async def test_a_ticket_says_lots_quantity_source_and_whose_it_is_and_sends_one_
         assert page.foreign_requests == []
 
 
+async def test_the_ticket_shows_the_levels_of_the_book_that_the_stream_has(open_page: Open) -> None:
+    book: dict[str, Any] = {"bid_quantity": 650, "bid_2": 135.15, "bid_quantity_2": 1300, "ask_quantity": None}
+    await sync_to_async(price)(**book)
+    async with open_page() as page:
+        rows = page.page.locator("#ticket .depth > div")
+        await expect(rows).to_have_text(["650135.20", "–135.45", "1,300135.15", "––"])
+        await sync_to_async(price)(bid_2=None, bid_quantity_2=None)
+        await expect(rows).to_have_count(2)
+        assert page.errors == []
+
+
 async def test_double_clicks_make_one_order(open_page: Open) -> None:
     async with open_page() as page:
         await expect(page.page.locator("#tk-rev")).to_be_enabled()

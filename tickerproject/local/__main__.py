@@ -23,6 +23,7 @@ from tickerproject.local.supervisor import Service, ServiceFailed, Supervisor
 from tickerproject.local.valkey import Valkey, ValkeyUnavailable
 
 PROJECT = Path(__file__).resolve().parents[2]
+OWN_IF_GIVEN = ("SECRET_KEY", "CREDENTIAL_KEYS", "STREAM_DEPTH_LEVELS")
 WEB_PORT, SIMULATOR_PORT, POSTGRES_PORT, VALKEY_PORT = 8080, 8090, 54320, 63790
 LAST_PORT = 65535
 ROWS = 30_000, 115_000
@@ -206,6 +207,8 @@ class LocalRun:
             "PYTHONUNBUFFERED": "1",
             "ALLOWED_HOSTS": f"localhost,{LOOPBACK},[::1]",
             "WEB_ADDRESS": f"http://{LOOPBACK}:{web_port}",
+            # One person looks, and wants to see what there is.
+            "STREAM_DEPTH_LEVELS": "5",
         }
         if not self._options.no_simulator:
             port = self._port(SIMULATOR_PORT, "the simulated broker")
@@ -226,10 +229,7 @@ class LocalRun:
                 "MARKET_CLOCK_SPEED": str(self._options.speed),
                 "MARKET_CLOCK_ANCHOR": f"{time.time():.3f}",
             }
-        return {
-            name: os.environ.get(name, value) if name in ("SECRET_KEY", "CREDENTIAL_KEYS") else value
-            for name, value in values.items()
-        }
+        return {name: os.environ.get(name, value) if name in OWN_IF_GIVEN else value for name, value in values.items()}
 
     def _default_clock(self) -> str:
         """Today's market, closed hours skipped; a day the calendar knows once that has ended."""

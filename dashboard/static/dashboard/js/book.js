@@ -18,6 +18,14 @@ const COLUMNS = {
   vol: "volume_traded",
   traded: "last_trade_time",
 };
+/** The order book: columns of price and quantity, the best level first. More than one come where the service has them. */
+const LEVELS = ["", "_2", "_3", "_4", "_5"];
+for (const way of ["bid", "ask"]) {
+  for (const level of LEVELS) {
+    COLUMNS[`${way}${level}`] = `${way}${level}`;
+    COLUMNS[`${way}_quantity${level}`] = `${way}_quantity${level}`;
+  }
+}
 const FIELDS = Object.keys(COLUMNS);
 const number = (x) => (x === null || x === undefined ? NaN : x);
 
@@ -97,6 +105,13 @@ export class Book {
     const expiries = [...this.futures.keys()].sort();
     const carrying = expiries.find((expiry) => expiry >= this.expiry) ?? expiries.at(-1);
     if (carrying) this.future = this.futures.get(carrying);
+  }
+
+  /** One contract's levels of the order book, [price, quantity], the best first; `way` is bid or ask. */
+  levels(token, way) {
+    const [isPut, row] = this.slots.get(token);
+    const values = isPut ? this.puts : this.calls;
+    return LEVELS.map((level) => [values[`${way}${level}`][row], values[`${way}_quantity${level}`][row]]).filter(([price]) => price > 0);
   }
 
   /** Row nearest to the spot, or -1 while there is none. */

@@ -184,7 +184,8 @@ function startTicket(book, truth) {
     const values = isPut ? book.puts : book.calls;
     const known = (value) => (format.missing(value) ? null : value);
     const fresh = ["live", "slow", "closed"].includes(truth.state);
-    return { bid: known(values.bid[row]), last: known(values.ltp[row]), ask: known(values.ask[row]), delta: known(values.dl[row]), fresh };
+    const prices = { bid: known(values.bid[row]), last: known(values.ltp[row]), ask: known(values.ask[row]), delta: known(values.dl[row]) };
+    return { ...prices, bids: book.levels(token, "bid"), asks: book.levels(token, "ask"), fresh };
   };
   const ticket = new Ticket({ quote, onOpen: () => dock.classList.add("ticketing"), onClose: () => dock.classList.remove("ticketing") });
   truth.listeners.push(() => ticket.show());

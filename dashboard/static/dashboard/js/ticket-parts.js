@@ -1,6 +1,7 @@
 /* What a ticket is made of, and what it says when it is refused. */
 
 import { element, icon } from "./dom.js";
+import * as format from "./format.js";
 
 /** Why the server refused, in its own words; else what is known. */
 export function told({ status, body }) {
@@ -20,6 +21,26 @@ export function button(className, text, { id, label, title, ...data } = {}) {
   if (label) made.setAttribute("aria-label", label);
   if (title) made.title = title;
   Object.assign(made.dataset, data);
+  return made;
+}
+
+/** The best levels of the order book side by side, as long as their quantities; nothing where none is known. */
+export function depth(quote) {
+  const [bids, asks] = [quote?.bids ?? [], quote?.asks ?? []];
+  const made = element("div", "depth n");
+  made.setAttribute("role", "group");
+  made.setAttribute("aria-label", "Order book: the best bids and asks");
+  const most = Math.max(1, ...[...bids, ...asks].map(([, quantity]) => quantity || 0));
+  const side = (name, level) => {
+    const row = element("div", name);
+    const [price, quantity] = level ?? [null, null];
+    const bar = element("i");
+    bar.style.width = `${(88 * (quantity || 0)) / most}%`;
+    row.append(bar, element("span", "", format.grouped(quantity)), element("b", "", format.price(price)));
+    return row;
+  };
+  for (let n = 0; n < Math.max(bids.length, asks.length); n++) made.append(side("bb", bids[n]), side("aa", asks[n]));
+  made.hidden = !made.childElementCount;
   return made;
 }
 

@@ -9,7 +9,7 @@
 import { $, $$, element, icon, put } from "./dom.js";
 import * as format from "./format.js";
 import { changesOf, fromAndTo, hasPrice, hasTrigger, standing, stateOf } from "./ticket-change.js";
-import { button, hint, line, note, pressed, segment, stepper, told } from "./ticket-parts.js";
+import { button, depth, hint, line, note, pressed, segment, stepper, told } from "./ticket-parts.js";
 import { toast } from "./toasts.js";
 
 const KEPT = "ticker.ticket";
@@ -233,6 +233,7 @@ export class Ticket {
       const shown = $(`#tk-${name}`, this.box);
       if (shown) put(shown, format.price(this.quote?.[name]));
     }
+    $(".depth", this.box)?.replaceWith(depth(this.quote));
     if (step === "review") return this.#guard();
     const market = $('#tk-type [data-v="MARKET"]', this.box);
     if (market) market.disabled = this.stale;
@@ -502,7 +503,7 @@ export class Ticket {
     old.id = "tk-old";
     old.hidden = !this.stale;
     const both = element("div");
-    both.append(quote, old);
+    both.append(quote, depth(this.quote), old);
     return both;
   }
 
