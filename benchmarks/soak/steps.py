@@ -29,6 +29,7 @@ def prepare(numbers: Sequence[int]) -> None:
     from accounts.token_refresh import log_in_now
     from benchmarks.soak.broker_users import TOTP_SEED, Trader
     from market.instruments import import_instruments
+    from market.models import Instrument
 
     owner, _ = User.objects.get_or_create(username="soak")
     accounts = {}
@@ -47,7 +48,8 @@ def prepare(numbers: Sequence[int]) -> None:
         owner=owner, label="soak", scopes=[Action.READ, Action.TRADE], accounts=list(accounts.values())
     )
     client = data_client(next(iter(accounts.values())))
-    import_instruments(client.instruments_csv(Exchange.NSE))
+    if not Instrument.objects.filter(exchange=Exchange.NSE, tradingsymbol=SYMBOL).exists():
+        import_instruments(client.instruments_csv(Exchange.NSE))
     last_price = client.ltp([f"NSE:{SYMBOL}"])[f"NSE:{SYMBOL}"]["last_price"]
     price = round(float(last_price) * BELOW_MARKET)
     ids = {user_id: str(account.public_id) for user_id, account in accounts.items()}
