@@ -70,6 +70,7 @@ class Fleet:
     feeds: dict[FeedAccount, Feed] = field(default_factory=dict, init=False)
     _desired: Desired | None = field(default=None, init=False)
     _before: Mapping[str, Place] = field(default_factory=dict, init=False)
+    _carried: "_Carried | None" = field(default=None, init=False)
     _seen_at: float = field(default=0.0, init=False)
     _forecast: Forecast = field(default=Forecast(0, 0, 0), init=False)
 
@@ -145,7 +146,7 @@ class Fleet:
 
     def moved(self) -> dict[float, frozenset[int]]:
         """What the last look has brought here: instruments by the seconds for which nobody has carried them."""
-        if self.view is None or self._desired is None:
+        if self.view is None or self._desired is None or not self.view.missed:
             return {}
         found: defaultdict[float, set[int]] = defaultdict(set)
         for one in self._desired.streamed:
@@ -205,15 +206,10 @@ class Fleet:
             feed.pool.hold(held[account.name], always=[firsts[account.name]] if account.name in firsts else ())
 
     def _carry(self, desired: Desired) -> None:
-        wanted: defaultdict[str, dict[int, Mode]] = defaultdict(dict)
-        exchanges: defaultdict[str, set[str]] = defaultdict(set)
-        for one in desired.streamed:
-            place = self.placement.get(one.part)
-            if place is not None and place.owner == self.owner and place.account is not None:
-                wanted[place.account][one.instrument_token] = one.mode
-                exchanges[place.account].add(one.exchange)
+        if self._carried is None or self._carried.desired is not desired or self._carried.placement != self.placement:
+            self._carried = _carried_by(self.owner, desired, self.placement)
         for account, feed in self.feeds.items():
-            feed.carry(wanted[account.name], exchanges[account.name])
+            feed.carry(self._carried.modes.get(account.name, {}), self._carried.exchanges.get(account.name, set()))
 
     # --- how it is ----------------------------------------------------------------------------------------------------
 
@@ -306,6 +302,27 @@ class Fleet:
 def tokens_of(desired: Desired, placement: Mapping[str, Place]) -> dict[int, str]:
     """The part of every instrument that some process streams."""
     return {one.instrument_token: one.part for one in desired.streamed if one.part in placement}
+
+
+@dataclass(frozen=True, slots=True)
+class _Carried:
+    """What each account carries for one process: modes by instrument, and exchanges."""
+
+    desired: Desired
+    placement: Mapping[str, Place]
+    modes: Mapping[str, dict[int, Mode]]
+    exchanges: Mapping[str, set[str]]
+
+
+def _carried_by(owner: str, desired: Desired, placement: Mapping[str, Place]) -> _Carried:
+    modes: defaultdict[str, dict[int, Mode]] = defaultdict(dict)
+    exchanges: defaultdict[str, set[str]] = defaultdict(set)
+    for one in desired.streamed:
+        place = placement.get(one.part)
+        if place is not None and place.owner == owner and place.account is not None:
+            modes[place.account][one.instrument_token] = one.mode
+            exchanges[place.account].add(one.exchange)
+    return _Carried(desired, placement, modes, exchanges)
 
 
 def contracts_of(desired: Desired, parts: Iterable[str]) -> list[Contract]:

@@ -93,13 +93,17 @@ class ConnectionPool:
 
     def hold(self, slots: Iterable[HeldSlot], *, always: Iterable[int] = ()) -> None:
         """Make these the slots. Connections of others end; those numbered in `always` are dialled even empty."""
-        self._slots = sorted(slots, key=lambda slot: slot.number)
-        self._always = frozenset(always)
+        held, dialled = sorted(slots, key=lambda slot: slot.number), frozenset(always)
+        if (held, dialled) == (self._slots, self._always):
+            return
+        self._slots, self._always = held, dialled
         self._connections = {slot: one for slot, one in self._connections.items() if slot in self._slots}
         self._lay_out()
 
     def want(self, desired: Mapping[int, Mode]) -> None:
         """Make this the account's whole set of subscriptions; what does not fit is in `overflow`."""
+        if desired is self._desired:
+            return
         self._desired = desired
         self._lay_out()
 

@@ -7,7 +7,7 @@ nowhere.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from typing import Any, Final
@@ -46,15 +46,16 @@ class Streamed:
     mode: Mode
     derived: bool
     pinned_to: str | None
+    part: str = field(init=False)
+    """Options belong to their expiry, everything else to the underlying itself."""
+
+    def __post_init__(self) -> None:
+        # Asked for again and again on the event loop, for everything that is streamed: worked out once.
+        object.__setattr__(self, "part", part_of(self.underlying, self.expiry if self.is_option else None))
 
     @property
     def is_option(self) -> bool:
         return self.instrument_type in OPTION_TYPES
-
-    @property
-    def part(self) -> str:
-        """Options belong to their expiry, everything else to the underlying itself."""
-        return part_of(self.underlying, self.expiry if self.is_option else None)
 
 
 def subscribe(

@@ -12,7 +12,7 @@ import gc
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,6 +30,7 @@ from market.exceptions import CalendarMissing
 from market.names import RedisNames, analytics_part, bars_part
 from market.underlying_pricing import PRICING_CHANGED
 from streaming import desired, gaps, metrics, placing, window_metrics
+from streaming.allocation import Place
 from streaming.analytics import MOST_AT_ONCE
 from streaming.chain_minutes import keep_minutes
 from streaming.confirmations import MOST_SHOWN, Confirmations
@@ -125,6 +126,7 @@ class StreamProcess:
         self._exchange_of: dict[int, str] = {}
         self._desired: Desired | None = None
         self._applied: Desired | None = None
+        self._placed: Mapping[str, Place] | None = None
         self._contracts: list[Contract] | None = None
         self._derived = 0
         self._gone: frozenset[str] = frozenset()
@@ -298,6 +300,8 @@ class StreamProcess:
         self.pipeline.hours.go_by(CalendarSessions(wanted.calendar))
         if view.epoch is not None:
             self.pipeline.epoch = self.publisher.epoch = await self._newest_epoch(view.epoch)
+        if before is wanted and self._placed == view.placement:
+            return  # as nearly always; to go through everything that is streamed would hold up the loop
         parts = self.fleet.parts
         contracts = contracts_of(wanted, parts)
         same_rows = self._contracts == contracts
@@ -322,6 +326,7 @@ class StreamProcess:
         if before is None or self._part_of_token != part_of_token:
             self._part_of_token = part_of_token
             await self._write_parts()
+        self._placed = view.placement
         if not wanted.accounts and (before is None or before.accounts):
             logger.error("no account may feed market data: add one, or enable it for data, in the admin")
 
@@ -543,9 +548,11 @@ class StreamProcess:
             await asyncio.to_thread(self._bootstrap)
 
     async def _freeze(self) -> None:
-        """What lives after the warm-up lives for good: the collector need not look at it in every full pass."""
+        """What lives after the warm-up lives for good: the collector need not look at it in every full pass.
+
+        A full pass before it would stop the loop for a third of a second; what little is garbage by then may stay.
+        """
         await asyncio.sleep(self.options.warm_up)
-        gc.collect()
         gc.freeze()
 
     async def _say_goodbye(self) -> None:

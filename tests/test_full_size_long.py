@@ -32,12 +32,14 @@ MORE = [Trader(number) for number in (1, 2)]
 """Users of the simulated broker with an API key each, besides the run's own."""
 KEYS = 1 + len(MORE)
 INSTRUMENTS = KEYS * TOKENS_PER_CONNECTION * CONNECTIONS_PER_APP
-LEAST_INSTRUMENTS = 0.97 * INSTRUMENTS
-"""Parts are placed whole, so that a few places stay empty."""
+MOST_WANTED, LEAST_WANTED = 0.98 * INSTRUMENTS, 0.97 * INSTRUMENTS
+"""Parts are placed whole, so that a few places of each socket stay empty."""
 ROWS = 60_000
 SOAK_SECONDS = 60.0
 SETTLED_SECONDS = 90.0
 """By then every instrument has ticked; the simulated broker sends each one's state when it is subscribed."""
+REST_SECONDS = 10.0
+"""Before the minute begins: while instruments are still added, the loop has more to do."""
 SAMPLE_SECONDS = 1.0
 DELAY_SECONDS = 0.05
 """Of the event loop, for all but one in a thousand of what is due."""
@@ -109,7 +111,7 @@ def subscribe(url: str) -> None:
         taken = {row[0] for row in connection.execute("SELECT instrument_id FROM streaming_subscription")}
         for name, _, rows in connection.execute(PARTS):
             more = underlyings | {name}
-            if len(taken | set(chosen) | set(rows)) + 2 * len(more) <= INSTRUMENTS:
+            if len(taken | set(chosen) | set(rows)) + 2 * len(more) <= MOST_WANTED:
                 chosen += rows
                 underlyings = more
         connection.execute(SUBSCRIBE, [chosen])
@@ -163,11 +165,12 @@ def measured(run: Run, client: "redis.Redis", database_url: str, say: Callable[[
     while time.monotonic() < deadline:
         state = state_of_stream(client)
         found.wanted = state.get("active_subscriptions", 0)
-        if found.wanted >= LEAST_INSTRUMENTS and not silent_tokens(client):
+        if found.wanted >= LEAST_WANTED and not silent_tokens(client):
             break
         time.sleep(1)
     found.unconfirmed = silent_tokens(client)
     say(f"{found.wanted} instruments, {len(found.unconfirmed)} of them silent")
+    time.sleep(REST_SECONDS)
     process = stream_process(run)
     idle = subprocess.Popen([sys.executable, "-c", IDLE], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     found.first, began, cpu = state_of_stream(client), time.monotonic(), sum(process.cpu_times()[:2])
@@ -186,7 +189,7 @@ def measured(run: Run, client: "redis.Redis", database_url: str, say: Callable[[
 
 
 def test_every_instrument_of_every_socket_comes(evidence: Evidence) -> None:
-    assert LEAST_INSTRUMENTS <= evidence.wanted <= INSTRUMENTS
+    assert LEAST_WANTED <= evidence.wanted <= MOST_WANTED
     assert evidence.unconfirmed == []
     sockets = evidence.last["sockets"]
     assert [socket["state"] for socket in sockets] == ["open"] * KEYS * CONNECTIONS_PER_APP

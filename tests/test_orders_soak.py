@@ -56,7 +56,7 @@ def test_two_thousand_orders_three_times_through_faults_and_kills_are_there_once
 # What is noticed, and with how many orders it surely is.
 WITHOUT = {
     "marker": ("duplicates", 100),
-    "fencing": ("duplicates", 60),
+    "fencing": ("duplicates", 100),
     "canary": ("lost", 16),
     "fingerprint": ("lost", 100),
 }

@@ -88,7 +88,7 @@ FAILPOINTS = {
     "worker-2": "order.after_claim=sigstop:0.004,order.after_mark=sigstop:0.004,order.after_response=sigstop:0.004",
 }
 # For the proof that fencing is needed: each halt comes right after a claim, and outlasts its lease.
-WITHOUT_FENCING = {"worker-2": "order.after_claim=sigstop:0.1"}
+WITHOUT_FENCING = {"worker-2": "order.after_claim=sigstop:0.25"}
 BETWEEN_SECONDS = 5.0, 9.0
 STOP_SECONDS, LONG_STOP_SECONDS = (0.5, 1.5 * LEASE_SECONDS), (2.0 * LEASE_SECONDS, 2.5 * LEASE_SECONDS)
 GRACE_SECONDS = 4.0  # who has not ended so long after a SIGTERM is killed, as by every supervisor

@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 from typing import Any
 
 import uvloop
@@ -29,6 +30,10 @@ from streaming.tasks import ring_for_last_session
 logger = logging.getLogger(__name__)
 
 METRICS_PORTS = 10
+SWITCH_SECONDS = 0.0005
+"""For how long another thread may keep the interpreter from the event loop. By default it is ten times as much, at each
+of the many moments in a window at which the loop lets go of it: while a look goes through all subscriptions in its
+thread, that adds up to half a second."""
 
 
 class Command(BaseCommand):
@@ -65,6 +70,7 @@ class Command(BaseCommand):
             leases = LeaseTiming.of(settings.STREAM_LEASE_SECONDS, settings.STREAM_DRAIN_SECONDS)
         except ValueError as exc:
             raise CommandError(f"STREAM_LEASE_SECONDS and STREAM_DRAIN_SECONDS: {exc}") from None
+        sys.setswitchinterval(SWITCH_SECONDS)
         try:
             uvloop.run(self._run(stream_options, dial, leases))
         except OperationalError as exc:
