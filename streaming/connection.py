@@ -197,6 +197,7 @@ class TickerConnection:
         self.desired: dict[int, Mode] = {}
         self.applied: dict[int, Mode] = {}
         self.last_tick_at: float | None = None  # unix seconds
+        self.tries_again_at = 0.0  # by `clock`; of no meaning unless it waits
         self.subscribed_at: dict[int, float] = {}  # monotonic, of what is applied
         self.reconnects = 0
         self.mutes = 0  # times in a row that it was given up because it stayed without data
@@ -281,6 +282,7 @@ class TickerConnection:
                     delay, reason = next(delays), exc
                 logger.warning("%s lost: %s; trying again in %.1f s", self.name, reason or "timed out", delay)
                 self.reconnects += 1
+                self.tries_again_at = self._clock() + delay
                 self._set_state(ConnectionState.WAITING)
                 await asyncio.sleep(delay)
         finally:

@@ -100,7 +100,9 @@ class Feed:
         )  # fmt: skip
 
     def is_lost(self) -> bool:
-        """Whether others should carry its instruments: nobody is logged in, or no socket has been open for long.
+        """Whether others should carry its instruments: no socket has been open for long, or none will be for as long.
+
+        The latter where nobody is logged in, and where the broker still counts another process's sockets.
 
         To be asked every second or so: it is what notices.
         """
@@ -110,9 +112,12 @@ class Feed:
             return False
         if self._down_since is None:
             self._down_since = self._clock()
-        if all(connection.state is ConnectionState.AWAITING_TOKEN for connection in connections):
-            return True
-        return self._clock() - self._down_since > self._options.lost_seconds
+        now, patience = self._clock(), self._options.lost_seconds
+        return now - self._down_since > patience or all(
+            one.state is ConnectionState.AWAITING_TOKEN
+            or (one.state is ConnectionState.WAITING and one.tries_again_at - now > patience)
+            for one in connections
+        )
 
     def _expects_data(self) -> bool:
         return self._options.in_session(self.exchanges)
