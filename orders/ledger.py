@@ -310,19 +310,24 @@ def mark(claim: Claim) -> None:
         cursor.execute(_MARK.format(audit=audited), [*of_states, task.pk, claim.token, is_reducing, *of_audit])
         marked_at, states, may_trade = cursor.fetchone()
     if marked_at is None:
-        _raise_why_not_marked(claim, set() if is_reducing else set(states or ["none"]), bool(may_trade))
+        if not is_reducing:
+            _raise_if_stopped(set(states or ()), bool(may_trade))
+        _raise_why_not_marked(claim)
     # For the event that ends this attempt: a next one writes its own mark over this one.
     task.send_started_at = marked_at
 
 
-def _raise_why_not_marked(claim: Claim, states: set[str], may_trade: bool) -> NoReturn:
-    """`states`: those that bear on the task; empty if none does."""
+def _raise_if_stopped(states: set[str], may_trade: bool) -> None:
+    """`states`: all that bear on the task; without any nothing may be sent."""
     if TradingState.State.REDUCING in states and TradingState.State.HALTED not in states:
         raise Postponed("only exits go out for now")
-    if states - {TradingState.State.ACTIVE}:
+    if states != {TradingState.State.ACTIVE}:
         raise NotToBeSent("trading_halted", "trading was halted before it was sent")
-    if states and not may_trade:
+    if not may_trade:
         raise NotToBeSent("account_disabled", "the account may not send orders")
+
+
+def _raise_why_not_marked(claim: Claim) -> NoReturn:
     with connection.cursor() as cursor:
         cursor.execute(
             "select valid_until <= statement_timestamp() from orders_ordertask"

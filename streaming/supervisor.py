@@ -296,11 +296,12 @@ class StreamProcess:
 
     async def _apply(self, wanted: Desired, view: View) -> None:
         """Make the pipeline write the parts that are this process's."""
-        before, self._applied = self._applied, wanted
+        before, self._applied = self._applied, None  # what breaks off here is done in whole the next time
         self.pipeline.hours.go_by(CalendarSessions(wanted.calendar))
         if view.epoch is not None:
             self.pipeline.epoch = self.publisher.epoch = await self._newest_epoch(view.epoch)
         if before is wanted and self._placed == view.placement:
+            self._applied = wanted
             return  # as nearly always; to go through everything that is streamed would hold up the loop
         parts = self.fleet.parts
         contracts = contracts_of(wanted, parts)
@@ -326,7 +327,7 @@ class StreamProcess:
         if before is None or self._part_of_token != part_of_token:
             self._part_of_token = part_of_token
             await self._write_parts()
-        self._placed = view.placement
+        self._applied, self._placed = wanted, view.placement
         if not wanted.accounts and (before is None or before.accounts):
             logger.error("no account may feed market data: add one, or enable it for data, in the admin")
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any
-from urllib.parse import urlencode, urljoin
+from urllib.parse import urljoin
 
 import requests
 from django.conf import settings
@@ -18,7 +18,6 @@ from accounts.exceptions import BrokerError, OutcomeUnknown, SessionExpired
 # The instrument dump is prepared while one waits, and comes through a reader that stores it.
 CSV_SECONDS = 300.0
 CSV_SILENCE_SECONDS = 30.0
-FORM = "application/x-www-form-urlencoded"
 
 
 class BrokerClient(KiteConnect):  # type: ignore[misc]  # the official client has no types
@@ -82,16 +81,15 @@ class BrokerClient(KiteConnect):  # type: ignore[misc]  # the official client ha
 
     def _send(self, method: str, url: str, params: Any, *, is_json: bool, query_params: Any) -> Any:
         in_query = method in ("GET", "DELETE")
-        has_form = params is not None and not is_json and not in_query
         with exchange(
             self.reqsession,
             method,
             url,
             params=params if in_query else query_params,
             json=params if is_json and not in_query else None,
-            data=urlencode(params, doseq=True) if has_form else None,
+            data=params if not is_json and not in_query else None,
             seconds=self.timeout,
-            **self._identity(FORM if has_form else None),
+            **self._identity(),
         ) as response:
             body = body_of(response)
         return body if is_csv(response) else _data(response, body)
@@ -146,13 +144,9 @@ class BrokerClient(KiteConnect):  # type: ignore[misc]  # the official client ha
     def _url(self, route: str, url_args: Mapping[str, Any] | None) -> str:
         return urljoin(str(self.root), path_of(str(self._routes[route]), url_args or {}))
 
-    def _identity(self, content_type: str | None = None) -> dict[str, Any]:
+    def _identity(self) -> dict[str, Any]:
         return {
-            "headers": {
-                "X-Kite-Version": self.kite_header_version,
-                "User-Agent": self._user_agent(),
-                "Content-Type": content_type,  # None: as `requests` finds it
-            },
+            "headers": {"X-Kite-Version": self.kite_header_version, "User-Agent": self._user_agent()},
             "auth": _KiteToken(self.api_key, self.access_token),
         }
 

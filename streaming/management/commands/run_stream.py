@@ -31,9 +31,8 @@ logger = logging.getLogger(__name__)
 
 METRICS_PORTS = 10
 SWITCH_SECONDS = 0.0005
-"""For how long another thread may keep the interpreter from the event loop. By default it is ten times as much, at each
-of the many moments in a window at which the loop lets go of it: while a look goes through all subscriptions in its
-thread, that adds up to half a second."""
+"""For how long another thread may keep the interpreter from the event loop, each time the loop lets go of it: looks go
+through all subscriptions in a thread. By default it is ten times as much."""
 
 
 class Command(BaseCommand):

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, TypedDict, Unpack
 from urllib.parse import urlsplit, urlunsplit
 
 from websockets.asyncio.client import ClientConnection
@@ -31,6 +31,19 @@ LARGEST_FRAME: Final = 2**24  # bytes
 FeedState = Literal["live", "down", "disconnected"]
 Callback = Callable[["Update"], Awaitable[None] | None]
 Chain = tuple[str, str]
+
+
+class Topics(TypedDict, total=False):
+    """What can be had: `chains` and `analytics` by underlying and expiry (`YYYY-MM-DD`), the cash and futures of
+    `underlyings`, instruments by `symbols` (`NSE:INFY`) or the broker's `tokens`, and the `bars` of a second and of a
+    minute of underlyings, which come with updates."""
+
+    chains: Iterable[Chain]
+    underlyings: Iterable[str]
+    symbols: Iterable[str]
+    tokens: Iterable[int]
+    analytics: Iterable[Chain]
+    bars: Iterable[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,25 +149,8 @@ class Feed:
 
     # --- what is asked for --------------------------------------------------------------------------------------------
 
-    async def subscribe(
-        self,
-        *,
-        chains: Iterable[Chain] = (),
-        underlyings: Iterable[str] = (),
-        symbols: Iterable[str] = (),
-        tokens: Iterable[int] = (),
-        analytics: Iterable[Chain] = (),
-        bars: Iterable[str] = (),
-    ) -> frozenset[str]:
+    async def subscribe(self, **topics: Unpack[Topics]) -> frozenset[str]:
         """Ask for prices, analytics and bars. Returns their parts. Waits until the service answers, however long.
-
-        Parameters
-        ----------
-        chains, analytics : underlying, and expiry as `YYYY-MM-DD`
-        underlyings : whose cash and futures are wanted
-        symbols : instruments, as `NSE:INFY`
-        tokens : instruments, by the broker's numbers
-        bars : underlyings whose bars of a second and of a minute are wanted; they come with updates
 
         Raises
         ------
@@ -163,27 +159,18 @@ class Feed:
         AccessRefused
             If it does not let this client in.
         """
-        return await self._ask("subscribe", _topics(chains, underlyings, symbols, tokens, analytics, bars))
+        return await self._ask("subscribe", _said(topics))
 
-    async def unsubscribe(
-        self,
-        *,
-        chains: Iterable[Chain] = (),
-        underlyings: Iterable[str] = (),
-        symbols: Iterable[str] = (),
-        tokens: Iterable[int] = (),
-        analytics: Iterable[Chain] = (),
-        bars: Iterable[str] = (),
-    ) -> frozenset[str]:
+    async def unsubscribe(self, **topics: Unpack[Topics]) -> frozenset[str]:
         """Stop these, named as in `subscribe`. Returns the parts that still come; other rows are forgotten."""
-        topics = _topics(chains, underlyings, symbols, tokens, analytics, bars)
+        gone = _said(topics)
         for request_id, request in list(self._requests.items()):
             if request.kind == "subscribe":
-                left = {name: [one for one in ones if one not in topics[name]] for name, ones in request.topics.items()}
+                left = {name: [one for one in ones if one not in gone[name]] for name, ones in request.topics.items()}
                 request.topics = left
                 if not any(left.values()):
                     del self._requests[request_id]
-        return await self._ask("unsubscribe", topics)
+        return await self._ask("unsubscribe", gone)
 
     async def _ask(self, kind: Literal["subscribe", "unsubscribe"], topics: dict[str, list[Any]]) -> frozenset[str]:
         if self._error is not None:
@@ -393,25 +380,24 @@ def _socket_url(url: str) -> str:
     return urlunsplit((scheme, parts.netloc, parts.path if parts.path.strip("/") else "/ws/ticks/", "", ""))
 
 
-def _topics(
-    chains: Iterable[Chain],
-    underlyings: Iterable[str],
-    symbols: Iterable[str],
-    tokens: Iterable[int],
-    analytics: Iterable[Chain],
-    bars: Iterable[str],
-) -> dict[str, list[Any]]:
+def _said(topics: Topics) -> dict[str, list[Any]]:
+    """As the protocol has them, those that are not asked for too."""
+    if unknown := topics.keys() - Topics.__annotations__:
+        raise TypeError(
+            f"there is nothing called {', '.join(sorted(unknown))}; there are {', '.join(Topics.__annotations__)}"
+        )
+
     def named(ones: Iterable[Chain]) -> list[dict[str, str]]:
         return [{"underlying": underlying, "expiry": expiry} for underlying, expiry in ones]
 
-    topics: dict[str, list[Any]] = {
-        "chains": named(chains),
-        "underlyings": list(underlyings),
-        "symbols": list(symbols),
-        "tokens": list(tokens),
-        "analytics": named(analytics),
-        "bars": list(bars),
+    said: dict[str, list[Any]] = {
+        "chains": named(topics.get("chains", ())),
+        "underlyings": list(topics.get("underlyings", ())),
+        "symbols": list(topics.get("symbols", ())),
+        "tokens": list(topics.get("tokens", ())),
+        "analytics": named(topics.get("analytics", ())),
+        "bars": list(topics.get("bars", ())),
     }
-    if not any(topics.values()):
-        raise ValueError(f"name something to have: {', '.join(topics)}")
-    return topics
+    if not any(said.values()):
+        raise ValueError(f"name something to have: {', '.join(said)}")
+    return said
