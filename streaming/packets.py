@@ -6,15 +6,15 @@ streaming").
 
 The feed is many small frames, and numpy earns its keep only on many packets. So frames are kept raw until a window
 closes, and then decoded together: joined into one buffer, their packets located in one pass, and each packet length
-read as one structured array. `tick_dicts` is for the rest: a few packets, wanted as dicts.
+read as one matrix of numbers. `tick_dicts` is for the rest: a few packets, wanted as dicts.
 """
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,57 +29,79 @@ DIVISORS[[BSE_CURRENCY, NSE_COMMODITY]] = 10_000.0
 
 LTP, INDEX_QUOTE, INDEX_FULL, QUOTE, FULL = 8, 28, 32, 44, 184
 
-# Prices are signed (a spread or a commodity may trade below zero); totals are not: a day's volume can pass 2^31.
-_LTP_FIELDS: Final = [("instrument_token", ">u4"), ("last_price", ">i4")]
-_INDEX_FIELDS: Final = [
+# A packet is 32-bit numbers, and of the longest a book of orders behind them: what each of them is.
+_LTP_FIELDS: Final = ("instrument_token", "last_price")
+_INDEX_FIELDS: Final = (*_LTP_FIELDS, "high", "low", "open", "close", "change")
+_QUOTE_FIELDS: Final = (
     *_LTP_FIELDS,
-    ("high", ">i4"),
-    ("low", ">i4"),
-    ("open", ">i4"),
-    ("close", ">i4"),
-    ("_change", ">i4"),
-]
-_QUOTE_FIELDS: Final = [
-    *_LTP_FIELDS,
-    ("last_traded_quantity", ">u4"),
-    ("average_traded_price", ">i4"),
-    ("volume_traded", ">u4"),
-    ("total_buy_quantity", ">u4"),
-    ("total_sell_quantity", ">u4"),
-    ("open", ">i4"),
-    ("high", ">i4"),
-    ("low", ">i4"),
-    ("close", ">i4"),
-]
-_DEPTH_ENTRY: Final = np.dtype([("quantity", ">i4"), ("price", ">i4"), ("orders", ">u2"), ("_padding", ">u2")])
-_FULL_FIELDS: Final = [
-    *_QUOTE_FIELDS,
-    ("last_trade_time", ">u4"),
-    ("oi", ">u4"),
-    ("oi_day_high", ">u4"),
-    ("oi_day_low", ">u4"),
-    ("exchange_timestamp", ">u4"),
-    ("depth", _DEPTH_ENTRY, (2 * DEPTH_LEVELS,)),
-]
-
-LAYOUTS: Final[dict[int, np.dtype[np.void]]] = {
-    LTP: np.dtype(_LTP_FIELDS),
-    INDEX_QUOTE: np.dtype(_INDEX_FIELDS),
-    INDEX_FULL: np.dtype([*_INDEX_FIELDS, ("exchange_timestamp", ">u4")]),
-    QUOTE: np.dtype(_QUOTE_FIELDS),
-    FULL: np.dtype(_FULL_FIELDS),
+    "last_traded_quantity",
+    "average_traded_price",
+    "volume_traded",
+    "total_buy_quantity",
+    "total_sell_quantity",
+    "open",
+    "high",
+    "low",
+    "close",
+)
+_FULL_FIELDS: Final = (*_QUOTE_FIELDS, "last_trade_time", "oi", "oi_day_high", "oi_day_low", "exchange_timestamp")
+FIELDS: Final[dict[int, tuple[str, ...]]] = {
+    LTP: _LTP_FIELDS,
+    INDEX_QUOTE: _INDEX_FIELDS,
+    INDEX_FULL: (*_INDEX_FIELDS, "exchange_timestamp"),
+    QUOTE: _QUOTE_FIELDS,
+    FULL: _FULL_FIELDS,
 }
-PRICES: Final = ("last_price", "average_traded_price", "open", "high", "low", "close")
+_ENTRY_FIELDS: Final = 3
+"""Of each entry of the order book: quantity, price, and in the upper half of the third how many orders."""
 
-_PRICES_OF: Final = {length: tuple(n for n in layout.names or () if n in PRICES) for length, layout in LAYOUTS.items()}
-_TOTALS_OF: Final = {
-    length: tuple(n for n in layout.names or () if n not in (*PRICES, "instrument_token", "depth", "_change"))
-    for length, layout in LAYOUTS.items()
-}
+# What packets hold, in two matrices, a row for each packet: a window is put into the tick table row by row, and what a
+# packet has of either stands side by side. Prices are signed (a spread or a commodity may trade below zero); totals
+# are not: a day's volume can pass 2^31.
+PRICES: Final = ("last_price", "open", "high", "low", "close", "change_percent", "average_traded_price")
+TOTALS: Final = (
+    "last_traded_quantity",
+    "volume_traded",
+    "total_buy_quantity",
+    "total_sell_quantity",
+    "oi",
+    "oi_day_high",
+    "oi_day_low",
+    "last_trade_time",
+    "exchange_timestamp",
+)
+
+
+class Held(NamedTuple):
+    """What packets of one length hold of `PRICES` and `TOTALS`, and which of the packet's fields these are."""
+
+    prices: slice
+    of_prices: list[int]
+    totals: slice
+    of_totals: list[int]
+
+
+def _held(fields: tuple[str, ...]) -> Held:
+    of_price: dict[str, int] = {name: fields.index(name) for name in PRICES if name in fields}
+    if "close" in fields:
+        of_price["change_percent"] = of_price["last_price"]  # from which it is worked out
+    of_total: dict[str, int] = {name: fields.index(name) for name in TOTALS if name in fields}
+    return Held(*_side_by_side(PRICES, of_price), *_side_by_side(TOTALS, of_total))
+
+
+def _side_by_side(order: tuple[str, ...], place_in_packet: Mapping[str, int]) -> tuple[slice, list[int]]:
+    places = sorted(map(order.index, place_in_packet))
+    first = places[0] if places else 0
+    if places != list(range(first, first + len(places))):
+        raise ValueError(f"{sorted(place_in_packet)} do not stand side by side")
+    return slice(first, first + len(places)), [place_in_packet[order[place]] for place in places]
+
+
+HELD: Final = {length: _held(fields) for length, fields in FIELDS.items()}
 
 # How many 16-bit words a packet and its length take, by the length as a native 16-bit read shows it: one dict look-up
 # in the locating loop both steps over a packet and proves its length legal.
-_WORDS: Final = {int.from_bytes(length.to_bytes(2, "big"), sys.byteorder): length // 2 + 1 for length in LAYOUTS}
+_WORDS: Final = {int.from_bytes(length.to_bytes(2, "big"), sys.byteorder): length // 2 + 1 for length in FIELDS}
 
 
 class Fault(StrEnum):
@@ -97,6 +119,7 @@ class Block:
     """All packets of one length of a window, one array per field, in order of arrival.
 
     Prices are float64 in currency; quantities, totals and Unix times are int64, depth's quantities and orders int32.
+    `prices` and `totals` are these fields side by side, those of `HELD`: one row for each packet.
     `change_percent` is against the previous close, as the official client computes it, but nan where there is none.
     `depth_price`, `depth_quantity` and `depth_orders` have shape (n, 10): five bids, best first, then five offers,
     best first.
@@ -105,6 +128,8 @@ class Block:
     length: int
     sequence: NDArray[np.int64]
     """Each packet's place in the window: blocks split what arrived in one order."""
+    prices: NDArray[np.float64]
+    totals: NDArray[np.int64]
     columns: dict[str, NDArray[Any]]
 
     def __len__(self) -> int:
@@ -132,11 +157,10 @@ def decode_window(frames: Sequence[bytes]) -> Window:
     words = np.frombuffer(sound, np.uint16)
     lengths = words[offsets].byteswap() if sys.byteorder == "little" else words[offsets]
     blocks = []
-    for length in LAYOUTS:
+    for length in FIELDS:
         sequence = np.flatnonzero(lengths == length)
         if sequence.size:
-            rows = _rows(sound, offsets[sequence] + 1, length)
-            blocks.append(Block(length, sequence, _columns(rows, length)))
+            blocks.append(_block(length, sequence, _gathered(sound, offsets[sequence] + 1, length)))
     return Window(tuple(blocks), len(offsets), heartbeats, faults)
 
 
@@ -170,7 +194,7 @@ def _even_window(frames: Sequence[bytes]) -> tuple[bytes, NDArray[np.intp]] | No
     if not frames:
         return None
     length = int.from_bytes(frames[0][2:4], "big")
-    if length not in LAYOUTS:
+    if length not in FIELDS:
         return None
     counts = [frame[0] << 8 | frame[1] for frame in frames]
     if any(len(frame) != 2 + count * (length + 2) for frame, count in zip(frames, counts, strict=True)):
@@ -210,7 +234,7 @@ def salvage(frame: bytes, faults: Counter[Fault]) -> bytes:
         if end > size:
             faults[Fault.TRUNCATED] += 1
             break
-        if length in LAYOUTS:
+        if length in FIELDS:
             packets.append(frame[place:end])
         else:
             faults[Fault.UNKNOWN_LENGTH] += 1
@@ -221,33 +245,29 @@ def salvage(frame: bytes, faults: Counter[Fault]) -> bytes:
     return len(packets).to_bytes(2, "big") + b"".join(packets)
 
 
-def _rows(sound: bytes, places: NDArray[np.intp], length: int) -> NDArray[np.void]:
-    """The packets of one length as a structured array: a view where they stand side by side, else one gather."""
-    layout, stride = LAYOUTS[length], length // 2 + 1
-    # Packets do not overlap, so only where nothing stands between them is the last one so near to the first.
-    if places[-1] - places[0] == stride * (len(places) - 1):
-        return np.ndarray((len(places),), layout, sound, int(places[0]) * 2, (stride * 2,))
-    # As plain bytes, which are gathered without a look at the fields; numpy proves that all lie in the buffer.
+def _gathered(sound: bytes, places: NDArray[np.intp], length: int) -> NDArray[np.int32]:
+    """The packets of one length, gathered: a row of native 32-bit numbers for each."""
+    # As plain bytes, which are gathered without a look at what they are; numpy proves that all lie in the buffer.
     packet_at_every_word = np.ndarray(((len(sound) - length) // 2 + 1,), f"V{length}", sound, 0, (2,))
-    return packet_at_every_word[places].view(layout)
+    return packet_at_every_word[places].view(">i4").reshape(len(places), length // 4).astype(np.int32)
 
 
-def _columns(rows: NDArray[np.void], length: int) -> dict[str, NDArray[Any]]:
-    """One contiguous native array per field; see `Block`."""
-    tokens = rows["instrument_token"].astype(np.uint32)
+def _block(length: int, sequence: NDArray[np.int64], numbers: NDArray[np.int32]) -> Block:
+    held, unsigned = HELD[length], numbers.view(np.uint32)
+    tokens = unsigned[:, 0].copy()
+    divisor = DIVISORS[tokens & 0xFF][:, np.newaxis]
+    prices = numbers.take(held.of_prices, axis=1) / divisor
+    totals = unsigned.take(held.of_totals, axis=1).astype(np.int64)
     columns: dict[str, NDArray[Any]] = {"instrument_token": tokens}
-    for name in _TOTALS_OF[length]:
-        columns[name] = rows[name].astype(np.int64)
-    divisor = DIVISORS[tokens & 0xFF]
-    for name in _PRICES_OF[length]:
-        columns[name] = rows[name] / divisor
+    columns |= zip(PRICES[held.prices], prices.T, strict=True)
+    columns |= zip(TOTALS[held.totals], totals.T, strict=True)
     if length != LTP:
         close = columns["close"]
         above = (columns["last_price"] - close) * 100
-        columns["change_percent"] = np.divide(above, close, out=np.full(len(rows), np.nan), where=close != 0)
+        columns["change_percent"][:] = np.divide(above, close, out=np.full(len(numbers), np.nan), where=close != 0)
     if length == FULL:
-        depth = rows["depth"]
-        columns["depth_price"] = depth["price"] / divisor[:, np.newaxis]
-        columns["depth_quantity"] = depth["quantity"].astype(np.int32)
-        columns["depth_orders"] = depth["orders"].astype(np.int32)
-    return columns
+        depth = numbers[:, len(_FULL_FIELDS) :].reshape(-1, 2 * DEPTH_LEVELS, _ENTRY_FIELDS)
+        columns["depth_price"] = depth[:, :, 1] / divisor
+        columns["depth_quantity"] = depth[:, :, 0].copy()
+        columns["depth_orders"] = depth[:, :, 2] >> 16 & 0xFFFF
+    return Block(length, sequence, prices, totals, columns)

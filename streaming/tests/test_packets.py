@@ -11,7 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kiteconnect import KiteTicker
 
-from streaming.packets import FULL, INDEX_QUOTE, LTP, QUOTE, Fault, Window, _rows, decode_window
+from streaming.packets import (
+    FIELDS,
+    HELD,
+    INDEX_QUOTE,
+    LTP,
+    PRICES,
+    QUOTE,
+    TOTALS,
+    Fault,
+    Window,
+    decode_window,
+)
 from streaming.tests import frames
 from streaming.tick_dicts import decode_frame_to_dicts
 
@@ -208,7 +219,7 @@ def test_a_frame_of_one_packet_is_decoded_to_dicts_without_the_loop(
 
 
 @pytest.mark.parametrize("between", [[], [INDEX_QUOTE_FRAME[4:]]])
-def test_packets_are_gathered_or_read_where_they_stand_with_the_same_values(between: list[bytes]) -> None:
+def test_packets_are_gathered_from_among_others(between: list[bytes]) -> None:
     some = [frames.full(frames.token(n), 100 * n) for n in range(1, 6)]
     window = decode_window([frames.frame(*some[:2], *between, *some[2:])])
     block = window.blocks[-1]
@@ -216,17 +227,12 @@ def test_packets_are_gathered_or_read_where_they_stand_with_the_same_values(betw
     assert block.columns["instrument_token"].tolist() == [frames.token(n) for n in range(1, 6)]
 
 
-@pytest.mark.parametrize("count", [1, 2, 5])
-def test_packets_that_stand_side_by_side_are_not_copied(count: int) -> None:
-    frame = frames.frame(*(frames.full(frames.token(n), 100 * n) for n in range(1, count + 1)))
-    places = np.arange(count) * (FULL // 2 + 1) + 2
-    rows = _rows(frame, places, FULL)
-    assert np.shares_memory(rows, np.frombuffer(frame, np.uint8))
-    assert rows["last_price"].tolist() == [100 * n for n in range(1, count + 1)]
-    if count > 2:
-        apart = _rows(frame, places[[0, 2]], FULL)
-        assert not np.shares_memory(apart, np.frombuffer(frame, np.uint8))
-        assert apart["last_price"].tolist() == [100, 300]
+@pytest.mark.parametrize("length", FIELDS)
+def test_what_a_packet_holds_stands_side_by_side(length: int) -> None:
+    held, fields = HELD[length], FIELDS[length]
+    prices = [name for name in PRICES[held.prices] if name != "change_percent"]
+    assert sorted([*prices, *TOTALS[held.totals]]) == sorted({*fields} - {"instrument_token", "change"})
+    assert ("change_percent" in PRICES[held.prices]) == ("close" in fields)
 
 
 def test_columns_have_the_types_that_are_promised_and_stand_alone() -> None:
@@ -236,7 +242,7 @@ def test_columns_have_the_types_that_are_promised_and_stand_alone() -> None:
     assert {kinds[name] for name in ("last_price", "average_traded_price", "close", "depth_price")} == {np.dtype(float)}
     assert {kinds[name] for name in ("volume_traded", "oi", "exchange_timestamp")} == {np.dtype(np.int64)}
     assert {kinds[name] for name in ("depth_quantity", "depth_orders")} == {np.dtype(np.int32)}
-    assert all(column.flags.c_contiguous and column.flags.owndata for column in block.columns.values())
+    assert not any(np.shares_memory(column, np.frombuffer(FULL_FRAME, np.uint8)) for column in block.columns.values())
 
 
 def test_faults_are_counted_under_their_names_in_small_letters() -> None:
