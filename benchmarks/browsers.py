@@ -72,6 +72,11 @@ class Browser(asyncio.Protocol):
     def say(self, **message: Any) -> None:
         self.send(TEXT, json.dumps(message).encode())
 
+    def took(self, frame: int, *, acknowledge_each: int = 2) -> None:
+        """Acknowledge it if it is the first of so many; of two, as the page and the Python client do."""
+        if acknowledge_each == 1 or frame % acknowledge_each == 1:
+            self.acknowledge(frame)
+
     def acknowledge(self, frame: int) -> None:
         self.send(TEXT, b'{"type":"ack","frame":%d}' % frame)
 

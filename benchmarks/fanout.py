@@ -6,8 +6,8 @@ is known by a key, each frame has its number, and a client acknowledges it. The 
 sends the bytes to everybody and is no ASGI server. All of them stand at once and take turns in every round.
 
 `200-clients` is under uvicorn, `200-clients-daphne` under Daphne; `json` is the form that clients get who ask for no
-other, and of `half` the clients acknowledge every second frame, as they may. CPU time is the web process's own, at ten
-messages a second. `saturated`: the next message goes out when every client has the last one. `core` is that phase by
+other, and of `each` the clients acknowledge every frame, where the page and the Python client do every second one. CPU
+time is the web process's own, at ten messages a second. `saturated`: the next message goes out when every client has the last one. `core` is that phase by
 the CPU second: on a machine with other work a rate tells how much of a core was to be had.
 """
 
@@ -109,7 +109,7 @@ async def _compared(server: str, suffix: str, url: str, door: Sequence[str], rou
     async with AsyncExitStack() as stack:
         feed = await stack.enter_async_context(Feed.through(url))
         ours = await stack.enter_async_context(_ours(server, feed, door))
-        half = await stack.enter_async_context(_ours(server, feed, door, acknowledge_each=2))
+        each = await stack.enter_async_context(_ours(server, feed, door, acknowledge_each=1))
         json = await stack.enter_async_context(_ours(server, feed, door, as_json=True))
         peer = await stack.enter_async_context(_peer(server, feed, url))
         floor = None
@@ -118,7 +118,7 @@ async def _compared(server: str, suffix: str, url: str, door: Sequence[str], rou
                 floor = await stack.enter_async_context(_floor(feed, url))
             except PeerMissing as exc:
                 print(exc, file=sys.stderr)
-        sides = [side for side in (ours, half, json, peer, floor) if side is not None]
+        sides = [side for side in (ours, each, json, peer, floor) if side is not None]
         for side in sides:
             for _ in range(3):
                 await side.once()
@@ -127,14 +127,14 @@ async def _compared(server: str, suffix: str, url: str, door: Sequence[str], rou
                 await side.round()
     case = f"{CLIENTS}-clients{suffix}"
     results = []
-    for name, side in ((case, ours), (f"{case}-half", half), (f"{case}-json", json)):
+    for name, side in ((case, ours), (f"{case}-each", each), (f"{case}-json", json)):
         results += [
             _cpu(name, side, PEER, peer),
             _result(f"{name}-saturated", "messages/s", PEER, side.rates, peer.rates, less_is_better=False),
             _result(f"{name}-core", "messages/CPU s", PEER, side.capacities, peer.capacities, less_is_better=False),
         ]
     if server == UVICORN:
-        results += [_cpu(case, ours, FLOOR, floor), _cpu(f"{case}-half", half, FLOOR, floor)]
+        results += [_cpu(case, ours, FLOOR, floor), _cpu(f"{case}-each", each, FLOOR, floor)]
     return results
 
 
@@ -159,7 +159,7 @@ def _result(
 
 @asynccontextmanager
 async def _ours(
-    server: str, feed: Feed, door: Sequence[str], *, as_json: bool = False, acknowledge_each: int = 1
+    server: str, feed: Feed, door: Sequence[str], *, as_json: bool = False, acknowledge_each: int = 2
 ) -> AsyncIterator[Contender]:
     found: list[Contender] = []
     # Frames may follow each other at once: how often a client is sent one is a setting, and not what is measured.
@@ -172,8 +172,7 @@ async def _ours(
                 number = int(begins.split(b'"frame":', 1)[1].split(b",", 1)[0])
             else:
                 return  # the answer to the subscription
-            if number % acknowledge_each == 0:
-                browser.acknowledge(number)
+            browser.took(number, acknowledge_each=acknowledge_each)
             if found:
                 found[0].count()
 

@@ -62,7 +62,7 @@ class Seen:
     def on_frame(self, browser: Browser, opcode: int, payload: memoryview) -> None:
         if opcode != BINARY:
             return
-        browser.acknowledge(frame_number(payload))
+        browser.took(frame_number(payload))
         now = round((time.monotonic() - self.began) * 1e6)
         at, end = FRAME.size, len(payload)
         while at < end:

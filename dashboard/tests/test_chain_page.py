@@ -228,7 +228,8 @@ async def test_frames_are_acknowledged_after_they_are_drawn(open_page: Open, sit
         for _ in range(3):
             await site.update()
         await page.until("window.__chain.feed.updates === 4")
-        while not site.frames_acknowledged or site.frames_acknowledged[-1] < site.frame:  # noqa: ASYNC110
+        # The last one alone is not: the server may have two on their way.
+        while not site.frames_acknowledged or site.frames_acknowledged[-1] < site.frame - 1:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         assert site.frames_acknowledged == sorted(site.frames_acknowledged)
 

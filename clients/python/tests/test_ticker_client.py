@@ -197,6 +197,16 @@ async def test_a_frame_is_acknowledged_when_the_next_update_is_asked_for(service
         assert (set(update.tokens), update.skipped, feed.rows[3]["last_price"]) == ({3}, 7, 5.0)
 
 
+async def test_every_second_frame_is_acknowledged(service: Service) -> None:
+    async with subscribed(service) as feed:
+        for number in range(1, 5):
+            await service.send(number, line("snapshot", {2: float(number)}))
+            await anext(feed)
+        await service.say(type="status", feed_state="live")
+        await anext(feed)
+        assert [(await service.hear())["frame"] for _ in range(service.heard.qsize())] == [1, 3]
+
+
 async def test_a_connection_that_breaks_comes_back_with_its_subscriptions(service: Service) -> None:
     async with subscribed(service) as feed:
         await service.send(1, line("snapshot", {2: 1.0}))

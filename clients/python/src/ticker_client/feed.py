@@ -222,9 +222,12 @@ class Feed:
                 raise StopAsyncIteration if end is None else end
 
     async def _acknowledge(self) -> None:
-        """The next update is asked for, so the last one was used."""
+        """The next update is asked for, so the last one was used.
+
+        Two frames may be on their way, so every second one will do: half of what is sent back, and nothing waits for it.
+        """
         frame, self._in_use = self._in_use, None
-        if frame is not None:
+        if frame is not None and frame.message["frame"] % 2:
             with suppress(ConnectionClosed):
                 await frame.socket.send(json.dumps({"type": "ack", "frame": frame.message["frame"]}))
 

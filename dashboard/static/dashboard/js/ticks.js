@@ -114,10 +114,13 @@ export class Ticks extends EventTarget {
     this.asking = setTimeout(() => this.connected && this.subscribe(), ASK_AGAIN_MS);
   }
 
-  /** Everything received so far is on the screen: the server may send more. */
+  /** Everything received so far is on the screen: the server may send more. Of two frames on their way it waits for the
+      second only, so after the first of all each second one is acknowledged. */
   painted() {
-    if (!this.unacknowledged.length || this.socket?.readyState !== WebSocket.OPEN) return;
-    this.send({ type: "ack", frame: this.unacknowledged.at(-1) }); // and with it every earlier one
+    const newest = this.unacknowledged.at(-1);
+    if (!newest || this.socket?.readyState !== WebSocket.OPEN) return;
+    if (newest > 1 && this.unacknowledged.length < 2) return;
+    this.send({ type: "ack", frame: newest }); // and with it every earlier one
     this.unacknowledged = [];
   }
 
