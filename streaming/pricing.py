@@ -207,15 +207,14 @@ def _parity_forwards(table: TickTable, parts: Slots, interest: Floats, about: Fl
     looked_at = _pairs_around(instruments, parts, about)
     belongs = (looked_at >= first[:, np.newaxis]) & (looked_at < end[:, np.newaxis])
     pairs = np.where(belongs, looked_at, 0)
-    calls, puts = instruments.pairs[pairs, 0], instruments.pairs[pairs, 1]
-    flags = table["flags"]
-    difference = _middles(table, calls) - _middles(table, puts)
-    difference[~(belongs & (flags[calls] == 0) & (flags[puts] == 0))] = np.nan
+    options = instruments.pairs[pairs]  # calls and puts, shape (parts, pairs, 2)
+    middle = _middles(table, options)
+    difference = middle[:, :, 0] - middle[:, :, 1]
+    difference[~belongs | table["flags"][options].any(axis=2)] = np.nan
     forwards, nearest = parity_forwards(instruments.pair_strike[pairs], difference, interest)
     row = np.arange(len(parts))[:, np.newaxis]
-    good, calls, puts = np.isfinite(difference[row, nearest]), calls[row, nearest], puts[row, nearest]
-    received_at = table["received_at"]
-    quoted_at = np.where(good, np.minimum(received_at[calls], received_at[puts]), np.inf).min(axis=1)
+    quoted_at = table["received_at"][options[row, nearest]].min(axis=2)
+    quoted_at = np.where(np.isfinite(difference[row, nearest]), quoted_at, np.inf).min(axis=1)
     return forwards, np.where(np.isfinite(forwards), quoted_at, np.nan)
 
 

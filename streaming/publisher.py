@@ -7,6 +7,7 @@ oldest two, line behind line. After a failed write every part is *owed*: it goes
 """
 
 import asyncio
+import functools
 import logging
 import time
 from collections import deque
@@ -135,6 +136,8 @@ class Publisher:
         self.refused = 0  # blobs that another process writes by now
         self._script = client.register_script(_WRITE)
         self._names = names
+        # Worked out once for each part: they stay the same.
+        self._place_of = functools.cache(lambda part: (names.channel(part), names.blob(part)))
         self._layer = layer
         self._write_seconds = write_seconds
         self._clock = clock
@@ -235,17 +238,16 @@ class Publisher:
 
     async def _write(self, batch: Batch) -> bool:
         began = self._clock()
-        channels: dict[str, list[tuple[str, PartPayload]]] = {}
+        blobs: dict[str, list[tuple[str, bool, int]]] = {}  # by channel, as are the lines
+        lines: dict[str, list[bytes]] = {}
         for part, payload in batch.items():
-            channels.setdefault(self._names.channel(part), []).append((part, payload))
-        plan, messages = [], []
-        for channel, parts in channels.items():
-            blobs = [(self._names.blob(part), payload.is_whole, payload.size) for part, payload in parts]
-            plan.append((channel, blobs))
-            messages.append(b"".join(line for _, payload in parts for line in payload.lines))
+            channel, blob = self._place_of(part)
+            blobs.setdefault(channel, []).append((blob, payload.is_whole, payload.size))
+            lines.setdefault(channel, []).extend(payload.lines)
         try:
             refused = await self._script(
-                keys=[self._names.writers], args=[BLOB_TTL_SECONDS, orjson.dumps(plan), self.epoch, *messages]
+                keys=[self._names.writers],
+                args=[BLOB_TTL_SECONDS, orjson.dumps([*blobs.items()]), self.epoch, *map(b"".join, lines.values())],
             )
         except (RedisError, OSError, TimeoutError) as exc:
             logger.debug("a batch was not written: %s", exc)
@@ -254,7 +256,7 @@ class Publisher:
         self.refused += int(refused or 0)
         metrics.PUBLISH_SECONDS.observe(self._clock() - began)
         metrics.PUBLISHED_BATCHES.inc()
-        metrics.PUBLISHED_MESSAGES.inc(len(channels))
+        metrics.PUBLISHED_MESSAGES.inc(len(blobs))
         if self._layer is not None:
             await self._tell_groups(self._layer, batch)
         return True

@@ -21,7 +21,7 @@ from market.lines import MISSING_I8, MISSING_U4, Block, Column, Layout, Shape, w
 from market.pricing_rules import REASON_NAMES, Model
 from streaming.contracts import Instruments, Part
 from streaming.depth import book_columns
-from streaming.packets import DEPTH_LEVELS
+from streaming.packets import DEPTH_LEVELS, PRICES, TOTALS
 from streaming.pricing import (
     SOURCES,
     KeptTerms,
@@ -100,6 +100,7 @@ class Form:
 OPTION_LAYOUT: Final = Form(1).layouts[False, False]
 """Of a line of options whose numbers fit their scales: nearly every one."""
 _TABLE_PRICES: Final = ("last_price", "average_traded_price", "open", "high", "low", "close")
+_TABLE_TOTALS: Final = ("volume_traded", "oi", "last_trade_time", "exchange_timestamp")
 _LONGEST_AGE_MS: Final = MISSING_U4 - 1  # 49 days
 _MODELS: Final = {False: Model.BLACK_76, True: Model.BLACK_SCHOLES_MERTON}
 
@@ -224,8 +225,9 @@ class PartEncoder:
         """What every kind of instrument has, gathered and rounded for all rows at once."""
         table = self.table
         block["instrument_token"][:] = self._instruments.tokens[slots]
+        prices = _price(table.prices.take(slots, axis=0))
         for name in _TABLE_PRICES:
-            block[name][:] = _price(table[name][slots])
+            block[name][:] = prices[:, PRICES.index(name)]
         block["change_percent"][:] = np.round(table["change_percent"][slots], _CHANGE_DECIMALS)
         for side, level in (("bid", 0), ("ask", DEPTH_LEVELS)):
             block[side][:] = price = _price(table["depth_price"][slots, level])
@@ -237,9 +239,10 @@ class PartEncoder:
             if field != "depth_price":
                 values = np.where(np.isnan(values), MISSING, table[field][slots, place])
             block[column.name][:] = values
-        for name in ("volume_traded", "oi", "last_trade_time", "exchange_timestamp"):
-            block[name][:] = table[name][slots]  # MISSING becomes MISSING_U4
-        oi, previous_oi = table["oi"][slots], table["previous_oi"][slots]
+        totals = table.totals.take(slots, axis=0)
+        for name in _TABLE_TOTALS:
+            block[name][:] = totals[:, TOTALS.index(name)]  # MISSING becomes MISSING_U4
+        oi, previous_oi = totals[:, TOTALS.index("oi")], table["previous_oi"][slots]
         both = (oi != MISSING) & (previous_oi != MISSING)
         block["oi_day_change"][:] = np.where(both, oi - previous_oi, MISSING_I8)
         age = _milliseconds(moment.monotonic - table["received_at"][slots])
