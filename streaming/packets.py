@@ -11,7 +11,7 @@ read as one matrix of numbers. `tick_dicts` is for the rest: a few packets, want
 
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
@@ -55,9 +55,9 @@ FIELDS: Final[dict[int, tuple[str, ...]]] = {
 _ENTRY_FIELDS: Final = 3
 """Of each entry of the order book: quantity, price, and in the upper half of the third how many orders."""
 
-# What packets hold, in two matrices, a row for each packet: a window is put into the tick table row by row, and what a
-# packet has of either stands side by side. Prices are signed (a spread or a commodity may trade below zero); totals
-# are not: a day's volume can pass 2^31.
+# What packets hold, as a row of 64-bit words: prices, totals, then the order book. So a tick is one piece of memory,
+# here and in the tick table, and what a packet holds of it lies side by side. Prices are signed (a spread or a
+# commodity may trade below zero); totals are not: a day's volume can pass 2^31.
 PRICES: Final = ("last_price", "open", "high", "low", "close", "change_percent", "average_traded_price")
 TOTALS: Final = (
     "last_traded_quantity",
@@ -70,34 +70,63 @@ TOTALS: Final = (
     "last_trade_time",
     "exchange_timestamp",
 )
+DEPTH: Final = ("depth_price", "depth_quantity", "depth_orders")
+_BOOK_AT: Final = len(PRICES) + len(TOTALS)
+_BOOK_ENDS: Final = tuple(_BOOK_AT + words * DEPTH_LEVELS for words in (0, 2, 3, 4))  # numbers of 64, 32 and 32 bits
+ROW_WORDS: Final = _BOOK_ENDS[-1]
+
+
+def fields_of(rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    """The fields of such rows, shape (n, `ROW_WORDS`), as views: float64 of shape (n,), `TOTALS` int64, and of the book
+    shape (n, 10), prices float64, quantities and orders int32.
+    """
+    fields: dict[str, NDArray[Any]] = dict(zip(PRICES, rows[:, : len(PRICES)].view(np.float64).T, strict=True))
+    fields |= zip(TOTALS, rows[:, len(PRICES) : _BOOK_AT].T, strict=True)
+    for name, kind, begin, end in zip(
+        DEPTH, (np.float64, np.int32, np.int32), _BOOK_ENDS[:-1], _BOOK_ENDS[1:], strict=True
+    ):
+        fields[name] = rows[:, begin:end].view(kind)
+    return fields
 
 
 class Held(NamedTuple):
-    """What packets of one length hold of `PRICES` and `TOTALS`, and which of the packet's fields these are."""
+    """What packets of one length hold: which of their fields are which of `PRICES` and `TOTALS`, and where all lies."""
 
     prices: slice
     of_prices: list[int]
     totals: slice
     of_totals: list[int]
+    words: tuple[slice, ...]
+    """Of a row."""
 
 
-def _held(fields: tuple[str, ...]) -> Held:
+def _held(length: int, fields: tuple[str, ...]) -> Held:
     of_price: dict[str, int] = {name: fields.index(name) for name in PRICES if name in fields}
     if "close" in fields:
         of_price["change_percent"] = of_price["last_price"]  # from which it is worked out
     of_total: dict[str, int] = {name: fields.index(name) for name in TOTALS if name in fields}
-    return Held(*_side_by_side(PRICES, of_price), *_side_by_side(TOTALS, of_total))
+    prices, totals = _side_by_side(PRICES, of_price), _side_by_side(TOTALS, of_total)
+    begin, end = len(PRICES) + totals.start, len(PRICES) + totals.stop
+    if length == FULL:
+        end = ROW_WORDS
+    words = (slice(0, end),) if prices.stop == begin else (prices, slice(begin, end))
+    return Held(
+        prices,
+        [of_price[name] for name in PRICES[prices]],
+        totals,
+        [of_total[name] for name in TOTALS[totals]],
+        tuple(span for span in words if span.start < span.stop),
+    )
 
 
-def _side_by_side(order: tuple[str, ...], place_in_packet: Mapping[str, int]) -> tuple[slice, list[int]]:
-    places = sorted(map(order.index, place_in_packet))
-    first = places[0] if places else 0
-    if places != list(range(first, first + len(places))):
-        raise ValueError(f"{sorted(place_in_packet)} do not stand side by side")
-    return slice(first, first + len(places)), [place_in_packet[order[place]] for place in places]
+def _side_by_side(order: tuple[str, ...], names: Collection[str]) -> slice:
+    places = sorted(map(order.index, names)) or [0]
+    if places != list(range(places[0], places[0] + len(places))):
+        raise ValueError(f"{sorted(names)} do not stand side by side")
+    return slice(places[0], places[-1] + 1) if names else slice(0, 0)
 
 
-HELD: Final = {length: _held(fields) for length, fields in FIELDS.items()}
+HELD: Final = {length: _held(length, fields) for length, fields in FIELDS.items()}
 
 # How many 16-bit words a packet and its length take, by the length as a native 16-bit read shows it: one dict look-up
 # in the locating loop both steps over a packet and proves its length legal.
@@ -119,7 +148,7 @@ class Block:
     """All packets of one length of a window, one array per field, in order of arrival.
 
     Prices are float64 in currency; quantities, totals and Unix times are int64, depth's quantities and orders int32.
-    `prices` and `totals` are these fields side by side, those of `HELD`: one row for each packet.
+    They are views of `rows`, whose `words` in `HELD` are set.
     `change_percent` is against the previous close, as the official client computes it, but nan where there is none.
     `depth_price`, `depth_quantity` and `depth_orders` have shape (n, 10): five bids, best first, then five offers,
     best first.
@@ -128,8 +157,7 @@ class Block:
     length: int
     sequence: NDArray[np.int64]
     """Each packet's place in the window: blocks split what arrived in one order."""
-    prices: NDArray[np.float64]
-    totals: NDArray[np.int64]
+    rows: NDArray[np.int64]
     columns: dict[str, NDArray[Any]]
 
     def __len__(self) -> int:
@@ -254,20 +282,22 @@ def _gathered(sound: bytes, places: NDArray[np.intp], length: int) -> NDArray[np
 
 def _block(length: int, sequence: NDArray[np.int64], numbers: NDArray[np.int32]) -> Block:
     held, unsigned = HELD[length], numbers.view(np.uint32)
-    tokens = unsigned[:, 0].copy()
+    rows = np.empty((len(numbers), ROW_WORDS), np.int64)
+    fields = fields_of(rows)
+    names = ["instrument_token", *PRICES[held.prices], *TOTALS[held.totals]]
+    fields["instrument_token"] = tokens = unsigned[:, 0].copy()
     divisor = DIVISORS[tokens & 0xFF][:, np.newaxis]
-    prices = numbers.take(held.of_prices, axis=1) / divisor
-    totals = unsigned.take(held.of_totals, axis=1).astype(np.int64)
-    columns: dict[str, NDArray[Any]] = {"instrument_token": tokens}
-    columns |= zip(PRICES[held.prices], prices.T, strict=True)
-    columns |= zip(TOTALS[held.totals], totals.T, strict=True)
+    np.divide(numbers.take(held.of_prices, axis=1), divisor, out=rows.view(np.float64)[:, held.prices])
+    rows[:, len(PRICES) : _BOOK_AT][:, held.totals] = unsigned.take(held.of_totals, axis=1)
     if length != LTP:
-        close = columns["close"]
-        above = (columns["last_price"] - close) * 100
-        columns["change_percent"][:] = np.divide(above, close, out=np.full(len(numbers), np.nan), where=close != 0)
+        close, change = fields["close"], fields["change_percent"]
+        above = (fields["last_price"] - close) * 100
+        change[:] = np.nan
+        np.divide(above, close, out=change, where=close != 0)
     if length == FULL:
+        names += DEPTH
         depth = numbers[:, len(_FULL_FIELDS) :].reshape(-1, 2 * DEPTH_LEVELS, _ENTRY_FIELDS)
-        columns["depth_price"] = depth[:, :, 1] / divisor
-        columns["depth_quantity"] = depth[:, :, 0].copy()
-        columns["depth_orders"] = depth[:, :, 2] >> 16 & 0xFFFF
-    return Block(length, sequence, prices, totals, columns)
+        np.divide(depth[:, :, 1], divisor, out=fields["depth_price"])
+        fields["depth_quantity"][:] = depth[:, :, 0]
+        fields["depth_orders"][:] = depth[:, :, 2] >> 16 & 0xFFFF
+    return Block(length, sequence, rows, {name: fields[name] for name in names})

@@ -21,7 +21,7 @@ from market.lines import MISSING_I8, MISSING_U4, Block, Column, Layout, Shape, w
 from market.pricing_rules import REASON_NAMES, Model
 from streaming.contracts import Instruments, Part
 from streaming.depth import book_columns
-from streaming.packets import DEPTH_LEVELS, PRICES, TOTALS
+from streaming.packets import DEPTH_LEVELS, fields_of
 from streaming.pricing import (
     SOURCES,
     KeptTerms,
@@ -225,24 +225,22 @@ class PartEncoder:
         """What every kind of instrument has, gathered and rounded for all rows at once."""
         table = self.table
         block["instrument_token"][:] = self._instruments.tokens[slots]
-        prices = _price(table.prices.take(slots, axis=0))
+        fields = fields_of(table.rows.take(slots, axis=0))
         for name in _TABLE_PRICES:
-            block[name][:] = prices[:, PRICES.index(name)]
-        block["change_percent"][:] = np.round(table["change_percent"][slots], _CHANGE_DECIMALS)
+            block[name][:] = _price(fields[name])
+        block["change_percent"][:] = np.round(fields["change_percent"], _CHANGE_DECIMALS)
         for side, level in (("bid", 0), ("ask", DEPTH_LEVELS)):
-            block[side][:] = price = _price(table["depth_price"][slots, level])
-            quantity = table["depth_quantity"][slots, level]
-            block[f"{side}_quantity"][:] = np.where(np.isnan(price), MISSING, quantity)
+            block[side][:] = price = _price(fields["depth_price"][:, level])
+            block[f"{side}_quantity"][:] = np.where(np.isnan(price), MISSING, fields["depth_quantity"][:, level])
         for column, field, place in self._form.book:
             # A level without a price is one that nobody fills.
-            values = _price(table["depth_price"][slots, place])
+            values = _price(fields["depth_price"][:, place])
             if field != "depth_price":
-                values = np.where(np.isnan(values), MISSING, table[field][slots, place])
+                values = np.where(np.isnan(values), MISSING, fields[field][:, place])
             block[column.name][:] = values
-        totals = table.totals.take(slots, axis=0)
         for name in _TABLE_TOTALS:
-            block[name][:] = totals[:, TOTALS.index(name)]  # MISSING becomes MISSING_U4
-        oi, previous_oi = totals[:, TOTALS.index("oi")], table["previous_oi"][slots]
+            block[name][:] = fields[name]  # MISSING becomes MISSING_U4
+        oi, previous_oi = fields["oi"], table["previous_oi"][slots]
         both = (oi != MISSING) & (previous_oi != MISSING)
         block["oi_day_change"][:] = np.where(both, oi - previous_oi, MISSING_I8)
         age = _milliseconds(moment.monotonic - table["received_at"][slots])

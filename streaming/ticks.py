@@ -15,7 +15,7 @@ from market.pricing_rules import Flag
 from streaming.bars import Ticks
 from streaming.contracts import UNKNOWN, Instruments
 from streaming.hours import Closed
-from streaming.packets import DEPTH_LEVELS, HELD, PRICES, TOTALS, Block, Window
+from streaming.packets import HELD, PRICES, ROW_WORDS, Block, Window, fields_of
 from streaming.validation import Known, Policy, Reason, judge
 
 MISSING: Final = -1
@@ -23,7 +23,6 @@ MISSING: Final = -1
 
 _OF_LAST_PRICE: Final = ("last_price", "change_percent")
 _MORE_TOTALS: Final = ("previous_oi", "previous_oi_day", "arrival")
-_DEPTH: Final = {"depth_price": np.float64, "depth_quantity": np.int32, "depth_orders": np.int32}
 _TIMES: Final = ("last_trade_time", "exchange_timestamp")
 _NEVER_CAME: Final = (*PRICES, "depth_price", "received_at")
 """The columns in which nan says so."""
@@ -60,8 +59,8 @@ class Applied:
 class TickTable:
     """One row (a slot of `instruments`) per instrument and one array per field, which callers read and do not write.
 
-    What packets bring besides depth lies side by side in `prices` and `totals`, in the order of `packets.PRICES` and
-    `TOTALS`: a window touches a few pieces of memory for each of its ticks, and not one for each field of them.
+    What packets bring of an instrument is one of `rows` (`packets.fields_of`), so that a window touches one piece of
+    memory for each of its ticks, and not one for each of their fields.
     Integers that never came are `MISSING`, prices nan; a time of zero, which the broker sends for "never", is `MISSING`
     too. `received_at` is when the last tick without a flag came, on the monotonic clock: what is flagged grows old.
     `previous_oi` is the open interest at the end of the day before, where it is known: the wire does not carry it, but
@@ -80,15 +79,12 @@ class TickTable:
     def _allocate(self, instruments: Instruments) -> None:
         size = len(instruments)
         self.instruments = instruments
-        self.prices = np.full((size, len(PRICES)), np.nan)
-        self.totals = np.full((size, len(TOTALS)), MISSING, np.int64)
-        self.columns: dict[str, NDArray[Any]] = dict(zip(PRICES, self.prices.T, strict=True))
-        self.columns |= zip(TOTALS, self.totals.T, strict=True)
+        self.rows = np.full((size, ROW_WORDS), MISSING, np.int64)
+        self.columns: dict[str, NDArray[Any]] = fields_of(self.rows)
+        for name in (*PRICES, "depth_price"):
+            self.columns[name][:] = np.nan
         # `arrival` is the place of a row's last tick in the whole stream of packets, to order those of two lengths.
         self.columns |= {name: np.full(size, MISSING, np.int64) for name in _MORE_TOTALS}
-        for name, kind in _DEPTH.items():
-            missing = np.nan if kind is np.float64 else MISSING
-            self.columns[name] = np.full((size, 2 * DEPTH_LEVELS), missing, kind)
         self.columns["received_at"] = np.full(size, np.nan)
         self.columns["flags"] = np.zeros(size, np.uint8)
         self._empty = dict.fromkeys(self.columns, MISSING) | dict.fromkeys(_NEVER_CAME, np.nan) | {"flags": 0}
@@ -233,19 +229,14 @@ class TickTable:
         return untraded, {name: values[untraded] for name, values in known.items()}
 
     def _write(self, block: Block, rows: NDArray[np.intp], slots: NDArray[np.intp], flags: NDArray[np.uint8]) -> None:
-        columns, held = self.columns, HELD[block.length]
-
-        def new(values: NDArray[Any]) -> NDArray[Any]:  # usually nothing was dropped and no instrument came twice
-            return values if len(rows) == len(block) else values.take(rows, axis=0)
-
-        self.prices[:, held.prices][slots] = new(block.prices)
-        self.totals[:, held.totals][slots] = new(block.totals)
+        columns = self.columns
+        every = len(rows) == len(block)  # the usual case: nothing was dropped, no instrument came twice
+        new = block.rows if every else block.rows.take(rows, axis=0)
+        for words in HELD[block.length].words:
+            self.rows[:, words][slots] = new[:, words]
         for name in _TIMES:
-            if name in block.columns and not (times := new(block.columns[name])).all():
+            if name in block.columns and not (times := columns[name][slots]).all():
                 columns[name][slots[times == 0]] = MISSING
-        for name in _DEPTH:
-            if name in block.columns:
-                columns[name][slots] = new(block.columns[name])
         if "depth_price" not in block.columns:
             flags |= columns["flags"][slots] & np.uint8(Flag.CROSSED)  # the book is still the one seen before
         columns["flags"][slots] = flags

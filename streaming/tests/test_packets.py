@@ -13,11 +13,13 @@ from kiteconnect import KiteTicker
 
 from streaming.packets import (
     FIELDS,
+    FULL,
     HELD,
     INDEX_QUOTE,
     LTP,
     PRICES,
     QUOTE,
+    ROW_WORDS,
     TOTALS,
     Fault,
     Window,
@@ -233,6 +235,9 @@ def test_what_a_packet_holds_stands_side_by_side(length: int) -> None:
     prices = [name for name in PRICES[held.prices] if name != "change_percent"]
     assert sorted([*prices, *TOTALS[held.totals]]) == sorted({*fields} - {"instrument_token", "change"})
     assert ("change_percent" in PRICES[held.prices]) == ("close" in fields)
+    words = [word for span in held.words for word in range(ROW_WORDS)[span]]
+    of_fields = [*range(ROW_WORDS)[held.prices], *range(len(PRICES), ROW_WORDS)[held.totals]]
+    assert words == of_fields + (list(range(len(PRICES) + len(TOTALS), ROW_WORDS)) if length == FULL else [])
 
 
 def test_columns_have_the_types_that_are_promised_and_stand_alone() -> None:
