@@ -7,8 +7,9 @@ sends the bytes to everybody and is no ASGI server. All of them stand at once an
 
 `200-clients` is under uvicorn, `200-clients-daphne` under Daphne; `json` is the form that clients get who ask for no
 other, and of `each` the clients acknowledge every frame, where the page and the Python client do every second one. CPU
-time is the web process's own, at ten messages a second. `saturated`: the next message goes out when every client has the last one. `core` is that phase by
-the CPU second: on a machine with other work a rate tells how much of a core was to be had.
+time is the web process's own, at ten messages a second. `saturated`: the next message goes out when every client has
+the last one. `core` is that phase by the CPU second: on a machine with other work a rate tells how much of a core was
+to be had.
 """
 
 import asyncio

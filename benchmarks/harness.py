@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 
 ROUNDS = 7
-LEAST_SECONDS = 0.02
-"""Per measurement: shorter ones are repeated within a round."""
+LEAST_SECONDS = 0.1
+"""Per measurement: shorter ones are repeated, so that what the other side left in the caches counts little."""
 
 
 class PeerMissing(Exception):

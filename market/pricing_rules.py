@@ -159,13 +159,17 @@ def price_rows(
         terms = underlying[rows], strike[rows], years[rows], rate[rows]
         if model is Model.BLACK_76:
             solved = black76.implied_volatility(price[rows], *terms, is_call[rows])
-            found = black76.greeks(*terms, solved.volatility, is_call[rows])
         else:
-            carry = dividend_yield[rows]
-            solved = black_scholes.implied_volatility(price[rows], *terms, is_call[rows], carry)
-            found = black_scholes.greeks(*terms, solved.volatility, is_call[rows], carry)
+            solved = black_scholes.implied_volatility(price[rows], *terms, is_call[rows], dividend_yield[rows])
         volatility[rows] = solved.volatility
         reason[rows] = solved.reason
+        if solved.reason.any():  # what has no volatility would only take the formulas to their limits
+            rows = np.flatnonzero(mask & (reason == GreeksReason.OK))
+            terms = underlying[rows], strike[rows], years[rows], rate[rows]
+        if model is Model.BLACK_76:
+            found = black76.greeks(*terms, volatility[rows], is_call[rows])
+        else:
+            found = black_scholes.greeks(*terms, volatility[rows], is_call[rows], dividend_yield[rows])
         for into, values in zip(greeks, found, strict=True):
             into[rows] = values
     return volatility, greeks

@@ -283,7 +283,8 @@ class BarMaker:
         quantity[rows] = grown = np.maximum(volume - highest, 0)
         traded[rows] = grown > 0
         before[rows] = highest
-        last = np.append(slots[1:] != slots[:-1], True)
+        last = np.ones(len(slots), np.bool_)
+        last[:-1] = first[1:]
         self._volume[slots[last]] = np.maximum(highest, volume)[last]
         self._day[slots[last]] = day[last]
         return traded, quantity, before
@@ -324,7 +325,9 @@ class BarMaker:
 
 def _begins(keys: NDArray[np.signedinteger]) -> NDArray[np.bool_]:
     """Where a run of equal keys begins; there is one key at least."""
-    return np.append(True, keys[1:] != keys[:-1])
+    begins = np.ones(len(keys), np.bool_)
+    np.not_equal(keys[1:], keys[:-1], out=begins[1:])
+    return begins
 
 
 def _running_maximum(values: Ints, group: NDArray[np.intp]) -> Ints:

@@ -12,8 +12,8 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from itertools import chain
+from typing import NamedTuple, Protocol
 
 import orjson
 import redis.asyncio as redis
@@ -35,8 +35,7 @@ BLOB_TTL_SECONDS = 7 * 24 * 3600
 _BREAKER_LEVELS = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2}
 
 
-@dataclass(frozen=True, slots=True)
-class PartPayload:
+class PartPayload(NamedTuple):
     """What is new of one part: encoded lines, to be applied in order. If it `is_whole`, the first one has all rows."""
 
     lines: tuple[bytes, ...]
@@ -55,7 +54,7 @@ Batch = Mapping[str, PartPayload]
 
 # One command and one answer per flush: a pipeline's hundred of each cost the client more than the ticks themselves.
 # Blobs come first: who reads one because of a message must find one that is at least as new.
-# Each line travels once: the blobs are cut from the channels' messages, by the sizes that the plan tells.
+# Each line travels once, all of them in one piece: messages and blobs are cut from it by the sizes that the plan tells.
 # Each blob's writer is known by its epoch: who has lost a part to another process, and does not know it yet, changes
 # nothing. What it publishes, readers drop by the epoch on the line.
 _WRITE = """
@@ -66,8 +65,9 @@ for _, channel in ipairs(plan) do
 end
 if #blobs == 0 then return 0 end
 local epochs, place = redis.call('HMGET', KEYS[1], unpack(blobs)), 0
-for n, channel in ipairs(plan) do
-  local message, at = ARGV[n + 3], 1
+local lines_of_all, at = ARGV[4], 1
+for _, channel in ipairs(plan) do
+  local begins = at
   for _, part in ipairs(channel[2]) do
     place = place + 1
     local blob, is_whole, size = part[1], part[2], part[3]
@@ -76,12 +76,12 @@ for n, channel in ipairs(plan) do
       refused = refused + 1
     else
       if writer < epoch then news[#news + 1] = blob news[#news + 1] = ARGV[3] end
-      local lines = string.sub(message, at, at + size - 1)
+      local lines = string.sub(lines_of_all, at, at + size - 1)
       if is_whole then redis.call('SET', blob, lines, 'EX', ttl) else redis.call('APPEND', blob, lines) end
     end
     at = at + size
   end
-  redis.call('PUBLISH', channel[1], message)
+  redis.call('PUBLISH', channel[1], string.sub(lines_of_all, begins, at - 1))
 end
 if #news > 0 then
   redis.call('HSET', KEYS[1], unpack(news))
@@ -244,10 +244,11 @@ class Publisher:
             channel, blob = self._place_of(part)
             blobs.setdefault(channel, []).append((blob, payload.is_whole, payload.size))
             lines.setdefault(channel, []).extend(payload.lines)
+        lines_of_all = b"".join(chain.from_iterable(lines.values()))
         try:
             refused = await self._script(
                 keys=[self._names.writers],
-                args=[BLOB_TTL_SECONDS, orjson.dumps([*blobs.items()]), self.epoch, *map(b"".join, lines.values())],
+                args=[BLOB_TTL_SECONDS, orjson.dumps([*blobs.items()]), self.epoch, lines_of_all],
             )
         except (RedisError, OSError, TimeoutError) as exc:
             logger.debug("a batch was not written: %s", exc)

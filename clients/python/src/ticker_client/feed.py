@@ -224,7 +224,7 @@ class Feed:
     async def _acknowledge(self) -> None:
         """The next update is asked for, so the last one was used.
 
-        Two frames may be on their way, so every second one will do: half of what is sent back, and nothing waits for it.
+        Two frames may be on their way, so every second one will do. It is half of what is sent back.
         """
         frame, self._in_use = self._in_use, None
         if frame is not None and frame.message["frame"] % 2:
