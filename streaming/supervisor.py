@@ -126,6 +126,7 @@ class StreamProcess:
         self._exchange_of: dict[int, str] = {}
         self._desired: Desired | None = None
         self._applied: Desired | None = None
+        self._drawn: int | None = None  # the epoch of parts that are new here, until lines carry it
         self._placed: Mapping[str, Place] | None = None
         self._contracts: list[Contract] | None = None
         self._derived = 0
@@ -299,7 +300,10 @@ class StreamProcess:
         before, self._applied = self._applied, None  # what breaks off here is done in whole the next time
         self.pipeline.hours.go_by(CalendarSessions(wanted.calendar))
         if view.epoch is not None:
-            self.pipeline.epoch = self.publisher.epoch = await self._newest_epoch(view.epoch)
+            self._drawn = view.epoch
+        if self._drawn is not None:
+            self.pipeline.epoch = self.publisher.epoch = await self._newest_epoch(self._drawn)
+            self._drawn = None
         if before is wanted and self._placed == view.placement:
             self._applied = wanted
             return  # as nearly always; to go through everything that is streamed would hold up the loop

@@ -28,7 +28,7 @@ from market.lines import decode, split
 from market.names import RedisNames, analytics_part
 from market.pricing_terms import PricingTerms, UnderlyingSource
 from orders.models import BrokerOrder, PortfolioReading
-from streaming import feed, feed_account, supervisor
+from streaming import desired, feed, feed_account, supervisor
 from streaming.allocation import Place, allocate
 from streaming.bars import BarColumns
 from streaming.broker_messages import Reader
@@ -112,13 +112,13 @@ class Database:
     def read_token(self, account: FeedAccount) -> AccessToken | None:
         return self.token
 
-    def look(self, asker: Asker, desired: Desired) -> View | None:
+    def look(self, asker: Asker, wanted: Desired) -> View | None:
         """As `placing.look`, for a process that is alone and holds every slot."""
-        if self.mark() != desired.mark:
+        if self.mark() != wanted.mark:
             return None
         rows = []
-        for app in dict.fromkeys(account.app_id for account in desired.accounts):
-            users = [account for account in desired.accounts if account.app_id == app]
+        for app in dict.fromkeys(account.app_id for account in wanted.accounts):
+            users = [account for account in wanted.accounts if account.app_id == app]
             for number in range(3):
                 user = account_of_slot(users, number)
                 assert user is not None
@@ -127,7 +127,7 @@ class Database:
                     SlotRow(pk, app, user.app, number, user.name, asker.owner, 1, 15, 25, is_lost=pk in self.lost)
                 )
         homes = homes_of(rows)
-        placement = allocate(desired.demands, homes, [str(asker.owner)], self.placement)
+        placement = allocate(wanted.demands, homes, [str(asker.owner)], self.placement)
         gains = placement.keys() - self.placement.keys()
         self.placement = placement
         return View(
@@ -614,6 +614,33 @@ async def test_new_terms_reprice_what_stands(
         terms = PricingTerms(rate=0.065, underlying_source=UnderlyingSource.SPOT)
         database.change(pricing=PricingSettings(terms_of_underlying={"NIFTY": terms}))
         await eventually(on_the_spot)
+
+
+async def test_a_change_that_broke_off_is_made_in_whole_the_next_time(
+    broker: FakeBroker, database: Database, async_valkey: "redis.Redis", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def next_epoch(above: int) -> int:
+        asked.append(above)
+        if len(asked) == 2:
+            raise OperationalError("no connection")
+        return above + 1
+
+    monkeypatch.setattr(desired, "next_epoch", next_epoch)
+    await async_valkey.hset(NAMES.writers, "blob", "1000000")  # the database was set back: its epochs are too low
+    database.change(contracts=[one for one in chain.contracts() if not one.is_option])
+    async with running(process_for(broker, database)):
+        await until(lambda: len(broker.modes) == 2)
+        terms = PricingTerms(rate=0.065, underlying_source=UnderlyingSource.SPOT)
+        database.change(contracts=chain.contracts(), pricing=PricingSettings(terms))
+        await until(lambda: len(broker.modes) == 12)
+        await broker.send(tick_frame())
+
+        lines = await eventually(lambda: lines_of(async_valkey, OPTIONS))
+        assert lines[-1]["pricing"]["underlying_source"] == "spot"
+        assert lines[-1]["epoch"] > 1_000_000
+        assert len(asked) == 3
 
 
 async def test_an_expirys_analytics_go_the_way_of_every_line(
