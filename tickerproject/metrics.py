@@ -12,18 +12,13 @@ from accounts.limit_metrics import LIMITS_REGISTRY
 from accounts.principals import principal_of
 from market.gap_metrics import GAPS_REGISTRY
 from orders.queue_metrics import ORDERS_REGISTRY
-
-LOOPBACK = {"127.0.0.1", "::1"}
+from tickerproject.monitors import is_of_this_machine
 
 
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Open to this machine's own Prometheus, else to whoever may read.
-
-    A request that came through a proxy carries its header and is asked for its rights, wherever the proxy runs.
-    """
-    is_local = request.META.get("REMOTE_ADDR") in LOOPBACK and "HTTP_X_FORWARDED_FOR" not in request.META
-    if not is_local:
+    """Open to this machine's own Prometheus, else to whoever may read."""
+    if not is_of_this_machine(request):
         try:
             authorise(principal_of(request), Action.READ)
         except (NotAuthenticated, Denied):

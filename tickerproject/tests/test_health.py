@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 import redis
 from django.conf import settings as django_settings
+from django.contrib.auth.models import User
 from django.test import Client
 from pytest_django import Settings
 
+from accounts.models import KiteApp, TradingAccount
 from market.calendar_loading import load_calendar
 from market.names import RedisNames
 from streaming.state import AccountState, StreamState, encode
@@ -78,6 +80,18 @@ def test_the_body_has_the_documented_shape(told: Any) -> None:
     assert account["last_tick_at"].endswith("+00:00")
     assert set(body["dependencies"]) == {"redis", "database", "instrument_registry"}
     assert set(body["dependencies"]["instrument_registry"]) == {"status", "cached_instruments", "last_refresh"}
+
+
+@pytest.mark.parametrize("stranger", [{"REMOTE_ADDR": "192.0.2.1"}, {"HTTP_X_FORWARDED_FOR": "192.0.2.1"}])
+def test_a_stranger_is_told_how_it_is_and_no_account(told: Any, client: Client, stranger: dict[str, str]) -> None:
+    told(stream_state({"AB1234": AccountState(status="stalled", subscriptions=3, last_tick_at=None)}))
+    chief, app = User.objects.create_superuser("chief"), KiteApp.objects.create(api_key="key", label="App")
+    TradingAccount.objects.create(kite_user_id="AB1234", app=app, owner=chief)
+    answer = client.get("/health", **stranger)  # type: ignore[arg-type]
+    assert (answer.status_code, answer.json()["ticker"]["status"]) == (503, "critical")
+    assert "AB1234" not in answer.content.decode()
+    client.force_login(chief)
+    assert "AB1234" in client.get("/health", **stranger).json()["ticker"]["accounts"]  # type: ignore[arg-type]
 
 
 def test_connected_but_silent_in_market_hours_is_red(told: Any) -> None:
