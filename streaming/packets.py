@@ -11,7 +11,7 @@ read as one matrix of numbers. `tick_dicts` is for the rest: a few packets, want
 
 import sys
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
@@ -90,43 +90,29 @@ def fields_of(rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
 
 
 class Held(NamedTuple):
-    """What packets of one length hold: which of their fields are which of `PRICES` and `TOTALS`, and where all lies."""
+    """What packets of one length hold of `PRICES` and `TOTALS`, which of their fields that is, and where in a row."""
 
     prices: slice
-    of_prices: list[int]
     totals: slice
+    of_prices: list[int]
     of_totals: list[int]
     words: tuple[slice, ...]
-    """Of a row."""
 
 
-def _held(length: int, fields: tuple[str, ...]) -> Held:
-    of_price: dict[str, int] = {name: fields.index(name) for name in PRICES if name in fields}
-    if "close" in fields:
-        of_price["change_percent"] = of_price["last_price"]  # from which it is worked out
-    of_total: dict[str, int] = {name: fields.index(name) for name in TOTALS if name in fields}
-    prices, totals = _side_by_side(PRICES, of_price), _side_by_side(TOTALS, of_total)
-    begin, end = len(PRICES) + totals.start, len(PRICES) + totals.stop
-    if length == FULL:
-        end = ROW_WORDS
-    words = (slice(0, end),) if prices.stop == begin else (prices, slice(begin, end))
-    return Held(
-        prices,
-        [of_price[name] for name in PRICES[prices]],
-        totals,
-        [of_total[name] for name in TOTALS[totals]],
-        tuple(span for span in words if span.start < span.stop),
-    )
+def _held(length: int, prices: slice, totals: slice, *words: slice) -> Held:
+    fields = FIELDS[length]
+    # A change is worked out from the last price.
+    of_prices = [fields.index("last_price" if name == "change_percent" else name) for name in PRICES[prices]]
+    return Held(prices, totals, of_prices, [fields.index(name) for name in TOTALS[totals]], words)
 
 
-def _side_by_side(order: tuple[str, ...], names: Collection[str]) -> slice:
-    places = sorted(map(order.index, names)) or [0]
-    if places != list(range(places[0], places[0] + len(places))):
-        raise ValueError(f"{sorted(names)} do not stand side by side")
-    return slice(places[0], places[-1] + 1) if names else slice(0, 0)
-
-
-HELD: Final = {length: _held(length, fields) for length, fields in FIELDS.items()}
+HELD: Final = {
+    LTP: _held(LTP, slice(0, 1), slice(0, 0), slice(0, 1)),
+    INDEX_QUOTE: _held(INDEX_QUOTE, slice(0, 6), slice(0, 0), slice(0, 6)),
+    INDEX_FULL: _held(INDEX_FULL, slice(0, 6), slice(8, 9), slice(0, 6), slice(15, 16)),
+    QUOTE: _held(QUOTE, slice(0, 7), slice(0, 4), slice(0, 11)),
+    FULL: _held(FULL, slice(0, 7), slice(0, 9), slice(0, ROW_WORDS)),
+}
 
 # How many 16-bit words a packet and its length take, by the length as a native 16-bit read shows it: one dict look-up
 # in the locating loop both steps over a packet and proves its length legal.
