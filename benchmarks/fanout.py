@@ -26,7 +26,7 @@ from channels_redis.core import RedisChannelLayer
 
 from benchmarks import layer_hosts
 from benchmarks.browsers import BINARY, Browser, Crowd, frame_number
-from benchmarks.feed import MESSAGE_BYTES, Feed
+from benchmarks.feed import EACH, JSON, MESSAGE_BYTES, PLAIN, Feed
 from benchmarks.harness import PeerMissing, Result
 from benchmarks.postgres import database
 from benchmarks.valkey import valkey
@@ -109,9 +109,9 @@ def run(rounds: int) -> Iterator[Result]:
 async def _compared(server: str, suffix: str, url: str, door: Sequence[str], rounds: int) -> list[Result]:
     async with AsyncExitStack() as stack:
         feed = await stack.enter_async_context(Feed.through(url))
-        ours = await stack.enter_async_context(_ours(server, feed, door))
-        each = await stack.enter_async_context(_ours(server, feed, door, acknowledge_each=1))
-        json = await stack.enter_async_context(_ours(server, feed, door, as_json=True))
+        ours = await stack.enter_async_context(_ours(server, feed, door, PLAIN))
+        each = await stack.enter_async_context(_ours(server, feed, door, EACH))
+        json = await stack.enter_async_context(_ours(server, feed, door, JSON))
         peer = await stack.enter_async_context(_peer(server, feed, url))
         floor = None
         if server == UVICORN:
@@ -159,9 +159,7 @@ def _result(
 
 
 @asynccontextmanager
-async def _ours(
-    server: str, feed: Feed, door: Sequence[str], *, as_json: bool = False, acknowledge_each: int = 2
-) -> AsyncIterator[Contender]:
+async def _ours(server: str, feed: Feed, door: Sequence[str], whose: int) -> AsyncIterator[Contender]:
     found: list[Contender] = []
     # Frames may follow each other at once: how often a client is sent one is a setting, and not what is measured.
     with serving(server, SERVICE, core=cores()[0], STREAM_FRAME_MS="0") as web:
@@ -173,16 +171,16 @@ async def _ours(
                 number = int(begins.split(b'"frame":', 1)[1].split(b",", 1)[0])
             else:
                 return  # the answer to the subscription
-            browser.took(number, acknowledge_each=acknowledge_each)
+            browser.took(number, acknowledge_each=1 if whose == EACH else 2)
             if found:
                 found[0].count()
 
-        path = "/ws/ticks/" if as_json else "/ws/ticks/?form=binary"
+        path = "/ws/ticks/" if whose == JSON else "/ws/ticks/?form=binary"
         crowd = await Crowd.at(web.port, path, CLIENTS, on_frame, keys=door)
         for browser in crowd.browsers:
-            browser.say(type="subscribe", id="1", chains=[feed.chain(as_json=as_json)])
+            browser.say(type="subscribe", id="1", chains=[feed.chain(whose)])
         await asyncio.sleep(2)
-        found.append(Contender("ticker", web, lambda: feed.publish(as_json=as_json), crowd))
+        found.append(Contender("ticker", web, lambda: feed.publish(whose), crowd))
         try:
             yield found[0]
         finally:

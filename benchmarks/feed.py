@@ -1,4 +1,4 @@
-"""What the stream leaves in Redis, for benchmarks of what stands behind it: one part in messages of 20 kB."""
+"""What the stream leaves in Redis, for benchmarks of what stands behind it: parts in messages of 20 kB."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,18 +15,17 @@ from streaming.pricing import PricingSettings
 from streaming.publisher import Publisher
 
 MESSAGE_BYTES = 20_000
-_BINARY_ROWS, _JSON_ROWS = 166, 50
-"""So many options make a message of about that size."""
+PLAIN, EACH, JSON = 0, 1, 2
+"""Whose underlying: each contender has one of its own, or what is for one keeps the others' web processes busy."""
+_ROWS = {PLAIN: 166, EACH: 166, JSON: 50}
+"""So many options make a message of about that size, in bytes or in JSON."""
 
 
 class Feed:
-    """Two expiries of an underlying: a line of the first has a message's size in bytes, one of the second in JSON.
-
-    The stream's own pipeline and publisher write them.
-    """
+    """An expiry of several underlyings, lines of a message's size, written by the stream's pipeline and publisher."""
 
     def __init__(self, client: "redis.Redis", names: RedisNames) -> None:
-        source = _two_expiries(market())
+        source = _cut(market())
         self.pipeline = TickPipeline(
             source="simulated",
             epoch=1,
@@ -58,34 +57,30 @@ class Feed:
                 with suppress(asyncio.CancelledError):
                     await writing
 
-    def chain(self, *, as_json: bool) -> dict[str, Any]:
+    def chain(self, whose: int) -> dict[str, Any]:
         """What a client subscribes."""
-        part = self.pipeline.table.instruments.parts[self._parts[as_json]]
+        part = self.pipeline.table.instruments.parts[self._parts[whose]]
         return {"underlying": part.underlying, "expiry": str(part.expiry)}
 
-    async def publish(self, *, as_json: bool) -> None:
+    async def publish(self, whose: int) -> None:
         """One message, through the stream's own publisher."""
-        self._publisher.put(self.pipeline.whole([self._parts[as_json]]))
+        self._publisher.put(self.pipeline.whole([self._parts[whose]]))
         await self._publisher.drained()
 
     def message(self) -> bytes:
         """The same message by itself, for whoever sends it in another way."""
-        [payload] = self.pipeline.whole([self._parts[False]]).values()
+        [payload] = self.pipeline.whole([self._parts[PLAIN]]).values()
         return b"".join(payload.lines)
 
 
-def _two_expiries(source: Market) -> Market:
-    """The first underlying with so many options of each expiry that the messages have their size."""
+def _cut(source: Market) -> Market:
+    """The first underlyings with so many options of their first expiry that the messages have their size."""
     kept: list[int] = []
-    rows: dict[Any, int] = {}
-    underlying = source.contracts[0].underlying
-    for place, contract in enumerate(source.contracts):
-        if contract.underlying != underlying:
-            continue
-        if contract.is_option:
-            most = (_BINARY_ROWS, _JSON_ROWS)[min(len(rows.keys() - {contract.expiry}), 1)]
-            rows[contract.expiry] = rows.get(contract.expiry, 0) + 1
-            if rows[contract.expiry] > most:
-                continue
-        kept.append(place)
+    names = list(dict.fromkeys(contract.underlying for contract in source.contracts))
+    for whose, rows in _ROWS.items():
+        own = [place for place, contract in enumerate(source.contracts) if contract.underlying == names[whose]]
+        options = [place for place in own if source.contracts[place].is_option]
+        expiry = source.contracts[options[0]].expiry
+        kept += [place for place in own if place not in options]
+        kept += [place for place in options if source.contracts[place].expiry == expiry][:rows]
     return Market([source.contracts[place] for place in kept], [source.paise[place] for place in kept])

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Final
 
 import psutil
 
@@ -21,6 +22,8 @@ READY_SECONDS = 60.0
 SERVICE = "tickerproject.asgi:application"
 CHANNEL_LAYER = "benchmarks.channel_layer:application"
 DAPHNE, UVICORN = "daphne", "uvicorn"
+# Those of the machine, looked up before anything here is tied to one of them.
+_CORES: Final[Sequence[int]] = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else ()
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,7 @@ def running(command: Callable[[int], Sequence[str]], *, core: int | None, **sett
 
 def cores() -> tuple[int | None, int | None]:
     """One core for the web process and one for everything else, where there are two."""
-    found: Sequence[int] = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else ()
-    return (found[0], found[1]) if len(found) > 1 else (None, None)
+    return (_CORES[0], _CORES[1]) if len(_CORES) > 1 else (None, None)
 
 
 def picows(port: int, channel: str) -> list[str]:
