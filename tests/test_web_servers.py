@@ -26,7 +26,7 @@ from accounts.api_keys import create_api_key
 from accounts.models import TradingAccount
 from accounts.socket_consumer import SocketLimits
 from benchmarks.browsers import BINARY, TEXT, Crowd
-from benchmarks.feed import Feed
+from benchmarks.feed import JSON, Feed
 from benchmarks.web_servers import DAPHNE, SERVICE, UVICORN, command_of
 from benchmarks.web_servers import keys as make_keys
 from tests.order_processes import OrderProcesses, Process, database_url, wait_until
@@ -93,7 +93,7 @@ async def feed(keys: list[str]) -> AsyncIterator[Feed]:
 async def seq_after(feed: Feed, updates: int) -> int:
     """Publish so many updates. The number of the last one."""
     for _ in range(updates):
-        await feed.publish(as_json=True)
+        await feed.publish(JSON)
     return feed.pipeline.seq
 
 
@@ -124,7 +124,7 @@ async def test_what_no_client_should_send_is_an_error_and_the_connection_stays(
     async with clients(web.port, keys=keys) as [client]:
         client.browser.send(opcode, payload)
         assert (await client.hear("error"))["code"] == code
-        await client.subscribed(feed.chain(as_json=True))
+        await client.subscribed(feed.chain(JSON))
 
 
 async def test_frames_that_no_client_should_send_end_the_connection_when_they_repeat(
@@ -183,7 +183,7 @@ async def test_who_may_connect_is_the_same_under_every_server(
         headers = headers | {"Origin": f"http://127.0.0.1:{web.port}" if origin == "own" else origin}
     async with clients(web.port, keys=keys if identity == "key" else (), headers=headers) as [client]:
         if code is None:
-            await client.subscribed(feed.chain(as_json=True))
+            await client.subscribed(feed.chain(JSON))
         else:
             assert (await client.hear("error"))["type"] == "error"
             assert await client.closed() == code
@@ -198,7 +198,7 @@ async def test_a_key_that_ends_ends_the_socket(web: Web, feed: Feed, keys: list[
 
     text = await asyncio.to_thread(brief)
     async with clients(web.port, keys=[text]) as [client]:
-        await client.subscribed(feed.chain(as_json=True))
+        await client.subscribed(feed.chain(JSON))
         assert await client.closed() == 4401
 
 
@@ -208,7 +208,7 @@ async def test_a_key_that_ends_ends_the_socket(web: Web, feed: Feed, keys: list[
 async def test_a_client_that_reads_again_gets_the_newest_and_no_backlog(web: Web, feed: Feed, keys: list[str]) -> None:
     async with clients(web.port, 2, keys=keys, receive_buffer=4096) as [slow, quick]:
         for client in (slow, quick):
-            await client.subscribed(feed.chain(as_json=True))
+            await client.subscribed(feed.chain(JSON))
         slow.browser.read(on=False)
         newest = 0
         for _ in range(10):
@@ -231,7 +231,7 @@ OPEN, CLOSED = "websocket_clients", 'websocket_clients_closed_total{code="4408"}
 async def test_clients_that_stop_reading_are_ended_and_cost_the_others_nothing(
     web: Web, feed: Feed, keys: list[str]
 ) -> None:
-    chain = feed.chain(as_json=True)
+    chain = feed.chain(JSON)
     published: dict[int, float] = {}
     waits: list[float] = []
 
@@ -241,7 +241,7 @@ async def test_clients_that_stop_reading_are_ended_and_cost_the_others_nothing(
         until_then = time.monotonic() + seconds
         while time.monotonic() < until_then:
             published[feed.pipeline.seq + 1] = time.monotonic()
-            await feed.publish(as_json=True)
+            await feed.publish(JSON)
             await asyncio.sleep(0.1)
         return list(waits)
 
@@ -300,7 +300,7 @@ async def test_clients_that_stop_reading_are_ended_and_cost_the_others_nothing(
 async def test_five_hundred_clients_that_come_back_at_once_have_their_snapshots_within_ten_seconds(
     web: Web, feed: Feed, keys: list[str]
 ) -> None:
-    chain = feed.chain(as_json=True)
+    chain = feed.chain(JSON)
 
     def ask() -> int:
         with urllib.request.urlopen(f"http://127.0.0.1:{web.port}/health/live", timeout=30) as answer:
