@@ -145,6 +145,8 @@ class TickTable:
             if stays is not None:
                 for name, values in stays[1].items():
                     self.columns[name][stays[0]] = values
+                below_zero = stays[0][stays[1]["last_price"] < 0]
+                self.columns["flags"][below_zero] |= np.uint8(Flag.NEGATIVE_PRICE)
             good[slots[verdict.keep & (verdict.flags == 0)]] = True
             keep = np.flatnonzero(verdict.keep)
             kept.append((block, keep, slots[keep]))
@@ -216,16 +218,17 @@ class TickTable:
     def _last_known(
         self, block: Block, rows: NDArray[np.intp], slots: NDArray[np.intp], keep: NDArray[np.bool_]
     ) -> tuple[NDArray[np.intp], dict[str, NDArray[np.float64]]]:
-        """A last price of zero is none, so the good one before it stays: the slots of those of `rows` that have it, and
-        what their columns had, in this window or before it. Call it before the rows are written.
+        """A last price of zero is none, so the one before it stays: the slots of those of `rows` that have it, and what
+        their columns had, in this window or before it. Call it before the rows are written.
         """
         price = block.columns["last_price"]
         known = {name: self.columns[name].copy() for name in _OF_LAST_PRICE if name in block.columns}
-        before = self._newest(block, slots, keep & (price > 0))
+        before = self._newest(block, slots, keep & (price != 0))
         for name, values in known.items():
             values[slots[before]] = block.columns[name][before]
         untraded = slots[rows[price[rows] == 0]]
-        untraded = untraded[known["last_price"][untraded] > 0]
+        last = known["last_price"][untraded]
+        untraded = untraded[np.isfinite(last) & (last != 0)]
         return untraded, {name: values[untraded] for name, values in known.items()}
 
     def _write(self, block: Block, rows: NDArray[np.intp], slots: NDArray[np.intp], flags: NDArray[np.uint8]) -> None:

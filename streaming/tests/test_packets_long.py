@@ -128,10 +128,14 @@ def check_rows(table: TickTable, slots: NDArray[np.intp], block: Block, rows: ND
         if name in ("last_trade_time", "exchange_timestamp"):
             wanted = np.where(wanted == 0, -1, wanted)
         found = table[name][slots]
-        if name in ("last_price", "change_percent"):  # a last price of zero is none: the good one before it stays
-            stays = (block.columns["last_price"][rows] == 0) & (table["last_price"][slots] > 0)
+        if name in ("last_price", "change_percent"):  # a last price of zero is none: the one before it stays
+            stays = (block.columns["last_price"][rows] == 0) & is_a_price(table["last_price"][slots])
             found, wanted = found[~stays], wanted[~stays]
         assert np.array_equal(found, wanted, equal_nan=True), name
+
+
+def is_a_price(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return np.asarray(np.isfinite(values) & (values != 0))
 
 
 def check_invariants(table: TickTable, before: Columns, market_time: float) -> None:
@@ -140,7 +144,7 @@ def check_invariants(table: TickTable, before: Columns, market_time: float) -> N
     bid, ask = table["depth_price"][:, 0], table["depth_price"][:, DEPTH_LEVELS]
     untraded = flags & Flag.UNTRADED != 0
     assert untraded[price == 0].all()
-    assert not (untraded & (before["last_price"] > 0) & ~(price > 0)).any()
+    assert not (untraded & is_a_price(before["last_price"]) & ~is_a_price(price)).any()
     assert np.array_equal(flags & Flag.NEGATIVE_PRICE != 0, price < 0)
     assert np.array_equal(flags & Flag.CROSSED != 0, (bid > ask) & (ask > 0))
     assert not (instruments.is_option & (price < 0)).any()

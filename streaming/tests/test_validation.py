@@ -125,6 +125,16 @@ def test_a_price_of_zero_leaves_the_last_good_one_which_grows_old_until_a_good_t
     assert (table["last_price"][row], table["flags"][row], table["received_at"][row]) == (100.05, 0, 1_011.0)
 
 
+@pytest.mark.parametrize("in_one_window", [True, False])
+def test_a_price_of_zero_leaves_one_below_zero_as_it_leaves_any(in_one_window: bool) -> None:
+    table = chain.table()
+    below, untraded = full(FUTURE_TOKEN, -3_763), full(FUTURE_TOKEN, 0, time=NOW + 1)
+    for packets in [(below, untraded)] if in_one_window else [(below,), (untraded,)]:
+        tick(table, *packets)
+    row = slot(table, FUTURE_TOKEN)
+    assert (table["last_price"][row], table["flags"][row]) == (-37.63, Flag.UNTRADED | Flag.NEGATIVE_PRICE)
+
+
 def test_what_never_had_a_good_price_has_none_and_no_age() -> None:
     table = chain.table()
     tick(table, full(CALL_TOKEN, 0))
