@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,30 +89,14 @@ def fields_of(rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
     return fields
 
 
-class Held(NamedTuple):
-    """What packets of one length hold of `PRICES` and `TOTALS`, which of their fields that is, and where in a row."""
-
-    prices: slice
-    totals: slice
-    of_prices: list[int]
-    of_totals: list[int]
-    words: tuple[slice, ...]
-
-
-def _held(length: int, prices: slice, totals: slice, *words: slice) -> Held:
-    fields = FIELDS[length]
-    # A change is worked out from the last price.
-    of_prices = [fields.index("last_price" if name == "change_percent" else name) for name in PRICES[prices]]
-    return Held(prices, totals, of_prices, [fields.index(name) for name in TOTALS[totals]], words)
-
-
-HELD: Final = {
-    LTP: _held(LTP, slice(0, 1), slice(0, 0), slice(0, 1)),
-    INDEX_QUOTE: _held(INDEX_QUOTE, slice(0, 6), slice(0, 0), slice(0, 6)),
-    INDEX_FULL: _held(INDEX_FULL, slice(0, 6), slice(8, 9), slice(0, 6), slice(15, 16)),
-    QUOTE: _held(QUOTE, slice(0, 7), slice(0, 4), slice(0, 11)),
-    FULL: _held(FULL, slice(0, 7), slice(0, 9), slice(0, ROW_WORDS)),
+HELD: Final[dict[int, tuple[slice, ...]]] = {
+    LTP: (slice(0, 1),),
+    INDEX_QUOTE: (slice(0, 6),),
+    INDEX_FULL: (slice(0, 6), slice(15, 16)),
+    QUOTE: (slice(0, 11),),
+    FULL: (slice(0, ROW_WORDS),),
 }
+"""Which words of a row the packets of each length hold."""
 
 # How many 16-bit words a packet and its length take, by the length as a native 16-bit read shows it: one dict look-up
 # in the locating loop both steps over a packet and proves its length legal.
@@ -134,7 +118,7 @@ class Block:
     """All packets of one length of a window, one array per field, in order of arrival.
 
     Prices are float64 in currency; quantities, totals and Unix times are int64, depth's quantities and orders int32.
-    They are views of `rows`, whose `words` in `HELD` are set.
+    They are views of `rows`, of which the words in `HELD` are set.
     `change_percent` is against the previous close, as the official client computes it, but nan where there is none.
     `depth_price`, `depth_quantity` and `depth_orders` have shape (n, 10): five bids, best first, then five offers,
     best first.
@@ -267,23 +251,27 @@ def _gathered(sound: bytes, places: NDArray[np.intp], length: int) -> NDArray[np
 
 
 def _block(length: int, sequence: NDArray[np.int64], numbers: NDArray[np.int32]) -> Block:
-    held, unsigned = HELD[length], numbers.view(np.uint32)
+    unsigned = numbers.view(np.uint32)
     rows = np.empty((len(numbers), ROW_WORDS), np.int64)
     fields = fields_of(rows)
-    names = ["instrument_token", *PRICES[held.prices], *TOTALS[held.totals]]
-    fields["instrument_token"] = tokens = unsigned[:, 0].copy()
-    divisor = DIVISORS[tokens & 0xFF][:, np.newaxis]
-    np.divide(numbers.take(held.of_prices, axis=1), divisor, out=rows.view(np.float64)[:, held.prices])
-    rows[:, len(PRICES) : _BOOK_AT][:, held.totals] = unsigned.take(held.of_totals, axis=1)
+    tokens = unsigned[:, 0].copy()
+    columns: dict[str, NDArray[Any]] = {"instrument_token": tokens}
+    divisor = DIVISORS[tokens & 0xFF]
+    for place, name in enumerate(FIELDS[length]):
+        if name in PRICES:
+            columns[name] = np.divide(numbers[:, place], divisor, out=fields[name])
+        elif name in TOTALS:
+            columns[name] = fields[name]
+            columns[name][:] = unsigned[:, place]
     if length != LTP:
-        close, change = fields["close"], fields["change_percent"]
-        above = (fields["last_price"] - close) * 100
+        close, change = columns["close"], fields["change_percent"]
+        above = (columns["last_price"] - close) * 100
         change[:] = np.nan
-        np.divide(above, close, out=change, where=close != 0)
+        columns["change_percent"] = np.divide(above, close, out=change, where=close != 0)
     if length == FULL:
-        names += DEPTH
         depth = numbers[:, len(_FULL_FIELDS) :].reshape(-1, 2 * DEPTH_LEVELS, _ENTRY_FIELDS)
-        np.divide(depth[:, :, 1], divisor, out=fields["depth_price"])
-        fields["depth_quantity"][:] = depth[:, :, 0]
-        fields["depth_orders"][:] = depth[:, :, 2] >> 16 & 0xFFFF
-    return Block(length, sequence, rows, {name: fields[name] for name in names})
+        columns |= {name: fields[name] for name in DEPTH}
+        np.divide(depth[:, :, 1], divisor[:, np.newaxis], out=columns["depth_price"])
+        columns["depth_quantity"][:] = depth[:, :, 0]
+        np.right_shift(depth[:, :, 2].view(np.uint32), 16, out=columns["depth_orders"].view(np.uint32))
+    return Block(length, sequence, rows, columns)

@@ -235,7 +235,7 @@ class TickTable:
         columns = self.columns
         every = len(rows) == len(block)  # the usual case: nothing was dropped, no instrument came twice
         new = block.rows if every else block.rows.take(rows, axis=0)
-        for words in HELD[block.length].words:
+        for words in HELD[block.length]:
             self.rows[:, words][slots] = new[:, words]
         for name in _TIMES:
             if name in block.columns and not (times := columns[name][slots]).all():

@@ -12,18 +12,18 @@ from hypothesis import strategies as st
 from kiteconnect import KiteTicker
 
 from streaming.packets import (
+    DEPTH,
     FIELDS,
     FULL,
     HELD,
     INDEX_QUOTE,
     LTP,
-    PRICES,
     QUOTE,
     ROW_WORDS,
-    TOTALS,
     Fault,
     Window,
     decode_window,
+    fields_of,
 )
 from streaming.tests import frames
 from streaming.tick_dicts import decode_frame_to_dicts
@@ -230,14 +230,14 @@ def test_packets_are_gathered_from_among_others(between: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize("length", FIELDS)
-def test_what_a_packet_holds_stands_side_by_side(length: int) -> None:
-    held, fields = HELD[length], FIELDS[length]
-    prices = [name for name in PRICES[held.prices] if name != "change_percent"]
-    assert sorted([*prices, *TOTALS[held.totals]]) == sorted({*fields} - {"instrument_token", "change"})
-    assert ("change_percent" in PRICES[held.prices]) == ("close" in fields)
-    words = [word for span in held.words for word in range(ROW_WORDS)[span]]
-    of_fields = [*range(ROW_WORDS)[held.prices], *range(len(PRICES), ROW_WORDS)[held.totals]]
-    assert words == of_fields + (list(range(len(PRICES) + len(TOTALS), ROW_WORDS)) if length == FULL else [])
+def test_a_packet_holds_the_words_of_its_fields(length: int) -> None:
+    rows = np.zeros((1, ROW_WORDS), np.int64)
+    for words in HELD[length]:
+        rows[:, words] = -1
+    held = {name for name, values in fields_of(rows).items() if values.view(np.uint8).all()}
+    wanted = {*FIELDS[length]} - {"instrument_token", "change"}
+    wanted |= {"change_percent"} if "close" in wanted else set()
+    assert held == (wanted | {*DEPTH} if length == FULL else wanted)
 
 
 def test_columns_have_the_types_that_are_promised_and_stand_alone() -> None:
