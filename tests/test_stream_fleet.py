@@ -189,9 +189,13 @@ def test_f56_two_processes_started_together_share_three_accounts_and_carry_every
     fleet.wait_for_ticks(10)
     assert max(fleet.peaks()) <= 3
     wait_until(fleet.all_say_who_holds_what, 10, "the states do not say who holds what")
-    states = fleet.states
-    assert all(state["capacity"]["total"] == 27_000 for state in states)
-    assert sum(account["subscriptions"] for state in states for account in state["accounts"].values()) == len(SHARES)
+    assert all(state["capacity"]["total"] == 27_000 for state in fleet.states)
+
+    def told() -> int:
+        return sum(account["subscriptions"] for state in fleet.states for account in state["accounts"].values())
+
+    # Each writes its state once a second: what has just moved may be in two of them.
+    wait_until(lambda: told() == len(SHARES), 10, "the states do not say that everything is carried once")
 
 
 def test_f55_a_killed_process_is_missed_for_seconds_and_one_that_is_stopped_for_less(fleet: FleetOfProcesses) -> None:
