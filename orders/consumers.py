@@ -61,7 +61,7 @@ class OrdersConsumer(SocketConsumer):
 
     def sockets_open(self, principal: str) -> tuple[int, int]:
         hub = news_hub()
-        return len(hub.readers), hub.sockets_of(principal)
+        return len(hub.clients), hub.sockets_of(principal)
 
     async def enter(self, principal: Principal) -> None:
         self._hub, self._reader = news_hub(), Reader(principal.name)
@@ -130,6 +130,8 @@ class OrdersConsumer(SocketConsumer):
         not_before = 0.0
         while True:
             reader.wake.clear()
+            if hub.has_ended:
+                return TRY_AGAIN
             now = time.monotonic()
             if now >= window.overdue_at():
                 return NOT_ACKNOWLEDGED

@@ -7,7 +7,6 @@ it the hub reads every second.
 
 import asyncio
 import logging
-import weakref
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from accounts.cancellation import raise_if_cancelled
+from accounts.socket_hub import HubOfLoop, SocketHub
 from orders import metrics
 from orders.news import MOST_AT_ONCE, News, give_numbers, heads, news_after
 from orders.news_bell import channel
@@ -86,39 +86,25 @@ class Feed:
         return [self.recent[place] for place in range(first, min(first + most, len(self.recent)))]
 
 
-class NewsHub:
-    """One per web process (and event loop). Runs while it has clients."""
+class NewsHub(SocketHub[Reader]):
+    """Of the news of orders: one reading for all clients."""
+
+    clients_gauge = metrics.NEWS_CLIENTS
 
     def __init__(self, url: str, timing: HubTiming) -> None:
-        self.readers: set[Reader] = set()
+        super().__init__()
         self.feeds: dict[int, Feed] = {}
         self._timing = timing
         self._bell = asyncio.Event()
-        self._running: asyncio.Task[None] | None = None
         self._redis = redis.Redis.from_url(
             url, socket_timeout=None, socket_connect_timeout=timing.retry, retry=Retry(NoBackoff(), 0)
         )
 
     # --- clients ----------------------------------------------------------------------------------------------------
 
-    def join(self, reader: Reader) -> None:
-        self.readers.add(reader)
-        metrics.NEWS_CLIENTS.set(len(self.readers))
-        if self._running is None:
-            self._running = asyncio.create_task(self._run(), name="news hub")
-
-    async def leave(self, reader: Reader) -> None:
-        """Forget a client; the last one to leave stops the hub."""
-        self.unfollow(reader, list(self.feeds))
-        self.readers.discard(reader)
-        metrics.NEWS_CLIENTS.set(len(self.readers))
-        if not self.readers and self._running is not None:
-            running, self._running = self._running, None
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
-
-    def sockets_of(self, principal: str) -> int:
-        return sum(reader.principal == principal for reader in self.readers)
+    async def leave(self, client: Reader) -> None:
+        self.unfollow(client, list(self.feeds))
+        await super().leave(client)
 
     async def follow(self, reader: Reader, accounts: Mapping[int, UUID]) -> dict[int, int]:
         """Keep these accounts' rows from now on. The latest number of each; raises a database error."""
@@ -229,12 +215,4 @@ def _numbered_after(positions: Mapping[int, int]) -> list[News]:
     return news_after(positions)
 
 
-_hubs: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, NewsHub]" = weakref.WeakKeyDictionary()
-
-
-def news_hub() -> NewsHub:
-    """The hub of the running event loop."""
-    loop = asyncio.get_running_loop()
-    if loop not in _hubs:
-        _hubs[loop] = NewsHub(settings.REDIS_URL, TIMING)
-    return _hubs[loop]
+news_hub = HubOfLoop(lambda: NewsHub(settings.REDIS_URL, TIMING))

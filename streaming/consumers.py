@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 
 from accounts.actions import Action
 from accounts.principals import Principal
-from accounts.socket_consumer import NOT_ACKNOWLEDGED, BadMessage, SocketConsumer, SocketLimits
+from accounts.socket_consumer import NOT_ACKNOWLEDGED, TRY_AGAIN, BadMessage, SocketConsumer, SocketLimits
 from market.instrument_cache import instruments_by_symbols
 from streaming import metrics
 from streaming.client_messages import (
@@ -138,6 +138,8 @@ class TicksConsumer(SocketConsumer):
         not_before = 0.0
         while True:
             client.wake.clear()
+            if feed.has_ended:
+                return TRY_AGAIN
             now = time.monotonic()
             if now >= outbox.overdue_at():
                 return NOT_ACKNOWLEDGED

@@ -10,7 +10,7 @@ from channels.db import database_sync_to_async
 from accounts.actions import Action
 from accounts.authorisation import accounts_for, authorise
 from accounts.principals import Principal
-from accounts.socket_consumer import BadMessage, SocketConsumer, SocketLimits
+from accounts.socket_consumer import TRY_AGAIN, BadMessage, SocketConsumer, SocketLimits
 from accounts.sockets import principal_of_scope
 from streaming import metrics
 from streaming.health_hub import HealthHub, Watcher, health_hub
@@ -39,7 +39,7 @@ class HealthConsumer(SocketConsumer):
 
     def sockets_open(self, principal: str) -> tuple[int, int]:
         hub = health_hub()
-        return len(hub.watchers), hub.sockets_of(principal)
+        return len(hub.clients), hub.sockets_of(principal)
 
     async def identify(self) -> Principal:
         """Also: whose names the client may be told, so that each look at its rights looks at those too."""
@@ -65,6 +65,8 @@ class HealthConsumer(SocketConsumer):
         sent = 0
         while True:
             watcher.wake.clear()
+            if hub.has_ended:
+                return TRY_AGAIN
             now = time.monotonic()
             if now >= self.recheck_at and (code := await self.recheck()) is not None:
                 return code

@@ -6,7 +6,6 @@ done in a thread of its own: it may wait for Redis or PostgreSQL, and neither pa
 
 import asyncio
 import logging
-import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import orjson
 from django.conf import settings
 from django.db import connections
 
+from accounts.socket_hub import HubOfLoop, SocketHub
 from streaming import hub as tick_hub
 from streaming import metrics
 from streaming.health_frame import WebFigures, frame_of
@@ -34,11 +34,13 @@ class Watcher:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class HealthHub:
-    """One per web process (and event loop). Looks while it has clients."""
+class HealthHub(SocketHub[Watcher]):
+    """Of the health: one look for all clients."""
+
+    clients_gauge = metrics.HEALTH_CLIENTS
 
     def __init__(self, look: Callable[[], Reading] = take_reading, *, look_seconds: float = LOOK_SECONDS) -> None:
-        self.watchers: set[Watcher] = set()
+        super().__init__()
         self.seq = 0  # of the newest reading; 0: none yet
         self._look = look
         self._look_seconds = look_seconds
@@ -46,25 +48,6 @@ class HealthHub:
         self._rates: dict[str, Rates] = {}
         self._book = RateBook()
         self._frames: dict[frozenset[str], str] = {}
-        self._running: asyncio.Task[None] | None = None
-
-    def join(self, watcher: Watcher) -> None:
-        self.watchers.add(watcher)
-        metrics.HEALTH_CLIENTS.set(len(self.watchers))
-        if self._running is None:
-            self._running = asyncio.create_task(self._run(), name="health hub")
-
-    async def leave(self, watcher: Watcher) -> None:
-        """Forget a client; the last one to leave stops the looking."""
-        self.watchers.discard(watcher)
-        metrics.HEALTH_CLIENTS.set(len(self.watchers))
-        if not self.watchers and self._running is not None:
-            running, self._running = self._running, None
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
-
-    def sockets_of(self, principal: str) -> int:
-        return sum(watcher.principal == principal for watcher in self.watchers)
 
     def frame(self, mine: frozenset[str]) -> str | None:
         """The newest reading for who may read these accounts, encoded once for all of them; None before the first."""
@@ -88,7 +71,7 @@ class HealthHub:
             clients=len(clients),
             slow=sum(client.outbox.is_full and client.outbox.has_news for client in clients),
             pending_bytes=sum(client.outbox.pending_bytes for client in clients),
-            health_clients=len(self.watchers),
+            health_clients=len(self.clients),
         )
 
     async def _run(self) -> None:
@@ -103,8 +86,6 @@ class HealthHub:
                     logger.exception("the service's health could not be read")
                 await asyncio.sleep(max(0.0, due - loop.time()))
         finally:
-            # What was read is old when somebody comes again.
-            self._reading, self._frames = None, {}
             worker.shutdown(wait=False)
 
     def _looked(self) -> Reading:
@@ -117,16 +98,8 @@ class HealthHub:
         self.seq += 1
         self._reading, self._frames = reading, {}
         self._rates = self._book.take(reading.health.streams)
-        for watcher in self.watchers:
-            watcher.wake.set()
+        for client in self.clients:
+            client.wake.set()
 
 
-_hubs: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, HealthHub]" = weakref.WeakKeyDictionary()
-
-
-def health_hub() -> HealthHub:
-    """The hub of the running event loop."""
-    loop = asyncio.get_running_loop()
-    if loop not in _hubs:
-        _hubs[loop] = HealthHub()
-    return _hubs[loop]
+health_hub = HubOfLoop(lambda: HealthHub())

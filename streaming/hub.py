@@ -6,7 +6,6 @@ new client, or one that was too slow) is read from Redis once for all who need i
 
 import asyncio
 import logging
-import weakref
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from accounts.cancellation import raise_if_cancelled
+from accounts.socket_hub import HubOfLoop, SocketHub
 from market.lines import BadLine
 from market.names import RedisNames
 from streaming import metrics
@@ -71,11 +71,13 @@ class PartDirectory:
         self.underlyings = frozenset(part.partition(":")[0] for part in self.parts)
 
 
-class Hub:
-    """One per web process (and event loop). Runs while it has clients."""
+class Hub(SocketHub[Client]):
+    """Of the ticks: one Redis subscription for all clients."""
+
+    clients_gauge = metrics.CLIENTS
 
     def __init__(self, url: str, names: RedisNames, timing: HubTiming) -> None:
-        self.clients: set[Client] = set()
+        super().__init__()
         self.feed_state = FeedState.LIVE  # until seen otherwise
         self.frames_sent = 0
         self.updates_skipped = 0
@@ -90,7 +92,6 @@ class Hub:
         self._changes = 0  # of what is streamed, as far as they were heard of
         self._pubsub: PubSub | None = None
         self._channels: set[str] = set()
-        self._running: asyncio.Task[None] | None = None
         self._resyncs = 0
         no_retry = Retry(NoBackoff(), 0)
         self._reader = redis.Redis.from_url(
@@ -103,31 +104,16 @@ class Hub:
 
     # --- clients ----------------------------------------------------------------------------------------------------
 
-    def join(self, client: Client) -> None:
-        self.clients.add(client)
-        metrics.CLIENTS.set(len(self.clients))
-        if self._running is None:
-            self._running = asyncio.create_task(self._run(), name="hub")
-
     async def leave(self, client: Client) -> None:
-        """Forget a client; the last one to leave stops the hub."""
         client.wake.close()
         await self.follow(client, ())
-        self.clients.discard(client)
-        metrics.CLIENTS.set(len(self.clients))
-        if not self.clients and self._running is not None:
-            running, self._running = self._running, None
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+        await super().leave(client)
 
     def count(self) -> None:
         """Hand to the metrics what was sent: they cost more than to count it."""
         metrics.CLIENT_FRAMES.inc(self.frames_sent)
         metrics.CLIENT_SKIPPED.inc(self.updates_skipped)
         self.frames_sent = self.updates_skipped = 0
-
-    def sockets_of(self, principal: str) -> int:
-        return sum(client.principal == principal for client in self.clients)
 
     async def follow(self, client: Client, parts: Iterable[str]) -> None:
         """Make these the parts that the client is sent."""
@@ -227,7 +213,6 @@ class Hub:
         finally:
             await self._reader.aclose()
             await self._listener.aclose()
-            self._forget()
 
     async def _listen(self) -> None:
         while True:
@@ -345,12 +330,4 @@ class Hub:
             client.wake.set()
 
 
-_hubs: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub]" = weakref.WeakKeyDictionary()
-
-
-def hub() -> Hub:
-    """The hub of the running event loop."""
-    loop = asyncio.get_running_loop()
-    if loop not in _hubs:
-        _hubs[loop] = Hub(settings.REDIS_URL, RedisNames(settings.REDIS_PREFIX), TIMING)
-    return _hubs[loop]
+hub = HubOfLoop(lambda: Hub(settings.REDIS_URL, RedisNames(settings.REDIS_PREFIX), TIMING))

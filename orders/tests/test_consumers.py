@@ -400,7 +400,32 @@ async def test_the_last_client_to_leave_ends_the_reading(dial: Dial) -> None:
     hub = news_hub.news_hub()
     assert hub.feeds
     await program.communicator.disconnect(timeout=5)
-    assert (hub.readers, hub.feeds, hub._running) == (set(), {}, None)
+    assert (hub.clients, hub.feeds, hub.has_ended) == (set(), {}, True)
+
+
+async def test_who_comes_while_the_last_one_leaves_is_served_undisturbed(
+    dial: Dial, write: Write, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    program = await dial()
+    await program.subscribe()
+    is_leaving, may_leave, first = asyncio.Event(), asyncio.Event(), news_hub.news_hub()
+    close = first._redis.aclose
+
+    async def held_up() -> None:
+        is_leaving.set()
+        await may_leave.wait()
+        await close()
+
+    monkeypatch.setattr(first._redis, "aclose", held_up)
+    leaving = asyncio.create_task(program.communicator.disconnect(timeout=5))
+    await is_leaving.wait()
+    later = await dial()
+    await later.subscribe()
+    may_leave.set()
+    await leaving
+    await write(3)
+    assert seqs(await later.hear_rows(3)) == [1, 2, 3]
+    assert "no bell" not in caplog.text
 
 
 async def test_many_open_tasks_come_in_several_frames(

@@ -373,6 +373,46 @@ async def test_the_last_client_to_leave_ends_the_subscription(browser: Browser, 
     await eventually(lambda: listeners(feed, NAMES.channel(OPTIONS)), lambda counts: counts == [0])
 
 
+async def test_who_comes_while_the_last_one_leaves_is_served_undisturbed(
+    browser: Browser, feed: Feed, dial: Dial, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await browser.subscribed()
+    await wait_until_listening(feed)
+    is_leaving, may_leave, first = asyncio.Event(), asyncio.Event(), hub()
+    close = first._reader.aclose
+
+    async def held_up() -> None:
+        is_leaving.set()
+        await may_leave.wait()
+        await close()
+
+    monkeypatch.setattr(first._reader, "aclose", held_up)
+    leaving = asyncio.create_task(browser.communicator.disconnect(timeout=5))
+    await is_leaving.wait()
+    later = await dial()
+    await later.subscribed()
+    await wait_until_listening(feed)
+    may_leave.set()
+    await leaving
+    newest = await feed.update(OPTIONS)
+    assert seqs(await later.hear()) == {OPTIONS: newest}
+    assert "lost Redis" not in caplog.text
+
+
+async def test_clients_of_a_hub_that_broke_off_come_again_to_a_new_one(
+    browser: Browser, feed: Feed, dial: Dial, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await browser.subscribed()
+
+    def broken() -> None:
+        raise KeyError
+
+    monkeypatch.setattr(hub(), "count", broken)
+    assert await browser.closed() == 1013
+    assert "Hub broke off" in caplog.text
+    await (await dial()).subscribed()
+
+
 async def test_clients_are_told_when_no_stream_lives_and_when_one_does_again(browser: Browser, feed: Feed) -> None:
     await browser.subscribed()
     await feed.client.delete(NAMES.state("stream"))

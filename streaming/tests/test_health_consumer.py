@@ -108,7 +108,7 @@ async def test_nobody_looks_when_the_last_client_has_left(looks: Looks, dial: An
     communicator = await dial()
     await communicator.receive_json_from(5)
     await communicator.disconnect(timeout=5)
-    assert not hubs.health_hub().watchers
+    assert not hubs.health_hub().clients
     count = looks.count
     await asyncio.sleep(0.1)
     assert looks.count <= count + 1, "one may have been under way"
