@@ -168,6 +168,9 @@ def import_instruments(
 def _take_over(dump: Dump, *, today: date, accept_shrinking: bool, on_step: Step) -> Changes:
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config('statement_timeout', %s, true)", [_STATEMENT_TIMEOUT])
+        # Of a table that was empty when PostgreSQL last counted it thinks nothing of going through it once a row, and
+        # goes through what it has inserted so far: minutes for the first import.
+        cursor.execute("SELECT set_config('enable_nestloop', 'off', true)")
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_LOCK_KEY])
         if not cursor.fetchone()[0]:
             raise ImportAlreadyRunning("another import of the instruments is under way")
