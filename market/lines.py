@@ -7,9 +7,9 @@ joining. `docs/lines.md` has the form byte for byte.
 """
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -25,6 +25,7 @@ MISSING_U4: Final = 0xFFFF_FFFF
 MISSING_I4: Final = -(2**31)
 MISSING_I8: Final = -(2**63)
 """What stands for an unknown whole or scaled number. An unknown float is nan; a byte is always known."""
+_MISSING: Final = {"u4": MISSING_U4, "i4": MISSING_I4, "i8": MISSING_I8}
 
 MOST_DECIMALS: Final = 9
 _EXACT_IN_SINGLE: Final = 10**6
@@ -40,6 +41,8 @@ _DTYPES: Final[dict[str, np.dtype[Any]]] = {
 }
 _SIZES: Final = (8, 4, 1)
 _INLINE: Final = "json"
+_PLANS_KEPT: Final = 1000
+"""Of layouts: a stream writes a few of options, and one with names of each underlying's part."""
 
 
 class BadLine(ValueError):
@@ -221,19 +224,16 @@ def decode(line: bytes) -> dict[str, Any]:
     columns = _columns(line)
     if columns is None:
         return decoded
-    return decoded | {"columns": {name: _listed(column) for name, column in columns.items()}}
+    return decoded | {"columns": columns}
 
 
 def as_json(line: bytes) -> bytes:
     """The line as JSON. Raises BadLine."""
-    head = head_of(line)
-    if not _loads(head, dict):
+    head = _loads(head_of(line), dict)
+    if not head:
         raise BadLine("the head of a line is empty")
     columns = _columns(line, to_be_written=True)
-    if columns is None:
-        return head
-    found = {name: _listed(c) if _has_missing(c) else c for name, c in columns.items()}
-    return head.rstrip()[:-1] + b',"columns":' + orjson.dumps(found, option=orjson.OPT_SERIALIZE_NUMPY) + b"}"
+    return orjson.dumps(head if columns is None else head | {"columns": columns}, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def _prefix(data: bytes, at: int) -> tuple[int, int, int, int]:
@@ -249,25 +249,67 @@ def _prefix(data: bytes, at: int) -> tuple[int, int, int, int]:
 
 
 def _columns(line: bytes, *, to_be_written: bool = False) -> dict[str, NDArray[Any] | list[Any]] | None:
-    """The columns as the layout tells them, in its order; None of a line that has no layout.
+    """The columns as the layout tells them, in its order, as lists; None of a line that has no layout.
 
-    Numbers `to_be_written` may be of half the length where they come out the same in decimals.
+    Those `to_be_written` may be arrays, as orjson takes them, and their numbers of half the length where they come out
+    the same in decimals.
     """
     size, head, length, rows = _prefix(line, 0)
     if not length:
         return None
     begin = PREFIX.size + head
-    columns = [_described(entry, rows) for entry in _loads(line[begin : begin + length], list)]
-    arrays: dict[str, NDArray[Any] | list[Any]] = {}
+    plan = _plan(line[begin : begin + length])
     at = begin + length + -(begin + length) % ALIGNMENT
-    for width in _SIZES:
-        for column in _of_size([column for column in columns if isinstance(column, Column)], width):
-            if at + width * rows > size:
-                raise BadLine(f"column {column.name} of {rows} rows goes beyond the line's end")
-            values: NDArray[Any] = np.frombuffer(line, _DTYPES[column.kind], rows, at)
-            at += width * rows
-            arrays[column.name] = _meant(column, values, to_be_written)
-    return {c.name: arrays[c.name] if isinstance(c, Column) else c.values for c in columns}
+    if at + plan.row * rows > size:
+        raise BadLine(f"columns of {rows} rows go beyond the line's end")
+    if any(len(values) != rows for values in plan.inline.values()):
+        raise BadLine(f"a column that stands in the layout has not a value for each of the {rows} rows")
+    found: dict[str, NDArray[Any] | list[Any]] = {name: values.copy() for name, values in plan.inline.items()}
+    for width, count in plan.counts:
+        words = np.ndarray((count, rows), f"V{width}", line, at)
+        at += words.nbytes
+        for kind in plan.kinds[width]:
+            values = words.view(_DTYPES[kind.name])[kind.places]
+            found |= zip(kind.names, _meant(kind, values, to_be_written), strict=True)
+    return {name: found[name] for name in plan.names}
+
+
+class _OfKind(NamedTuple):
+    """All columns of one kind of a layout."""
+
+    name: str
+    columns: list[Column]
+    names: list[str]
+    places: NDArray[np.intp]
+    """Among the columns of their width."""
+    scales: NDArray[np.float64]
+    """What scaled ones are to be divided by, shape (columns, 1)."""
+
+
+class _Plan:
+    """What a layout says of where its columns are, worked out once for all lines that have it."""
+
+    def __init__(self, entries: Sequence["Column | _Inline"]) -> None:
+        columns = [entry for entry in entries if isinstance(entry, Column)]
+        of_size = {size: _of_size(columns, size) for size in _SIZES}
+        self.names = [entry.name for entry in entries]
+        self.inline = {entry.name: entry.values for entry in entries if isinstance(entry, _Inline)}
+        self.counts = [(size, len(found)) for size, found in of_size.items()]
+        self.row = sum(size * count for size, count in self.counts)
+        self.kinds = {size: list(_by_kind(found)) for size, found in of_size.items()}
+
+
+@lru_cache(maxsize=_PLANS_KEPT)
+def _plan(layout: bytes) -> _Plan:
+    return _Plan([_described(entry) for entry in _loads(layout, list)])
+
+
+def _by_kind(columns: Sequence[Column]) -> Iterator[_OfKind]:
+    for kind in {column.kind: None for column in columns}:
+        places = [place for place, column in enumerate(columns) if column.kind == kind]
+        of_kind = [columns[place] for place in places]
+        scales = np.array([[10.0 ** (column.decimals or 0)] for column in of_kind])
+        yield _OfKind(kind, of_kind, [column.name for column in of_kind], np.array(places), scales)
 
 
 class _Inline(NamedTuple):
@@ -275,9 +317,9 @@ class _Inline(NamedTuple):
     values: list[Any]
 
 
-def _described(entry: Any, rows: int) -> Column | _Inline:
+def _described(entry: Any) -> Column | _Inline:
     match entry:
-        case [str() as name, "json", list() as values] if len(values) == rows and _are_plain(values):
+        case [str() as name, "json", list() as values] if _are_plain(values):
             return _Inline(name, values)
         case [str() as name, "f8" | "i8" | "u4" | "u1" | "b1" as kind]:
             return Column(name, kind)
@@ -293,46 +335,62 @@ def _are_plain(values: list[Any]) -> bool:
     return not any(isinstance(value, list | dict) for value in values)
 
 
-def _meant(column: Column, values: NDArray[Any], to_be_written: bool) -> NDArray[Any] | list[Any]:
-    """What the values in the bytes stand for."""
-    if column.decimals is not None:
-        # The missing one has no counterpart above zero: it stays below it.
-        is_short = to_be_written and np.abs(values).max(initial=0) < _EXACT_IN_SINGLE
-        kind = np.dtype(np.float32 if is_short else np.float64)
+def _meant(kind: _OfKind, values: NDArray[Any], to_be_written: bool) -> Sequence[NDArray[Any] | list[Any]]:
+    """What the values in the bytes stand for, a row for each column of the kind."""
+    if kind.name in ("u1", "b1"):
+        plain = list(values) if to_be_written else values.tolist()
+        return [
+            row if column.labels is None else _labelled(column, of_column)
+            for column, row, of_column in zip(kind.columns, plain, values, strict=True)
+        ]
+    missing = ~np.isfinite(values) if kind.name == "f8" else values == _MISSING[kind.name]
+    rows = list(values) if kind.name != "i4" else _unscaled(kind, values, missing, to_be_written)
+    if to_be_written and kind.name in ("f8", "i4"):
+        return rows  # orjson writes nan as null
+    incomplete = missing.any(axis=1).tolist()
+    return [
+        row if to_be_written and not is_incomplete else _listed(row, of_row if is_incomplete else None)
+        for row, of_row, is_incomplete in zip(rows, missing, incomplete, strict=True)
+    ]
+
+
+def _unscaled(
+    kind: _OfKind, values: NDArray[np.int32], missing: NDArray[np.bool_], to_be_written: bool
+) -> list[NDArray[Any]]:
+    """Scaled numbers as floats, nan where they are missing."""
+    # The missing one has no counterpart above zero: its absolute value stays below it.
+    is_short = np.abs(values).max(axis=1, initial=0) < _EXACT_IN_SINGLE
+    if not to_be_written:
+        is_short[:] = False
+    rows: dict[int, NDArray[Any]] = {}
+    for float_kind, chosen in ((np.float32, is_short), (np.float64, ~is_short)):
+        places = np.flatnonzero(chosen)
+        if not places.size:
+            continue
         # Divided, not multiplied by an inverse: so they are the floats nearest to the decimal numbers.
-        meant: NDArray[Any] = values.astype(kind) / np.asarray(10**column.decimals, kind)
-        meant[values == MISSING_I4] = np.nan
-        return meant
-    if column.labels is None:
-        return values
+        found: NDArray[Any] = np.divide(values[places], kind.scales[places], dtype=float_kind, casting="unsafe")
+        np.copyto(found, np.nan, where=missing[places])
+        rows |= zip(places.tolist(), found, strict=True)
+    return [rows[place] for place in range(len(values))]
+
+
+def _labelled(column: Column, values: NDArray[Any]) -> list[Any]:
+    assert column.labels is not None  # noqa: S101 - asked for those that have them
+    labels = np.empty(len(column.labels), object)
+    labels[:] = column.labels
     try:
-        return [column.labels[value] for value in values.tolist()]
+        found: list[Any] = labels.take(values).tolist()
     except IndexError:
         raise BadLine(f"column {column.name} has values without a label") from None
+    return found
 
 
-def _has_missing(column: NDArray[Any] | list[Any]) -> bool:
-    """Whether a whole number is missing: floats need no care, orjson writes nan as null."""
-    return isinstance(column, np.ndarray) and column.dtype.kind in "iu" and not _known(column).all()
-
-
-def _known(column: NDArray[Any]) -> NDArray[np.bool_]:
-    match column.dtype.str:
-        case "<f8":
-            return np.asarray(np.isfinite(column))
-        case "<u4":
-            return np.asarray(column != MISSING_U4)
-        case "<i8":
-            return np.asarray(column != MISSING_I8)
-    return np.ones(len(column), np.bool_)
-
-
-def _listed(column: NDArray[Any] | list[Any]) -> list[Any]:
-    if isinstance(column, list):
-        return column
-    values: list[Any] = column.tolist()
-    known = _known(column)
-    return values if known.all() else [v if k else None for v, k in zip(values, known.tolist(), strict=True)]
+def _listed(values: NDArray[Any], missing: NDArray[np.bool_] | None) -> list[Any]:
+    found: list[Any] = values.tolist()
+    if missing is not None:
+        for place in np.flatnonzero(missing).tolist():
+            found[place] = None
+    return found
 
 
 def _of_size(columns: Sequence[Column], size: int) -> list[Column]:
