@@ -33,9 +33,9 @@ PEER = "rows-json"
 Columns = dict[str, list[Any]]
 _BOOK_COLUMNS = [
     Column(f"{side}_{what}_{level}", kind, decimals=2 if what == "price" else None)
+    for what, kind in (("price", "i4"), ("quantity", "u4"), ("orders", "u4"))
     for side in ("buy", "sell")
     for level in range(1, DEPTH_LEVELS + 1)
-    for what, kind in (("quantity", "u4"), ("price", "i4"), ("orders", "u4"))
 ]
 
 
@@ -88,8 +88,8 @@ def _rows_with_books(columns: Columns, book: Columns) -> list[dict[str, Any]]:
     found = _rows(columns)
     for row, levels in zip(found, zip(*book.values(), strict=True), strict=True):
         entries = [
-            {"quantity": levels[at], "price": levels[at + 1], "orders": levels[at + 2]}
-            for at in range(0, len(levels), 3)
+            {"quantity": quantity, "price": price, "orders": orders}
+            for price, quantity, orders in zip(levels[:10], levels[10:20], levels[20:], strict=True)
         ]
         row["depth"] = {"buy": entries[:DEPTH_LEVELS], "sell": entries[DEPTH_LEVELS:]}
     return found

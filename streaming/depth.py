@@ -36,10 +36,15 @@ def book_columns(levels: int) -> tuple[Place, ...]:
 
 
 def _places(levels: int) -> Iterator[Place]:
-    for level in range(levels):
-        for side, first in (("bid", 0), ("ask", DEPTH_LEVELS)):
-            place, number = first + level, f"_{level + 1}" if level else ""
-            if level:
-                yield Place(Column(f"{side}{number}", "i4", decimals=PAISE), "depth_price", place)
-                yield Place(Column(f"{side}_quantity{number}", "u4"), "depth_quantity", place)
-            yield Place(Column(f"{side}_orders{number}", "u4"), "depth_orders", place)
+    # Of one kind one behind the other: what lies side by side is scaled in one go.
+    levels_of_sides = [
+        (side, first + level, f"_{level + 1}" if level else "")
+        for level in range(levels)
+        for side, first in (("bid", 0), ("ask", DEPTH_LEVELS))
+    ]
+    for side, place, number in levels_of_sides[2:]:
+        yield Place(Column(f"{side}{number}", "i4", decimals=PAISE), "depth_price", place)
+    for side, place, number in levels_of_sides[2:]:
+        yield Place(Column(f"{side}_quantity{number}", "u4"), "depth_quantity", place)
+    for side, place, number in levels_of_sides:
+        yield Place(Column(f"{side}_orders{number}", "u4"), "depth_orders", place)

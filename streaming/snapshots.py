@@ -38,7 +38,8 @@ Slots = NDArray[np.intp]
 SCHEMA: Final = 1
 
 # Decimals kept of each, so that what is dropped is far below a tick (gamma is small where the underlying is large).
-_GREEKS: Final = {"delta": 6, "gamma": 10, "theta_per_day": 4, "vega_per_point": 4, "rho_per_point": 4}
+_GREEKS: Final = {"delta": 6, "theta_per_day": 4, "vega_per_point": 4, "rho_per_point": 4}
+_GAMMA_DECIMALS: Final = 10
 _VOLATILITY_DECIMALS: Final = 6
 _CHANGE_DECIMALS: Final = 4
 _PAISE: Final = 2
@@ -47,7 +48,7 @@ _PAISE: Final = 2
 _MARKET_COLUMNS: Final = (
     Column("instrument_token", "u4"),
     Column("last_price", "i4", decimals=_PAISE),
-    Column("change_percent", "i4", decimals=_CHANGE_DECIMALS),
+    Column("change_percent", "i4", decimals=_CHANGE_DECIMALS, is_rounded=True),
     Column("bid", "i4", decimals=_PAISE),
     Column("ask", "i4", decimals=_PAISE),
     Column("bid_quantity", "u4"),
@@ -68,12 +69,12 @@ _MARKET_COLUMNS: Final = (
 _OPTION_COLUMNS: Final = (
     Column("strike", "i4", decimals=_PAISE),
     Column("is_call", "b1"),
-    Column("implied_volatility", "i4", decimals=_VOLATILITY_DECIMALS),
-    Column("delta", "i4", decimals=_GREEKS["delta"]),
+    Column("implied_volatility", "i4", decimals=_VOLATILITY_DECIMALS, is_rounded=True),
+    Column("delta", "i4", decimals=_GREEKS["delta"], is_rounded=True),
     Column("gamma", "f8"),
-    Column("theta_per_day", "i4", decimals=_GREEKS["theta_per_day"]),
-    Column("vega_per_point", "i4", decimals=_GREEKS["vega_per_point"]),
-    Column("rho_per_point", "i4", decimals=_GREEKS["rho_per_point"]),
+    Column("theta_per_day", "i4", decimals=_GREEKS["theta_per_day"], is_rounded=True),
+    Column("vega_per_point", "i4", decimals=_GREEKS["vega_per_point"], is_rounded=True),
+    Column("rho_per_point", "i4", decimals=_GREEKS["rho_per_point"], is_rounded=True),
     Column("priced_at_middle", "b1"),
     Column("greeks_reason", "u1", REASON_NAMES),
 )
@@ -99,6 +100,7 @@ class Form:
 
 OPTION_LAYOUT: Final = Form(1).layouts[False, False]
 """Of a line of options whose numbers fit their scales: nearly every one."""
+_SCALED_OPTION_COLUMNS: Final = [column.name for column in _OPTION_COLUMNS if column.kind == "i4"]
 _TABLE_PRICES: Final = ("last_price", "average_traded_price", "open", "high", "low", "close")
 _TABLE_TOTALS: Final = ("volume_traded", "oi", "last_trade_time", "exchange_timestamp")
 _LONGEST_AGE_MS: Final = MISSING_U4 - 1  # 49 days
@@ -228,7 +230,7 @@ class PartEncoder:
         fields = fields_of(table.rows.take(slots, axis=0))
         for name in _TABLE_PRICES:
             block[name][:] = _price(fields[name])
-        block["change_percent"][:] = np.round(fields["change_percent"], _CHANGE_DECIMALS)
+        block["change_percent"][:] = fields["change_percent"]
         for side, level in (("bid", 0), ("ask", DEPTH_LEVELS)):
             block[side][:] = price = _price(fields["depth_price"][:, level])
             block[f"{side}_quantity"][:] = np.where(np.isnan(price), MISSING, fields["depth_quantity"][:, level])
@@ -252,11 +254,14 @@ class PartEncoder:
         priced = price_options(self.table, slots, of_part, pricings)
         block["strike"][:count] = self._instruments.strike[slots]
         block["is_call"][:count] = self._instruments.is_call[slots]
-        block["implied_volatility"][:count] = np.round(priced.implied_volatility, _VOLATILITY_DECIMALS)
-        for name, decimals in _GREEKS.items():
-            block[name][:count] = np.round(getattr(priced.greeks, name), decimals)
+        block["implied_volatility"][:count] = priced.implied_volatility
+        for name in _GREEKS:
+            block[name][:count] = getattr(priced.greeks, name)
+        block["gamma"][:count] = np.round(priced.greeks.gamma, _GAMMA_DECIMALS)
         block["priced_at_middle"][:count] = priced.at_middle
         block["greeks_reason"][:count] = priced.reason
+        for name in _SCALED_OPTION_COLUMNS:  # of what is none; the line of an underlying does not have them
+            block[name][count:] = np.nan
 
     def _names(self, slots: Slots) -> dict[str, list[Any]]:
         rows = slots.tolist()
