@@ -107,11 +107,7 @@ class _Rooms:
     ) -> tuple[int, dict[str, Place], dict[Home, int]]:
         """As `owner` would take the group: instruments streamed, the places, and what each home has left."""
         left = {home: self.left[home] for home in self.by_owner[owner]}
-        # What the group itself has is not kept from it.
-        own: defaultdict[Home, int] = defaultdict(int)
-        for demand in group:
-            if (home := self.stays.get(demand.part)) is not None:
-                own[home] += len(demand.tokens)
+        kept = dict(self.reserved)  # also for parts of the group itself, until it is their turn
         carried, places = 0, dict[str, Place]()
 
         def order(demand: PartDemand) -> tuple[bool, bool, int, str]:
@@ -119,13 +115,13 @@ class _Rooms:
 
         for demand in sorted(group, key=order):
             size, stays_at = len(demand.tokens), self.stays.get(demand.part)
+            if stays_at is not None:
+                kept[stays_at] -= size
             if demand.pinned_to is not None:
                 fitting = [home for home in left if home.account == demand.pinned_to and left[home] >= size]
             else:
                 fitting = [
-                    home
-                    for home in left
-                    if left[home] - (0 if home == stays_at else self.reserved[home] - own[home]) >= size
+                    home for home in left if left[home] - (0 if home == stays_at else kept.get(home, 0)) >= size
                 ]
             healthy = [home for home in fitting if not home.is_lost]
             before = previous.get(demand.part)

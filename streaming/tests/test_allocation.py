@@ -51,6 +51,13 @@ def test_a_part_stays_where_it_is_although_another_account_has_more_room() -> No
     assert allocate([demand("nifty:1", 6)], homes, (), before) == before
 
 
+def test_what_has_lost_its_place_does_not_take_that_of_another_part_of_its_underlying() -> None:
+    before = {"nifty:1": Place("P", "C"), "nifty:2": Place("P", "A")}
+    found = allocate([demand("nifty:1", 5), demand("nifty:2", 4)], [Home("P", "A", 5), Home("P", "C", 1)], (), before)
+    assert found["nifty:2"] == Place("P", "A")
+    assert overflow(found).keys() == {"nifty:1"}
+
+
 def test_where_every_account_is_lost_all_stays_and_says_why() -> None:
     before = {"nifty:1": Place("P", "A")}
     found = allocate(
