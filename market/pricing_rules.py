@@ -73,7 +73,7 @@ def middles(bid: Floats, ask: Floats) -> Floats:
     with np.errstate(invalid="ignore"):
         middle = (bid + ask) / 2
         spread = ask - bid
-        good = (bid > 0) & (spread >= 0) & ((spread <= WIDEST_SPREAD * middle) | (spread <= ALWAYS_NARROW))
+        good = (bid > 0) & (spread >= 0) & (spread <= np.maximum(WIDEST_SPREAD * middle, ALWAYS_NARROW))
     return np.where(good, middle, np.nan)
 
 

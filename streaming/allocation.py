@@ -120,9 +120,7 @@ class _Rooms:
             if demand.pinned_to is not None:
                 fitting = [home for home in left if home.account == demand.pinned_to and left[home] >= size]
             else:
-                fitting = [
-                    home for home in left if left[home] - (0 if home == stays_at else kept.get(home, 0)) >= size
-                ]
+                fitting = [home for home in left if left[home] - (0 if home == stays_at else kept.get(home, 0)) >= size]
             healthy = [home for home in fitting if not home.is_lost]
             before = previous.get(demand.part)
             home = _best(healthy or fitting, left, before.account if before and before.owner == owner else None)

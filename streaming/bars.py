@@ -48,8 +48,8 @@ class Ticks:
     def __len__(self) -> int:
         return len(self.slots)
 
-    def only(self, rows: NDArray[np.bool_]) -> "Ticks":
-        """Those of a mask."""
+    def only(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> "Ticks":
+        """Those of a mask, or these in this order."""
         return Ticks(self.slots[rows], self.price[rows], self.volume[rows], self.oi[rows], self.time[rows])
 
 
@@ -209,11 +209,14 @@ class BarMaker:
         if not len(ticks):
             return
         time = np.where(ticks.time == MISSING, np.int64(market_time), ticks.time)
-        order = np.lexsort((ticks.volume, time, ticks.slots))  # stable: ties stay in order of arrival
-        slots, volume, time = ticks.slots[order], ticks.volume[order], time[order]
-        price = ticks.price[order]
-        traded, quantity, before = self._traded(slots, volume, time)
-        oi = self._follow_oi(slots, ticks.oi[order])
+        seen = np.zeros(len(self), np.bool_)
+        seen[ticks.slots] = True
+        if np.count_nonzero(seen) < len(ticks):  # else no instrument came twice, and there is nothing to put in order
+            order = np.lexsort((ticks.volume, time, ticks.slots))  # stable: ties stay in order of arrival
+            ticks, time = ticks.only(order), time[order]
+        slots, price = ticks.slots, ticks.price
+        traded, quantity, before = self._traded(slots, ticks.volume, time)
+        oi = self._follow_oi(slots, ticks.oi)
         rows = np.flatnonzero(traded & (price != 0) & np.isfinite(price))
         if not rows.size:
             return
@@ -263,8 +266,8 @@ class BarMaker:
         return BarColumns(start, seconds, pieces.slots, *values, span)
 
     def _traded(self, slots: Slots, volume: Ints, time: Ints) -> tuple[NDArray[np.bool_], Ints, Ints]:
-        """Which ticks are trades, of how much, and the day's volume before them. Sorted by slot, then time, then
-        volume.
+        """Which ticks are trades, of how much, and the day's volume before them. A slot's ticks stand one behind the
+        other, in order of time, then volume.
         """
         day = (time + _IST_SECONDS) // _DAY_SECONDS
         counts = volume != MISSING
@@ -274,12 +277,14 @@ class BarMaker:
             return traded, quantity, before
         slots, volume, day = slots[rows], volume[rows], day[rows]
         first = _begins(slots)
-        new_day = np.where(first, day > self._day[slots], day > np.append(_NEVER, day[:-1]))
+        new_day = day > self._day[slots]
         kept = self._volume[slots]
         # What is above this was traded since: the highest of the day, of the window and of before it.
-        base = np.where(kept == MISSING, volume, np.where(new_day, 0, kept))
-        base = np.where(first, base, np.where(new_day, 0, np.append(MISSING, volume[:-1])))
-        highest = _running_maximum(base, np.cumsum(first | new_day) - 1)
+        highest = np.where(kept == MISSING, volume, np.where(new_day, 0, kept))
+        if not first.all():
+            new_day = np.where(first, new_day, day > np.append(_NEVER, day[:-1]))
+            base = np.where(first, highest, np.where(new_day, 0, np.append(MISSING, volume[:-1])))
+            highest = _running_maximum(base, np.cumsum(first | new_day) - 1)
         quantity[rows] = grown = np.maximum(volume - highest, 0)
         traded[rows] = grown > 0
         before[rows] = highest
@@ -291,13 +296,13 @@ class BarMaker:
 
     def _follow_oi(self, slots: Slots, oi: Ints) -> Ints:
         """The open interest as of each tick: its own, else the last one that came."""
-        known = np.flatnonzero(oi != MISSING)
-        first = _begins(slots)
-        begins = np.flatnonzero(first)[np.cumsum(first) - 1]
-        newest = np.maximum.accumulate(np.where(oi != MISSING, np.arange(len(oi)), MISSING))
-        own = newest >= begins
-        followed = np.where(own, oi[np.maximum(newest, 0)], self._oi[slots])
-        self._oi[slots[known]] = oi[known]  # of two for one slot the later one stays
+        is_known, first = oi != MISSING, _begins(slots)
+        followed = np.where(is_known, oi, self._oi[slots])
+        if not first.all():
+            begins = np.flatnonzero(first)[np.cumsum(first) - 1]
+            newest = np.maximum.accumulate(np.where(is_known, np.arange(len(oi)), MISSING))
+            followed = np.where(newest >= begins, oi[np.maximum(newest, 0)], followed)
+        self._oi[slots] = followed  # of two for one slot the later one stays
         return followed
 
     def _add(self, pieces: _Pieces) -> None:

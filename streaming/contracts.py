@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from market.names import part_of
 CALL, PUT, FUTURE, CASH = "CE", "PE", "FUT", "EQ"
 UNKNOWN: Final = -1
 """The slot of a token that is not subscribed, and of a spot or future that a part does not have."""
+PLACES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,8 @@ class Instruments:
         for contract in by_token:
             if contract.is_option and (contract.expiry is None or not contract.strike > 0):
                 raise ValueError(f"{contract.tradingsymbol}: an option needs an expiry and a strike above zero")
+        self._places = np.zeros(PLACES, np.int32)
+        self._places[_place_of(self.tokens)] = np.arange(len(by_token))
         self.is_option: NDArray[np.bool_] = np.array([c.is_option for c in by_token], np.bool_)
         self.is_call: NDArray[np.bool_] = np.array([c.instrument_type == CALL for c in by_token], np.bool_)
         self.strike: NDArray[np.float64] = np.array([c.strike for c in by_token], np.float64)
@@ -110,9 +113,13 @@ class Instruments:
         """The slot of each token, `UNKNOWN` where it is not subscribed."""
         if not len(self.tokens):
             return np.full(len(tokens), UNKNOWN, np.intp)
-        places = np.searchsorted(self.tokens, tokens)
-        places[places == len(self.tokens)] = 0
-        return np.where(self.tokens[places] == tokens, places, UNKNOWN)
+        slots: NDArray[np.intp] = self._places[_place_of(tokens)].astype(np.intp)
+        others = np.flatnonzero(self.tokens[slots] != tokens)
+        if others.size:
+            found = np.searchsorted(self.tokens, tokens[others])
+            found[found == len(self.tokens)] = 0
+            slots[others] = np.where(self.tokens[found] == tokens[others], found, UNKNOWN)
+        return slots
 
     def parts_of(self, slots: NDArray[np.intp]) -> dict[str, NDArray[np.intp]]:
         """The slots by the name of their part, in the order given."""
@@ -123,6 +130,15 @@ class Instruments:
         names = [self._part_names[number] for number in numbers[starts].tolist()]
         ends = np.append(starts[1:], len(slots)).tolist()
         return {name: grouped[start:end] for name, start, end in zip(names, starts.tolist(), ends, strict=False)}
+
+
+def _place_of(tokens: NDArray[np.unsignedinteger]) -> NDArray[Any]:
+    """Where a token's slot is looked up; the few that share a place with another one are searched for.
+
+    The low byte is the segment, and what is above it counts up within an exchange: instruments that are streamed
+    together have places side by side.
+    """
+    return (tokens >> 8) % PLACES
 
 
 def _parts(contracts: Sequence[Contract]) -> dict[str, Part]:

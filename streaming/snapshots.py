@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from market.lines import MISSING_I8, MISSING_U4, Block, Column, Layout, Shape, widened
 from market.pricing_rules import REASON_NAMES, Model
-from streaming.contracts import Instruments, Part
+from streaming.contracts import UNKNOWN, Instruments, Part
 from streaming.depth import book_columns
 from streaming.packets import DEPTH_LEVELS, fields_of
 from streaming.pricing import (
@@ -160,7 +160,7 @@ class PartEncoder:
             for part in self._instruments.parts.values()
             for is_whole in (False, True)
         }
-        self._priced_on: dict[str, int] = {}
+        self._priced_on = np.full(len(self._instruments.parts), UNKNOWN)  # index into `SOURCES`, by the part's number
         self._terms = KeptTerms(self._instruments, self.settings)
 
     def encode_snapshot(self, parts: Iterable[str], moment: Moment, stamp: Stamp) -> dict[str, Line]:
@@ -178,10 +178,12 @@ class PartEncoder:
     def _encode(self, rows: dict[str, Slots], whole: set[str], moment: Moment, stamp: Stamp) -> dict[str, Line]:
         if not rows:
             return {}
-        parts = sorted((self._instruments.parts[name] for name in rows), key=lambda part: part.expiry is None)
-        options = [part for part in parts if part.expiry is not None]
-        pricings = price_parts(self.table, self._terms.of(options), moment)
-        for part in self._switched(options, pricings):
+        every = [self._instruments.parts[name] for name in rows]
+        options = [part for part in every if part.expiry is not None]
+        parts = options + [part for part in every if part.expiry is None]
+        on_terms = self._terms.of(options)
+        pricings = price_parts(self.table, on_terms, moment)
+        for part in self._switched(options, on_terms.number, pricings):
             rows[part.name] = part.slots
             whole.add(part.name)
         sizes = [len(rows[part.name]) for part in parts]
@@ -217,11 +219,11 @@ class PartEncoder:
             lines[part.name] = Line(layout.line(of_this, held, start, end, names), is_whole)
         return lines
 
-    def _switched(self, options: Sequence[Part], pricings: PartPricings) -> list[Part]:
-        """The parts that are priced on another source than when they were last encoded."""
-        sources = dict(zip((part.name for part in options), pricings.source.tolist(), strict=True))
-        before, self._priced_on = self._priced_on, self._priced_on | sources
-        return [part for part in options if before.get(part.name, sources[part.name]) != sources[part.name]]
+    def _switched(self, options: Sequence[Part], numbers: Slots, pricings: PartPricings) -> list[Part]:
+        """The parts, of these numbers, that are priced on another source than when they were last encoded."""
+        now = pricings.source
+        before, self._priced_on[numbers] = self._priced_on[numbers], now
+        return [options[place] for place in np.flatnonzero((before != now) & (before != UNKNOWN)).tolist()]
 
     def _write_market(self, block: Block, slots: Slots, moment: Moment) -> None:
         """What every kind of instrument has, gathered and rounded for all rows at once."""

@@ -125,7 +125,7 @@ class TickTable:
         closed : which markets are; None if none is.
         """
         counts: Counter[str] = Counter()
-        changed, good = np.zeros(len(self), np.bool_), np.zeros(len(self), np.bool_)
+        changed = np.zeros(len(self), np.bool_)
         examples: list[Example] = []
         accepted = winners = 0
         kept: list[tuple[Block, NDArray[np.intp], NDArray[np.intp]]] = []
@@ -147,14 +147,13 @@ class TickTable:
                     self.columns[name][stays[0]] = values
                 below_zero = stays[0][stays[1]["last_price"] < 0]
                 self.columns["flags"][below_zero] |= np.uint8(Flag.NEGATIVE_PRICE)
-            good[slots[verdict.keep & (verdict.flags == 0)]] = True
+            self.columns["received_at"][slots[verdict.keep & (verdict.flags == 0)]] = received_at
             keep = np.flatnonzero(verdict.keep)
             kept.append((block, keep, slots[keep]))
             accepted += len(keep)
             winners += len(rows)
             changed[slots[rows]] = True
         self._packets += window.packets
-        self.columns["received_at"][good] = received_at
         return Applied(np.flatnonzero(changed), accepted, accepted - winners, counts, examples, _accepted(kept))
 
     def _shut_out(self, block: Block, slots: NDArray[np.intp], closed: Closed, market_time: float) -> NDArray[np.bool_]:
