@@ -23,7 +23,9 @@ class PeerMissing(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One line of output. `ratio` is how many times better ours is; greater is better."""
+    """One line of output. `ratio` is how many times better ours is; greater is better. No `peer`: it is compared with
+    nothing.
+    """
 
     benchmark: str
     case: str
@@ -112,7 +114,7 @@ def table(results: Iterable[Result]) -> str:
     """The results for people."""
     rows = [("benchmark", "case", "ours", "peer", "", "ratio")]
     for r in results:
-        peer_value = "not installed" if r.peer_value is None else f"{_short(r.peer_value)} {r.unit}"
+        peer_value = f"{_short(r.peer_value)} {r.unit}" if r.peer_value is not None else "not installed" * bool(r.peer)
         ratio = "–" if r.ratio is None else f"{_short(r.ratio)}×"
         rows.append((r.benchmark, r.case, f"{_short(r.value)} {r.unit}", r.peer, peer_value, ratio))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
