@@ -16,10 +16,9 @@ import redis.asyncio as redis
 from channels.db import database_sync_to_async
 from django.conf import settings
 from django.db import Error as DatabaseError
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from accounts.async_redis import async_client
 from accounts.cancellation import raise_if_cancelled
 from accounts.socket_hub import HubOfLoop, SocketHub
 from orders import metrics
@@ -96,9 +95,7 @@ class NewsHub(SocketHub[Reader]):
         self.feeds: dict[int, Feed] = {}
         self._timing = timing
         self._bell = asyncio.Event()
-        self._redis = redis.Redis.from_url(
-            url, socket_timeout=None, socket_connect_timeout=timing.retry, retry=Retry(NoBackoff(), 0)
-        )
+        self._redis = async_client(url, read_seconds=None, connect_seconds=timing.retry)
 
     # --- clients ----------------------------------------------------------------------------------------------------
 

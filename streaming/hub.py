@@ -12,13 +12,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import cast
 
-import redis.asyncio as redis
 from django.conf import settings
 from redis.asyncio.client import PubSub
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from accounts.async_redis import async_client
 from accounts.cancellation import raise_if_cancelled
 from accounts.socket_hub import HubOfLoop, SocketHub
 from market.lines import BadLine
@@ -93,14 +91,9 @@ class Hub(SocketHub[Client]):
         self._pubsub: PubSub | None = None
         self._channels: set[str] = set()
         self._resyncs = 0
-        no_retry = Retry(NoBackoff(), 0)
-        self._reader = redis.Redis.from_url(
-            url, socket_timeout=timing.read, socket_connect_timeout=timing.read, retry=no_retry
-        )
-        # No time limit on reads: silence is normal here, and is looked into by asking (`quiet`).
-        self._listener = redis.Redis.from_url(
-            url, socket_timeout=None, socket_connect_timeout=timing.read, retry=no_retry, health_check_interval=0
-        )
+        self._reader = async_client(url, read_seconds=timing.read, connect_seconds=timing.read)
+        # Silence is normal here, and is looked into by asking (`quiet`).
+        self._listener = async_client(url, read_seconds=None, connect_seconds=timing.read)
 
     # --- clients ----------------------------------------------------------------------------------------------------
 

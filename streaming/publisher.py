@@ -17,10 +17,9 @@ from typing import NamedTuple, Protocol
 
 import orjson
 import redis.asyncio as redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from accounts.async_redis import async_client
 from accounts.cancellation import raise_if_cancelled
 from market.names import ANALYTICS, BARS, RedisNames, group_of, kind_of
 from streaming import metrics
@@ -98,14 +97,8 @@ class ChannelLayer(Protocol):
 
 
 def hot_path_client(url: str, *, timeout_seconds: float = WRITE_SECONDS) -> "redis.Redis":
-    """A client that fails at once instead of retrying: the next flush is the retry."""
-    return redis.Redis.from_url(
-        url,
-        socket_timeout=timeout_seconds,
-        socket_connect_timeout=timeout_seconds,
-        retry=Retry(NoBackoff(), 0),
-        health_check_interval=0,
-    )
+    """A client that fails at once: the next flush is the retry."""
+    return async_client(url, read_seconds=timeout_seconds, connect_seconds=timeout_seconds)
 
 
 def merge(older: Batch, newer: Batch) -> dict[str, PartPayload]:

@@ -23,6 +23,7 @@ from django.db import Error as DatabaseError
 from redis.exceptions import RedisError
 
 from accounts import clock
+from accounts.async_redis import async_client
 from accounts.cancellation import raise_if_cancelled
 from market import chain_history
 from market.calendar import SEGMENTS
@@ -374,7 +375,7 @@ class StreamProcess:
 
     async def _hear_control(self) -> None:
         """Nudges from other processes; without Redis the looks at the database go on."""
-        client = redis.Redis.from_url(self.options.redis_url, socket_timeout=None, socket_connect_timeout=1)
+        client = async_client(self.options.redis_url, read_seconds=None, connect_seconds=1)
         is_lost = False
         async with client:
             while True:
