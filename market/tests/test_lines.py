@@ -107,6 +107,36 @@ def test_a_scaled_number_has_thirty_one_bits_and_its_decimals(number: float, fit
     assert block.seal().tolist() == [fits]
 
 
+@given(st.lists(st.tuples(st.floats(-3000, 3000), st.integers(-(10**6), 10**6)), min_size=1, max_size=8))
+def test_a_rounded_number_may_have_more_decimals_than_are_kept(numbers: list[tuple[float, int]]) -> None:
+    columns = [
+        Column("strike", "i4", decimals=2),
+        Column("token", "u4"),
+        Column("delta", "i4", decimals=6, is_rounded=True),
+        Column("theta", "i4", decimals=4, is_rounded=True),
+        Column("price", "i4", decimals=2),
+    ]
+    block = Block(Shape(columns), len(numbers))
+    greeks, paise = zip(*numbers, strict=True)
+    block["token"][:] = range(len(numbers))
+    block["delta"][:] = greeks
+    block["theta"][:] = greeks
+    block["strike"][:] = block["price"][:] = np.array(paise) / 100
+    is_in_reach = [abs(np.rint(one * 1e6)) < 2**31 for one in greeks]
+    assert block.seal().tolist() == is_in_reach
+    expected = {
+        "strike": [one / 100 for one in paise],
+        "token": list(range(len(numbers))),
+        "delta": np.round(greeks, 6).tolist(),
+        "theta": np.round(greeks, 4).tolist(),
+        "price": [one / 100 for one in paise],
+    }
+    wide = decode(Layout(widened(columns)).line(HEAD, block.wide(), 0, len(numbers)))
+    assert wide["columns"] == expected
+    if all(is_in_reach):
+        assert decode(Layout(columns).line(HEAD, block, 0, len(numbers)))["columns"] == expected
+
+
 @given(st.lists(st.dictionaries(st.text(), st.integers(-(2**53), 2**53) | st.text()), max_size=4))
 def test_lines_one_behind_the_other_are_told_apart(heads: list[dict[str, Any]]) -> None:
     lines = [encode({"part": "x"} | head | {"columns": {"a": [number]}}) for number, head in enumerate(heads)]
