@@ -5,6 +5,7 @@ import itertools
 import json
 import logging
 import math
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
@@ -200,7 +201,14 @@ async def broker() -> AsyncIterator[FakeBroker]:
         yield broker
 
 
-def process_for(broker: FakeBroker, database: Database, redis_url: str = "", **options: Any) -> StreamProcess:
+def process_for(
+    broker: FakeBroker,
+    database: Database,
+    redis_url: str = "",
+    *,
+    load: Callable[[], Desired] | None = None,
+    **options: Any,
+) -> StreamProcess:
     told = StreamOptions(
         redis_url=redis_url or settings.REDIS_URL,
         names=NAMES,
@@ -215,7 +223,7 @@ def process_for(broker: FakeBroker, database: Database, redis_url: str = "", **o
         dial=kite_dial(broker.root, QUICK),
         pipeline=TickPipeline(source="simulated", epoch=7, market_time=lambda: chain.NOW),
         leases=StandingLeases(database),
-        load=database.load,
+        load=load or database.load,
         place=database.look,
     )
 
@@ -341,6 +349,69 @@ async def test_a_subscription_reaches_the_broker_within_a_second(
         await until(lambda: len(broker.modes) == 10)
         assert loop.time() - began < 1
         await eventually(lambda: has_parts(async_valkey, 10))
+
+
+class HeldLoad:
+    """Loading that waits, in the thread that it is done in, while `may_go_on` is not set."""
+
+    def __init__(self, database: Database) -> None:
+        self.count = 0
+        self.is_held, self.may_go_on = threading.Event(), threading.Event()
+        self.may_go_on.set()
+        self._load = database.load
+
+    def __call__(self) -> Desired:
+        self.count += 1
+        if not self.may_go_on.is_set():
+            self.is_held.set()
+            assert self.may_go_on.wait(30)
+        return self._load()
+
+
+async def test_however_many_ask_for_a_reload_while_one_goes_on_there_is_one_more(
+    broker: FakeBroker, database: Database, async_valkey: "redis.Redis"
+) -> None:
+    load = HeldLoad(database)
+    process = process_for(broker, database, look=60, load=load)
+    heard, on_control = Counter[str](), process._on_control
+
+    def counted(message: dict[str, Any]) -> None:
+        heard[message["type"]] += 1
+        on_control(message)
+
+    process._on_control = counted  # type: ignore[method-assign]
+    async with running(process):
+        await until(lambda: len(broker.modes) == 12)
+        await eventually(lambda: has_listener(async_valkey))
+        load.may_go_on.clear()
+        database.change(contracts=database.contracts[2:])
+        await async_valkey.publish(NAMES.control, '{"type":"subscriptions_changed"}')
+        await until(load.is_held.is_set)
+        for _ in range(100):
+            await async_valkey.publish(NAMES.control, '{"type":"subscriptions_changed"}')
+        await until(lambda: heard["subscriptions_changed"] >= 101)
+        before = load.count
+        load.may_go_on.set()
+        await until(lambda: len(broker.modes) == 10)
+        await asyncio.sleep(0.2)
+        assert load.count == before + 1
+
+
+async def test_a_stop_does_not_wait_for_a_reload_that_hangs(broker: FakeBroker, database: Database) -> None:
+    load = HeldLoad(database)
+    process, stop = process_for(broker, database, load=load), asyncio.Event()
+    task = asyncio.create_task(process.run(stop))
+    try:
+        await until(lambda: len(broker.modes) == 12)
+        load.may_go_on.clear()
+        database.change(contracts=database.contracts[2:])
+        await until(load.is_held.is_set)
+        stop.set()
+        async with asyncio.timeout(10):
+            await task
+        assert not load.may_go_on.is_set()
+    finally:
+        load.may_go_on.set()
 
 
 async def test_a_change_that_nobody_announced_is_found(broker: FakeBroker, database: Database) -> None:
