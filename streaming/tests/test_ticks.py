@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streaming.contracts import CALL, CASH, PUT, Contract, Instruments
+from streaming.contracts import CALL, CASH, PLACES, PUT, UNKNOWN, Contract, Instruments
 from streaming.packets import decode_window
 from streaming.tests import chain, frames
 from streaming.tests.chain import FUTURE_TOKEN, INDEX_TOKEN, NOW, option_token, slot, tick
@@ -98,6 +98,23 @@ def test_yesterdays_open_interest_can_be_told() -> None:
     table.set_previous_oi(np.array([CALL_TOKEN, 99], np.uint32), np.array([700, 1]), day_of=NOW)
     tick(table, frames.full(CALL_TOKEN, 100, volume=50, oi=1_200, exchange_timestamp=NOW))
     assert table["previous_oi"][slot(table, CALL_TOKEN)] == 700
+
+
+# Of few exchange tokens and segments, and some as far apart as the places are many: a good part of them share a place.
+tokens = st.builds(
+    lambda number, lap, segment: (number + lap * PLACES) % 2**24 << 8 | segment,
+    st.integers(0, 5),
+    st.integers(0, 20),
+    st.integers(0, 3),
+)
+
+
+@given(st.sets(tokens, max_size=30), st.lists(tokens, max_size=30))
+def test_every_token_has_its_slot_whoever_shares_its_place(subscribed: set[int], asked: list[int]) -> None:
+    found = Instruments([Contract(token, f"T{token}", "TCS", CASH) for token in subscribed])
+    in_order = sorted(subscribed)
+    expected = [in_order.index(token) if token in subscribed else UNKNOWN for token in asked]
+    assert found.slots_of(np.array(asked, np.uint32)).tolist() == expected
 
 
 def test_two_contracts_with_one_token_are_refused() -> None:
