@@ -126,14 +126,15 @@ def wait_until(is_so: Callable[[], bool], seconds: float) -> None:
 def test_f31_sixteen_workers_never_send_more_than_eight_in_any_second(
     account: TradingAccount, valkey: "redis.Redis", orders: int
 ) -> None:
+    for_new_risk = django_settings.ORDER_BUDGET_PER_SECOND - django_settings.ORDER_BUDGET_RESERVE_PER_SECOND
     with Receiver() as receiver:
         with workers(2, "orders", str(receiver.port), "8", "entries"):
             receiver.wait_for(1, 20)
-            receiver.wait_for(orders, orders / 6 * 1.5 + 20)
+            receiver.wait_for(orders, orders / for_new_risk * 1.5 + 20)
         first, last = receiver.arrived[0][0], receiver.arrived[orders - 1][0]
         assert receiver.most_in_a_rolling_second() <= 8
-        seconds = orders / 6 * django_settings.ORDER_BUDGET_WINDOW_SECONDS
-        assert seconds - 2 <= last - first <= seconds + 4, "six a second for new risk, less the margin"
+        seconds = orders / for_new_risk * django_settings.ORDER_BUDGET_WINDOW_SECONDS
+        assert seconds - 2 <= last - first <= seconds + 4, "what is not kept for exits, less the margin"
 
 
 @contextmanager

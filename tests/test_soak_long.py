@@ -35,10 +35,12 @@ LONGEST_SECONDS = 6 * 3600
 SAMPLE_SECONDS = 2.0
 GIVE_UP_SECONDS = 90.0
 
-FLOWS_AGAIN_SECONDS = 20.0
-"""A killed process is started again after half a second; what remains is its own start, on a slow machine."""
 KILLS = {"stream": 0.10, "valkey": 0.20, "simulator": 0.30}
 """When each is killed, as shares of the soak."""
+FLOWS_AGAIN_SECONDS = {"stream": 30.0, "valkey": 20.0, "simulator": 20.0}
+"""A killed process is started again after half a second; what remains is its own start, on a slow machine. The stream
+also waits until the broker cannot count the sockets of the one that was killed any more (`STREAM_DRAIN_SECONDS`).
+"""
 WARM, LAST = (0.5, 0.6), (0.9, 1.0)
 """The two tenths that are compared. By the first, caches are full and everything that was killed is warm again."""
 GROWTH, GROWTH_BYTES = 1.03, 6 * 2**20
@@ -192,7 +194,7 @@ def evidence(tmp_path_factory: pytest.TempPathFactory, progress: Callable[[str],
 @pytest.mark.parametrize("name", KILLS)
 def test_prices_flow_again_within_seconds_after_a_kill(evidence: Evidence, name: str) -> None:
     assert f"{name} was ended by SIGKILL; starting it again" in evidence.log
-    assert evidence.flows_after[name] <= FLOWS_AGAIN_SECONDS
+    assert evidence.flows_after[name] <= FLOWS_AGAIN_SECONDS[name]
 
 
 def test_every_checked_message_follows_its_schema_and_lines_come_in_order(evidence: Evidence) -> None:
