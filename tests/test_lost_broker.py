@@ -1,8 +1,10 @@
 """Celery's connection to Redis when Redis is killed at the worst moment: with a task in hand, waiting for the next."""
 
+import logging
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from kombu import Connection, Consumer, Message, Producer, Queue
 from kombu.transport import redis
 
@@ -12,8 +14,10 @@ from tickerproject.local.ports import any_free
 from tickerproject.local.valkey import Valkey
 
 
-def test_a_worker_with_a_task_in_hand_can_let_go_of_a_redis_that_was_killed(tmp_path: Path) -> None:
-    """As Celery does it: `collect`, then `close`. What that raises beside losses of the connection ends a worker."""
+def test_a_worker_with_a_task_in_hand_can_let_go_of_a_redis_that_was_killed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As Celery does it: `collect`, `close`, and later the acknowledgement. What that raises beside losses ends a worker."""
     assert app.connection().transport_cls == "redis"
     taken: list[Message] = []
     with own_valkey(tmp_path, port := any_free()) as process:
@@ -29,6 +33,9 @@ def test_a_worker_with_a_task_in_hand_can_let_go_of_a_redis_that_was_killed(tmp_
         assert len(taken) == 1
         process.kill()
         process.wait()
-        with suppress(*redis.get_redis_error_classes().connection_errors):
+        lost = redis.get_redis_error_classes().connection_errors
+        with suppress(*lost):
             connection.collect()
         connection.close()
+        taken[0].ack_log_error(logging.getLogger(__name__), lost)
+    assert "Couldn't ack" in caplog.text

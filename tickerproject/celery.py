@@ -15,18 +15,21 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tickerproject.settings")
 warnings.filterwarnings("ignore", category=SecurityWarning)
 
 
-class _QoS(redis.QoS):
-    def restore_unacked(self, client: Any = None) -> None:
-        """Give back what is unacknowledged, unless Redis is lost: there it is given out again after its timeout.
+class _Channel(redis.Channel):
+    """kombu's, that also says so as a lost connection when the connection is lost.
 
-        kombu 5.7 asks for it once more when it has let go of the connection already. The error that comes of it is none
-        of a lost connection to Celery, which would end the worker, and cut off the orders in its hands.
-        """
-        if self.channel.connection.client is not None:
-            super().restore_unacked(client)
+    kombu 5.7 gives back unacknowledged messages, and acknowledges what a task has done meanwhile, on channels whose
+    connection it has let go of. That ends in an AttributeError, and that in the end of the worker, with the orders in
+    its hands. As a lost connection it is logged, and the messages are given out again after their timeout.
+    """
+
+    def _connparams(self, asynchronous: bool = False) -> Any:
+        if self.connection is None or self.connection.client is None:
+            raise ConnectionError("the channel's connection was lost")
+        return super()._connparams(asynchronous=asynchronous)  # type: ignore[misc]  # missing in the stubs
 
 
-redis.Channel.QoS = _QoS
+redis.Transport.Channel = _Channel
 
 app = Celery("ticker")
 app.config_from_object("django.conf:settings", namespace="CELERY")
