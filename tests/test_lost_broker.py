@@ -17,7 +17,7 @@ from tickerproject.local.valkey import Valkey
 def test_a_worker_with_a_task_in_hand_can_let_go_of_a_redis_that_was_killed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As Celery does it: `collect`, `close`, later the acknowledgement. Errors that are no losses would end a worker."""
+    """As Celery does it: `collect`, `close`, later the acknowledgement. An error that is no loss would end a worker."""
     assert app.connection().transport_cls == "redis"
     taken: list[Message] = []
     with own_valkey(tmp_path, port := any_free()) as process:
