@@ -38,4 +38,5 @@ def test_a_worker_with_a_task_in_hand_can_let_go_of_a_redis_that_was_killed(
             connection.collect()
         connection.close()
         taken[0].ack_log_error(logging.getLogger(__name__), lost)
-    assert "Couldn't ack" in caplog.text
+    assert "its message will come once more" in caplog.text
+    assert max(record.levelno for record in caplog.records) == logging.WARNING

@@ -1,5 +1,6 @@
 """The Celery application. PostgreSQL is the queue of record; Celery only carries ids and may lose or repeat them."""
 
+import logging
 import os
 import warnings
 from typing import Any
@@ -9,6 +10,7 @@ from celery.platforms import SecurityWarning  # type: ignore[attr-defined]  # mi
 from celery.signals import setup_logging
 from kombu.transport import redis
 
+logger = logging.getLogger(__name__)
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tickerproject.settings")
 
 # It warns of pickled messages under root; ours are JSON, and containers run as an ordinary user.
@@ -16,17 +18,27 @@ warnings.filterwarnings("ignore", category=SecurityWarning)
 
 
 class _Channel(redis.Channel):
-    """kombu's, that also says so as a lost connection when the connection is lost.
+    """kombu's, that also knows that its connection is lost once kombu has let go of it.
 
-    kombu 5.7 gives back unacknowledged messages, and acknowledges what a task has done meanwhile, on channels whose
-    connection it has let go of. That ends in an AttributeError, and that in the end of the worker, with the orders in
-    its hands. As a lost connection it is logged, and the messages are given out again after their timeout.
+    kombu 5.7 gives back unacknowledged messages, and acknowledges what a task has done meanwhile, on channels that have
+    no connection any more. That ends in an AttributeError, and that in the end of the worker, with the orders in its
+    hands. What was not acknowledged is given out again after its timeout; our tasks bear that.
     """
 
+    @property
+    def _is_lost(self) -> bool:
+        return self.connection is None or self.connection.client is None
+
     def _connparams(self, asynchronous: bool = False) -> Any:
-        if self.connection is None or self.connection.client is None:
+        if self._is_lost:
             raise ConnectionError("the channel's connection was lost")
         return super()._connparams(asynchronous=asynchronous)  # type: ignore[misc]  # missing in the stubs
+
+    def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
+        if self._is_lost:
+            logger.warning("Redis was lost while a task was carried out: its message will come once more")
+        else:
+            super().basic_ack(delivery_tag, multiple=multiple)
 
 
 redis.Transport.Channel = _Channel
