@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import cast
+from typing import ClassVar, cast
 
 from django.conf import settings
 from redis.asyncio.client import PubSub
@@ -73,6 +73,7 @@ class Hub(SocketHub[Client]):
     """Of the ticks: one Redis subscription for all clients."""
 
     clients_gauge = metrics.CLIENTS
+    _said: ClassVar[FeedState] = FeedState.LIVE  # in the log, by whichever hub of this process
 
     def __init__(self, url: str, names: RedisNames, timing: HubTiming) -> None:
         super().__init__()
@@ -271,9 +272,10 @@ class Hub(SocketHub[Client]):
                 state = FeedState.LIVE if keys else FeedState.DOWN
             except (RedisError, OSError):
                 state = FeedState.DOWN
-            if state is not self.feed_state:
+            self.feed_state = state
+            if state is not Hub._said:
                 logger.log(logging.INFO if state is FeedState.LIVE else logging.WARNING, "the feed is %s", state)
-                self.feed_state = state
+                Hub._said = state
             for client in self.clients:
                 if client.feed_state is not state:
                     client.wake.set()
