@@ -54,6 +54,7 @@ FIELDS: Final[dict[int, tuple[str, ...]]] = {
 }
 _ENTRY_FIELDS: Final = 3
 """Of each entry of the order book: quantity, price, and in the upper half of the third how many orders."""
+_ORDERS_HALF: Final = 5 if sys.byteorder == "little" else 4
 
 # What packets hold, as a row of 64-bit words: prices, totals, then the order book. So a tick is one piece of memory,
 # here and in the tick table, and what a packet holds of it lies side by side. Prices are signed (a spread or a
@@ -154,11 +155,16 @@ def decode_window(frames: Sequence[bytes]) -> Window:
     sound, offsets, heartbeats = _locate(frames, faults)
     words = np.frombuffer(sound, np.uint16)
     lengths = words[offsets].byteswap() if sys.byteorder == "little" else words[offsets]
-    blocks = []
-    for length in FIELDS:
-        sequence = np.flatnonzero(lengths == length)
-        if sequence.size:
-            blocks.append(_block(length, sequence, _gathered(sound, offsets[sequence] + 1, length)))
+    if len(lengths) and (lengths == lengths[0]).all():
+        length = int(lengths[0])
+        blocks = [_block(length, np.arange(len(lengths)), _gathered(sound, offsets + 1, length))]
+    else:
+        places = ((length, np.flatnonzero(lengths == length)) for length in FIELDS)
+        blocks = [
+            _block(length, sequence, _gathered(sound, offsets[sequence] + 1, length))
+            for length, sequence in places
+            if sequence.size
+        ]
     return Window(tuple(blocks), len(offsets), heartbeats, faults)
 
 
@@ -256,7 +262,9 @@ def _block(length: int, sequence: NDArray[np.int64], numbers: NDArray[np.int32])
     fields = fields_of(rows)
     tokens = unsigned[:, 0].copy()
     columns: dict[str, NDArray[Any]] = {"instrument_token": tokens}
-    divisor = DIVISORS[tokens & 0xFF]
+    divisor = DIVISORS.take(tokens & 0xFF)
+    if (divisor == divisor[0]).all():  # as nearly always: then it is one number, which numpy is quicker to divide by
+        divisor = divisor[:1]
     for place, name in enumerate(FIELDS[length]):
         if name in PRICES:
             columns[name] = np.divide(numbers[:, place], divisor, out=fields[name])
@@ -265,13 +273,17 @@ def _block(length: int, sequence: NDArray[np.int64], numbers: NDArray[np.int32])
             columns[name][:] = unsigned[:, place]
     if length != LTP:
         close, change = columns["close"], fields["change_percent"]
-        above = (columns["last_price"] - close) * 100
-        change[:] = np.nan
-        columns["change_percent"] = np.divide(above, close, out=change, where=close != 0)
+        above = columns["last_price"] - close
+        above *= 100
+        with np.errstate(divide="ignore", invalid="ignore"):
+            columns["change_percent"] = np.divide(above, close, out=change)
+        if np.count_nonzero(close) < len(close):
+            change[close == 0] = np.nan
     if length == FULL:
         depth = numbers[:, len(_FULL_FIELDS) :].reshape(-1, 2 * DEPTH_LEVELS, _ENTRY_FIELDS)
         columns |= {name: fields[name] for name in DEPTH}
         np.divide(depth[:, :, 1], divisor[:, np.newaxis], out=columns["depth_price"])
         columns["depth_quantity"][:] = depth[:, :, 0]
-        np.right_shift(depth[:, :, 2].view(np.uint32), 16, out=columns["depth_orders"].view(np.uint32))
+        halves = numbers[:, len(_FULL_FIELDS) :].view(np.uint16).reshape(-1, 2 * DEPTH_LEVELS, 2 * _ENTRY_FIELDS)
+        columns["depth_orders"][:] = halves[:, :, _ORDERS_HALF]
     return Block(length, sequence, rows, columns)
