@@ -232,10 +232,11 @@ async def test_duplicates_come_one_after_the_other(
 ) -> None:
     await disturb(control, "duplicate", copies=3)
     await pass_over_what_was_sent(websocket)
-    frames = [await data(websocket) for _ in range(12)]
+    frames = [await data(websocket) for _ in range(18)]
     lengths = [len(list(copies)) for _, copies in groupby(frames)]
-    assert lengths[1:-1] == [3] * len(lengths[1:-1])  # the first and the last may be cut
-    assert len(lengths) > 3
+    # The first and the last may be cut, and two frames in a row may be alike.
+    assert {length % 3 for length in lengths[1:-1]} == {0}
+    assert 3 in lengths[1:-1]
 
 
 # --- what lasts -------------------------------------------------------------------------------------------------------
