@@ -19,6 +19,7 @@ CALL, PUT, FUTURE, CASH = "CE", "PE", "FUT", "EQ"
 UNKNOWN: Final = -1
 """The slot of a token that is not subscribed, and of a spot or future that a part does not have."""
 PLACES: Final = 1 << 20
+"""Of the table in which a token's slot is looked up."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -205,6 +205,7 @@ class Hub(SocketHub[Client]):
                 group.create_task(self._listen(), name="hub listener")
                 group.create_task(self._look(), name="hub look-out")
         finally:
+            self.count()
             await self._reader.aclose()
             await self._listener.aclose()
 

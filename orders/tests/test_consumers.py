@@ -25,6 +25,7 @@ from accounts.actions import Action
 from accounts.api_keys import create_api_key
 from accounts.models import ApiKey, KiteApp, TradingAccount
 from accounts.socket_consumer import BadMessage, SocketLimits
+from accounts.tests.held_close import HeldClose
 from orders import ledger, news_hub
 from orders.broker_orders import record_broker_update
 from orders.consumers import OrdersConsumer
@@ -408,24 +409,34 @@ async def test_who_comes_while_the_last_one_leaves_is_served_undisturbed(
 ) -> None:
     program = await dial()
     await program.subscribe()
-    is_leaving, may_leave, first = asyncio.Event(), asyncio.Event(), news_hub.news_hub()
-    close = first._redis.aclose
-
-    async def held_up() -> None:
-        is_leaving.set()
-        await may_leave.wait()
-        await close()
-
-    monkeypatch.setattr(first._redis, "aclose", held_up)
+    closing = HeldClose(news_hub.news_hub()._redis, monkeypatch)
     leaving = asyncio.create_task(program.communicator.disconnect(timeout=5))
-    await is_leaving.wait()
+    await closing.begun.wait()
     later = await dial()
     await later.subscribe()
-    may_leave.set()
+    closing.may_go_on.set()
     await leaving
     await write(3)
     assert seqs(await later.hear_rows(3)) == [1, 2, 3]
     assert "no bell" not in caplog.text
+
+
+async def test_clients_of_a_hub_that_broke_off_come_again_to_a_new_one(
+    dial: Dial, write: Write, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    program = await dial()
+    await program.subscribe()
+
+    def broken(found: object) -> None:
+        raise KeyError(found)
+
+    monkeypatch.setattr(news_hub.news_hub(), "_hand_on", broken)
+    assert await program.closed() == 1013
+    assert "NewsHub broke off" in caplog.text
+    again = await dial()
+    await again.subscribe()
+    await write(2)
+    assert seqs(await again.hear_rows(2)) == [1, 2]
 
 
 async def test_many_open_tasks_come_in_several_frames(

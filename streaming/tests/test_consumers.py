@@ -24,6 +24,7 @@ from accounts.api_keys import create_api_key
 from accounts.exceptions import Denied, NotAuthenticated
 from accounts.models import KiteApp, SocketTicket, TradingAccount
 from accounts.socket_consumer import BadMessage, FrameBudget
+from accounts.tests.held_close import HeldClose
 from market.lines import encode, name_of, split
 from market.names import RedisNames
 from streaming import hub as hubs
@@ -378,21 +379,13 @@ async def test_who_comes_while_the_last_one_leaves_is_served_undisturbed(
 ) -> None:
     await browser.subscribed()
     await wait_until_listening(feed)
-    is_leaving, may_leave, first = asyncio.Event(), asyncio.Event(), hub()
-    close = first._reader.aclose
-
-    async def held_up() -> None:
-        is_leaving.set()
-        await may_leave.wait()
-        await close()
-
-    monkeypatch.setattr(first._reader, "aclose", held_up)
+    closing = HeldClose(hub()._reader, monkeypatch)
     leaving = asyncio.create_task(browser.communicator.disconnect(timeout=5))
-    await is_leaving.wait()
+    await closing.begun.wait()
     later = await dial()
     await later.subscribed()
     await wait_until_listening(feed)
-    may_leave.set()
+    closing.may_go_on.set()
     await leaving
     newest = await feed.update(OPTIONS)
     assert seqs(await later.hear()) == {OPTIONS: newest}

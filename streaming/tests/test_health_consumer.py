@@ -104,6 +104,16 @@ async def test_many_clients_and_one_look(looks: Looks, dial: Any) -> None:
     assert len({orjson.dumps(frame) for frame in frames if frame["seq"] == frames[0]["seq"]}) == 1
 
 
+async def test_clients_of_a_hub_that_broke_off_come_again_to_a_new_one(looks: Looks, dial: Any) -> None:
+    communicator = await dial()
+    await communicator.receive_json_from(5)
+    running = hubs.health_hub()._running
+    assert running is not None
+    running.cancel()
+    assert await closed(communicator) == 1013
+    assert (await (await dial()).receive_json_from(5))["seq"] == 1
+
+
 async def test_nobody_looks_when_the_last_client_has_left(looks: Looks, dial: Any) -> None:
     communicator = await dial()
     await communicator.receive_json_from(5)
