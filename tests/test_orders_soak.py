@@ -32,9 +32,10 @@ def hold(orders: int, seeds: Sequence[int], *, seconds: float) -> None:
     }, said
     assert code == 0, said
     for report in reports:
-        # Each client adds one order at the end, and one more where a machine that stood still has lost that one. What
-        # was refused are keys that came again with another order.
-        assert orders + 8 <= report["orders"] <= orders + 2 * 8
+        # Each client closes with one order, and one more where a machine that stood still has lost that one. What was
+        # refused are keys that came again with another order.
+        assert report["orders"] == orders + report["closing"]
+        assert 8 <= report["closing"] <= 2 * 8
         # Else nothing was put to the test.
         assert report["faults"] > 0.25 * orders
         assert report["unknown"] > 0.1 * orders

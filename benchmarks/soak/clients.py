@@ -32,7 +32,7 @@ class Market:
 
 
 class Clients:
-    """All of them. `history` grows while they run."""
+    """All of them. `history` grows while they run; `placed` and `closing` are how many orders came first and last."""
 
     def __init__(self, market: Market, *, seed: int, rate: float, quiet: frozenset[str]) -> None:
         self._market, self._seed, self._quiet = market, seed, quiet
@@ -40,6 +40,7 @@ class Clients:
         self._sessions = threading.local()
         self.history: list[Asked] = []
         self.placed = 0
+        self.closing = 0
 
     def trade(self, orders: int, on_progress: Callable[[int], None]) -> None:
         """Place so many orders in all, and whatever goes with them."""
@@ -57,6 +58,7 @@ class Clients:
         """One more order of each of these accounts: in its book it shows that the book is new."""
         for user in users:
             self._insist(self._new(user, f"{self._seed}-{user}-{name}", random.Random(0)))
+            self.closing += 1
 
     # --- one account ------------------------------------------------------------------------------------------------
 

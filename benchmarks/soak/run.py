@@ -27,6 +27,7 @@ class Report:
     """What one soak came to. The four that must be 0 are the checker's; `kills` counts ended and halted processes."""
 
     orders: int
+    closing: int  # of them: by which each account shows that its book is new
     faults: int
     duplicates: int
     lost: int
@@ -110,6 +111,7 @@ class Soak:
         findings = compare(clients.history, found, accepted, visible_seconds=ABSENCE_SECONDS)
         report = Report(
             orders=sum(row.operation == Kind.PLACE for row in found),
+            closing=clients.closing,
             faults=hits,
             duplicates=len(findings.duplicates),
             lost=len(findings.lost),
