@@ -106,6 +106,8 @@ class OrderProcesses:
                 process.signal(signal.SIGKILL)
         for process in self._started:
             process.running.wait(GRACE_SECONDS)
+            if process.log.is_file():  # and no device
+                print(f"--- {process.name}:\n{process.text[-3000:]}")  # shown where the test has failed
 
     def worker(self, *, queues: str = "orders,sync", **changes: str) -> Process:
         name = f"worker{len(self._started)}"
