@@ -107,7 +107,7 @@ class OrderProcesses:
         for process in self._started:
             process.running.wait(GRACE_SECONDS)
             if process.log.is_file():  # and no device
-                print(f"--- {process.name}:\n{process.text[-3000:]}")  # shown where the test has failed
+                sys.stdout.write(f"--- {process.name}:\n{process.text[-3000:]}\n")  # shown where the test has failed
 
     def worker(self, *, queues: str = "orders,sync", **changes: str) -> Process:
         name = f"worker{len(self._started)}"
