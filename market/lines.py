@@ -7,11 +7,10 @@ joining. `docs/lines.md` has the form byte for byte.
 """
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from itertools import groupby
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import orjson
@@ -30,8 +29,10 @@ _LARGEST_I4: Final = 2**31 - 1
 _MISSING: Final = {"u4": MISSING_U4, "i4": MISSING_I4, "i8": MISSING_I8}
 
 MOST_DECIMALS: Final = 9
-_EXACT_IN_SINGLE: Final = 10**6
-"""Six digits come out of a single float as they went in, and are written in two thirds of the time."""
+_EXACT_IN_SINGLE: Final = 2**23
+"""A smaller whole number with its decimals is the only one in reach of its single float, so that it is written with the
+same digits, in two thirds of the time.
+"""
 
 _DTYPES: Final[dict[str, np.dtype[Any]]] = {
     "f8": np.dtype("<f8"),
@@ -43,11 +44,9 @@ _DTYPES: Final[dict[str, np.dtype[Any]]] = {
 }
 _SIZES: Final = (8, 4, 1)
 _INLINE: Final = "json"
+_ROUNDED: Final = "rounded"
 _PLANS_KEPT: Final = 1000
 """Of layouts: a stream writes a few of options, and one with names of each underlying's part."""
-
-
-V = TypeVar("V")
 
 
 class BadLine(ValueError):
@@ -66,7 +65,8 @@ class Name(NamedTuple):
 class Column:
     """How one column stands in the bytes: `f8`, `i8`, `i4`, `u4`, `u1` or `b1`, little-endian.
 
-    An `i4` holds numbers with so many `decimals` as whole ones; what is written may have more where it `is_rounded`.
+    An `i4` holds numbers with so many `decimals` as whole ones. Whoever writes a block writes whole numbers, too, whose
+    decimals a layout tells (`in_decimals`); where it `is_rounded` he writes doubles, which may have more.
     `labels` are what the values of a `u1` stand for.
     """
 
@@ -81,9 +81,15 @@ class Column:
         return [self.name, self.kind, *more]
 
 
-def widened(columns: Sequence[Column]) -> tuple[Column, ...]:
-    """The same columns with doubles for scaled numbers: for rows that a scale does not fit."""
-    return tuple(Column(column.name, "f8") if column.kind == "i4" else column for column in columns)
+def in_decimals(columns: Iterable[Column], decimals: int | None) -> tuple[Column, ...]:
+    """The columns of a line whose whole numbers have so many decimals; None: of `Block.wide`, with doubles for them."""
+
+    def told(column: Column) -> Column:
+        if column.kind != "i4":
+            return column
+        return Column(column.name, "f8") if decimals is None else replace(column, decimals=column.decimals or decimals)
+
+    return tuple(map(told, columns))
 
 
 class Shape:
@@ -94,40 +100,24 @@ class Shape:
         of_size = {size: _of_size(columns, size) for size in _SIZES}
         self.counts = {size: len(found) for size, found in of_size.items()}
         self.places = {column.name: (column.kind, place) for of in of_size.values() for place, column in enumerate(of)}
-        among_fours = [place for place, column in enumerate(of_size[4]) if column.kind == "i4"]
-        scaled = [of_size[4][place] for place in among_fours]
-        self.scaled = len(scaled)
-        self.places |= {column.name: ("i4", row) for row, column in enumerate(scaled)}
-        # What lies side by side is worked on in one go.
-        scales = [10.0 ** (column.decimals or 0) for column in scaled]
-        self.scales = list(_runs(scales))
-        exact = _runs([None if column.is_rounded else scale for column, scale in zip(scaled, scales, strict=True)])
-        self.exact = [(rows, scale) for rows, scale in exact if scale is not None]
-        self.moves = [
-            (rows, slice(rows.start + ahead, rows.stop + ahead))
-            for rows, ahead in _runs([place - row for row, place in enumerate(among_fours)])
-        ]
+        self.fours = {column.name: place for place, column in enumerate(of_size[4])}
+        """Where each column of four bytes stands in `Block.fours`."""
+        rounded = [column for column in of_size[4] if column.is_rounded]
+        self.rounded = [self.fours[column.name] for column in rounded]
+        self.scales = np.array([[10.0 ** (column.decimals or 0)] for column in rounded]).reshape(-1, 1)
+        self.places |= {column.name: (_ROUNDED, row) for row, column in enumerate(rounded)}
 
     @cached_property
-    def widened(self) -> "Shape":
-        return Shape(widened(self.columns))
-
-
-def _runs(values: Sequence[V]) -> Iterator[tuple[slice, V]]:
-    """The slices of equal values that lie side by side, with the value of each."""
-    begin = 0
-    for value, run in groupby(values):
-        end = begin + len(list(run))
-        yield slice(begin, end), value
-        begin = end
+    def wide(self) -> "Shape":
+        return Shape(in_decimals(self.columns, None))
 
 
 class Block:
     """Columns of many rows in one piece of memory for each width, to be filled and then cut into lines.
 
     Columns of one width lie one under the other, so that the rows of a part are three slices, whatever the columns.
-    Scaled columns are written as doubles, nan where there is none, and scaled together by `seal`. Every row of every
-    column is to be written.
+    Columns that are rounded are written as doubles, nan where there is none, and scaled together by `seal`. Every row
+    of every column is to be written.
     """
 
     def __init__(self, shape: Shape, rows: int) -> None:
@@ -135,8 +125,9 @@ class Block:
         self._rows = rows
         self.widths = {size: np.empty((count, rows), f"V{size}") for size, count in shape.counts.items()}
         self._of_kind = {kind: self.widths[dtype.itemsize].view(dtype) for kind, dtype in _DTYPES.items()}
-        self._whole: NDArray[np.int32] = self._of_kind["i4"]
-        self._of_kind["i4"] = self._doubles = np.empty((shape.scaled, rows))
+        self.fours: NDArray[np.int32] = self._of_kind["i4"]
+        """All columns of four bytes, to write several at once."""
+        self._of_kind[_ROUNDED] = self._doubles = np.empty((len(shape.rounded), rows))
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         """The column, to be written to."""
@@ -145,47 +136,29 @@ class Block:
         return column
 
     def seal(self) -> NDArray[np.bool_]:
-        """Scale what was written. Where a row is False, some number of it would not come out as it went in."""
-        doubles, shape = self._doubles, self._shape
+        """Scale what is rounded. Where a row is False, some number of it is too large."""
         fit: NDArray[np.bool_] = np.ones(self._rows, np.bool_)
         with np.errstate(over="ignore", invalid="ignore"):
-            scaled = np.empty_like(doubles)
-            for rows, scale in shape.scales:
-                np.multiply(doubles[rows], scale, out=scaled[rows])
+            scaled = self._doubles * self._shape.scales
             np.rint(scaled, out=scaled)
-            missing = np.isnan(scaled)
-            if not self._all_fit(scaled, missing):
-                fit = self._which_fit(scaled, missing)
+            highest, lowest = np.fmax.reduce(scaled, axis=None, initial=0), np.fmin.reduce(scaled, axis=None, initial=0)
+            if highest > _LARGEST_I4 or lowest < -_LARGEST_I4:
+                fit = ~(np.abs(scaled) > _LARGEST_I4).any(axis=0)
                 scaled[:, ~fit] = MISSING_I4
-            np.copyto(scaled, MISSING_I4, where=missing)
-            for rows, places in shape.moves:
-                self._whole[places] = scaled[rows]
+            np.copyto(scaled, MISSING_I4, where=np.isnan(scaled))
+            self.fours[self._shape.rounded] = scaled
         return fit
 
-    def _all_fit(self, scaled: NDArray[np.float64], missing: NDArray[np.bool_]) -> bool:
-        """Whether all rows do: nearly always, and told in a fraction of the time."""
-        highest, lowest = np.fmax.reduce(scaled, axis=None, initial=0), np.fmin.reduce(scaled, axis=None, initial=0)
-        if highest > _LARGEST_I4 or lowest < -_LARGEST_I4:
-            return False
-        for rows, scale in self._shape.exact:
-            come_back = np.count_nonzero(scaled[rows] / scale == self._doubles[rows])
-            if come_back + np.count_nonzero(missing[rows]) < missing[rows].size:
-                return False
-        return True
-
-    def _which_fit(self, scaled: NDArray[np.float64], missing: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        good = np.abs(scaled) <= _LARGEST_I4
-        for rows, scale in self._shape.exact:
-            good[rows] &= scaled[rows] / scale == self._doubles[rows]
-        good |= missing
-        return np.asarray(good.all(axis=0))
-
-    def wide(self) -> "Block":
-        """The same rows in `widened` columns."""
-        wide = Block(self._shape.widened, self._rows)
+    def wide(self, divisor: NDArray[np.float64] | float) -> "Block":
+        """The same rows with doubles for scaled numbers; whole ones are divided by each row's `divisor`."""
+        wide = Block(self._shape.wide, self._rows)
         for column in self._shape.columns:
             values = self[column.name]
-            wide[column.name][:] = np.round(values, column.decimals or 0) if column.is_rounded else values
+            if column.is_rounded:
+                values = np.round(values, column.decimals or 0)
+            elif column.kind == "i4":
+                values = np.where(values == MISSING_I4, np.nan, values / divisor)
+            wide[column.name][:] = values
         return wide
 
 
@@ -404,25 +377,32 @@ def _unscaled(
     """Scaled numbers as floats, nan where they are missing."""
     # The missing one has no counterpart above zero: its absolute value stays below it.
     is_short = np.abs(values).max(axis=1, initial=0) < _EXACT_IN_SINGLE
-    if not to_be_written:
-        is_short[:] = False
-    rows: dict[int, NDArray[Any]] = {}
-    for float_kind, chosen in ((np.float32, is_short), (np.float64, ~is_short)):
-        places = np.flatnonzero(chosen)
-        if not places.size:
-            continue
-        # Divided, not multiplied by an inverse: so they are the floats nearest to the decimal numbers.
-        found: NDArray[Any] = np.divide(values[places], kind.scales[places], dtype=float_kind, casting="unsafe")
-        np.copyto(found, np.nan, where=missing[places])
-        rows |= zip(places.tolist(), found, strict=True)
-    return [rows[place] for place in range(len(values))]
+    if to_be_written and is_short.all():
+        return list(_divided(values, kind.scales, missing, np.float32))
+    rows = list(_divided(values, kind.scales, missing, np.float64))
+    if to_be_written:
+        for place in np.flatnonzero(is_short).tolist():
+            rows[place] = _divided(values[place], kind.scales[place], missing[place], np.float32)
+    return rows
+
+
+def _divided(
+    values: NDArray[np.int32], scales: NDArray[np.float64], missing: NDArray[np.bool_], kind: type[np.floating[Any]]
+) -> NDArray[Any]:
+    # Divided, not multiplied by an inverse: so they are the floats nearest to the decimal numbers.
+    found: NDArray[Any] = values.astype(kind)
+    found /= scales.astype(kind)
+    np.copyto(found, np.nan, where=missing)
+    return found
 
 
 def _labelled(column: Column, values: NDArray[Any]) -> list[Any]:
     assert column.labels is not None  # noqa: S101 - asked for those that have them
-    labels = np.empty(len(column.labels), object)
-    labels[:] = column.labels
     try:
+        if (values == values[:1]).all():  # as nearly always
+            return [column.labels[code] for code in values[:1].tolist()] * len(values)
+        labels = np.empty(len(column.labels), object)
+        labels[:] = column.labels
         found: list[Any] = labels.take(values).tolist()
     except IndexError:
         raise BadLine(f"column {column.name} has values without a label") from None

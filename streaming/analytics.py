@@ -17,7 +17,6 @@ from market.lines import encode
 from market.names import analytics_part
 from market.pricing_rules import GreeksReason
 from streaming.contracts import Part
-from streaming.packets import DEPTH_LEVELS
 from streaming.pricing import KeptTerms, Moment, PricingSettings, price_options, price_parts
 from streaming.snapshots import Line, Stamp, head_of, pricing_heads
 from streaming.ticks import MISSING, TickTable
@@ -99,13 +98,12 @@ class ChainAnalyser:
             "oi_change": oi - previous_oi,
             "volume": _known(table["volume_traded"][slots]),
         }
-        books = table["depth_price"]
         kept = {
             "strike": columns["strike"],
             "is_call": columns["is_call"],
             "last_price": table["last_price"][slots],
-            "bid": books[slots, 0],
-            "ask": books[slots, DEPTH_LEVELS],
+            "bid": table["bid"][slots],
+            "ask": table["ask"][slots],
             "oi": oi,
             "implied_volatility": priced.implied_volatility,
             **priced.greeks._asdict(),

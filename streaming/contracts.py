@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from market.names import part_of
+from streaming.packet_fields import DIVISORS
 
 CALL, PUT, FUTURE, CASH = "CE", "PE", "FUT", "EQ"
 UNKNOWN: Final = -1
@@ -62,6 +63,8 @@ class Part:
     future_expires_too: bool
     """Whether `future` expires on the day of the options: only then is its price their forward."""
     expires_at: float
+    decimals: int | None
+    """Of the prices of all its instruments as the broker sends them; None if they differ."""
 
 
 class Instruments:
@@ -82,12 +85,14 @@ class Instruments:
         for contract in by_token:
             if contract.is_option and (contract.expiry is None or not contract.strike > 0):
                 raise ValueError(f"{contract.tradingsymbol}: an option needs an expiry and a strike above zero")
+        self.divisor: NDArray[np.float64] = DIVISORS[self.tokens & 0xFF]
+        """What the broker's whole numbers are divided by to be prices."""
         self._places = np.zeros(PLACES, np.int32)
         self._places[_place_of(self.tokens)] = np.arange(len(by_token))
         self.is_option: NDArray[np.bool_] = np.array([c.is_option for c in by_token], np.bool_)
         self.is_call: NDArray[np.bool_] = np.array([c.instrument_type == CALL for c in by_token], np.bool_)
         self.strike: NDArray[np.float64] = np.array([c.strike for c in by_token], np.float64)
-        self.parts: dict[str, Part] = _parts(by_token)
+        self.parts: dict[str, Part] = _parts(by_token, self.divisor.tolist())
         self._part_names = list(self.parts)
         self.part_number: NDArray[np.intp] = np.full(len(by_token), UNKNOWN, np.intp)
         self.spot: NDArray[np.intp] = np.full(len(by_token), UNKNOWN, np.intp)
@@ -142,7 +147,7 @@ def _place_of(tokens: NDArray[np.unsignedinteger]) -> NDArray[Any]:
     return (tokens >> 8) % PLACES
 
 
-def _parts(contracts: Sequence[Contract]) -> dict[str, Part]:
+def _parts(contracts: Sequence[Contract], divisors: Sequence[float]) -> dict[str, Part]:
     members: defaultdict[tuple[str, date | None], list[int]] = defaultdict(list)
     cash: dict[str, int] = {}
     futures: defaultdict[str, list[tuple[date, int]]] = defaultdict(list)
@@ -163,6 +168,7 @@ def _parts(contracts: Sequence[Contract]) -> dict[str, Part]:
     for (underlying, expiry), slots in members.items():
         later = min((future for future in futures[underlying] if expiry is None or future[0] >= expiry), default=None)
         name = part_of(underlying, expiry)
+        divisor, *others = {divisors[slot] for slot in slots}
         parts[name] = Part(
             name=name,
             underlying=underlying,
@@ -173,6 +179,7 @@ def _parts(contracts: Sequence[Contract]) -> dict[str, Part]:
             future=later[1] if later else UNKNOWN,
             future_expires_too=later is not None and later[0] == expiry,
             expires_at=max((contracts[s].closes_at for s in slots), default=math.nan) if expiry else math.nan,
+            decimals=None if others else round(math.log10(divisor)),
         )
     return parts
 

@@ -5,46 +5,55 @@ number of orders: `bid_2`, `bid_quantity_2` and so on, and `bid_orders` of the f
 are a setting of the whole stream (STREAM_DEPTH_LEVELS) and not a client's wish: a line is encoded once, for everybody.
 """
 
-from collections.abc import Iterator
-from typing import Final, NamedTuple
+from dataclasses import dataclass
 
 from market.lines import Column
-from streaming.packets import DEPTH_LEVELS
-
-PAISE: Final = 2
+from streaming.packet_fields import DEPTH, DEPTH_LEVELS, WORDS
 
 
-class Place(NamedTuple):
-    """A column of the book: its name in a line, in the tick table, and where it stands there."""
+@dataclass(frozen=True, slots=True)
+class Book:
+    """So many levels of the book: by the names of their columns, the words in which they come (`packet_fields`).
 
-    column: Column
-    field: str
-    place: int
+    All three in one order: the best bid, the best offer, the second bid and so on. With one level nobody asks for
+    `orders`.
+    """
+
+    prices: dict[str, int]
+    quantities: dict[str, int]
+    orders: dict[str, int]
+
+    @property
+    def further_columns(self) -> tuple[Column, ...]:
+        """What lines have besides the best prices and quantities."""
+        prices, quantities = (list(names)[2:] for names in (self.prices, self.quantities))
+        return (
+            *(Column(name, "i4") for name in prices),
+            *(Column(name, "u4") for name in (*quantities, *self.orders)),
+        )
 
 
-def book_columns(levels: int) -> tuple[Place, ...]:
-    """What lines with so many levels have besides the best prices and quantities, the best level first.
-
+def book_of(levels: int) -> Book:
+    """
     Raises
     ------
     ValueError
-        If the broker does not send so many.
+        If the broker does not send so many levels.
     """
     if not 1 <= levels <= DEPTH_LEVELS:
         raise ValueError(f"the broker sends 1 to {DEPTH_LEVELS} levels of depth, not {levels}")
-    return tuple(_places(levels)) if levels > 1 else ()
-
-
-def _places(levels: int) -> Iterator[Place]:
-    # Of one kind one behind the other: what lies side by side is scaled in one go.
-    levels_of_sides = [
-        (side, first + level, f"_{level + 1}" if level else "")
+    entries = [
+        (side, f"_{level + 1}" if level else "", first + level)
         for level in range(levels)
         for side, first in (("bid", 0), ("ask", DEPTH_LEVELS))
     ]
-    for side, place, number in levels_of_sides[2:]:
-        yield Place(Column(f"{side}{number}", "i4", decimals=PAISE), "depth_price", place)
-    for side, place, number in levels_of_sides[2:]:
-        yield Place(Column(f"{side}_quantity{number}", "u4"), "depth_quantity", place)
-    for side, place, number in levels_of_sides:
-        yield Place(Column(f"{side}_orders{number}", "u4"), "depth_orders", place)
+
+    def words(field: str, named: str) -> dict[str, int]:
+        of_field = range(WORDS)[DEPTH[field]]
+        return {f"{side}{named}{number}": of_field[entry] for side, number, entry in entries}
+
+    return Book(
+        prices=words("depth_price", ""),
+        quantities=words("depth_quantity", "_quantity"),
+        orders=words("depth_orders", "_orders") if levels > 1 else {},
+    )

@@ -14,90 +14,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-DEPTH_LEVELS: Final = 5
-CURRENCY, BSE_CURRENCY, INDICES, NSE_COMMODITY = 3, 6, 9, 12
-"""Segments (the low byte of a token) whose prices have another divisor, and the one that cannot be traded."""
-
-DIVISORS: Final[NDArray[np.float64]] = np.full(256, 100.0)
-DIVISORS[CURRENCY] = 10_000_000.0
-DIVISORS[[BSE_CURRENCY, NSE_COMMODITY]] = 10_000.0
-
-LTP, INDEX_QUOTE, INDEX_FULL, QUOTE, FULL = 8, 28, 32, 44, 184
-
-# A packet is 32-bit numbers, and of the longest a book of orders behind them: what each of them is.
-_LTP_FIELDS: Final = ("instrument_token", "last_price")
-_INDEX_FIELDS: Final = (*_LTP_FIELDS, "high", "low", "open", "close", "change")
-_QUOTE_FIELDS: Final = (
-    *_LTP_FIELDS,
-    "last_traded_quantity",
-    "average_traded_price",
-    "volume_traded",
-    "total_buy_quantity",
-    "total_sell_quantity",
-    "open",
-    "high",
-    "low",
-    "close",
-)
-_FULL_FIELDS: Final = (*_QUOTE_FIELDS, "last_trade_time", "oi", "oi_day_high", "oi_day_low", "exchange_timestamp")
-FIELDS: Final[dict[int, tuple[str, ...]]] = {
-    LTP: _LTP_FIELDS,
-    INDEX_QUOTE: _INDEX_FIELDS,
-    INDEX_FULL: (*_INDEX_FIELDS, "exchange_timestamp"),
-    QUOTE: _QUOTE_FIELDS,
-    FULL: _FULL_FIELDS,
-}
-_ENTRY_FIELDS: Final = 3
-"""Of each entry of the order book: quantity, price, and in the upper half of the third how many orders."""
-_ORDERS_HALF: Final = 5 if sys.byteorder == "little" else 4
-
-# What packets hold, as a row of 64-bit words: prices, totals, then the order book. So a tick is one piece of memory,
-# here and in the tick table, and what a packet holds of it lies side by side. Prices are signed (a spread or a
-# commodity may trade below zero); totals are not: a day's volume can pass 2^31.
-PRICES: Final = ("last_price", "open", "high", "low", "close", "change_percent", "average_traded_price")
-TOTALS: Final = (
-    "last_traded_quantity",
-    "volume_traded",
-    "total_buy_quantity",
-    "total_sell_quantity",
-    "oi",
-    "oi_day_high",
-    "oi_day_low",
-    "last_trade_time",
-    "exchange_timestamp",
-)
-DEPTH: Final = ("depth_price", "depth_quantity", "depth_orders")
-_BOOK_AT: Final = len(PRICES) + len(TOTALS)
-_BOOK_ENDS: Final = tuple(_BOOK_AT + words * DEPTH_LEVELS for words in (0, 2, 3, 4))  # numbers of 64, 32 and 32 bits
-ROW_WORDS: Final = _BOOK_ENDS[-1]
-
-
-def fields_of(rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-    """The fields of such rows, shape (n, `ROW_WORDS`), as views: float64 of shape (n,), `TOTALS` int64, and of the book
-    shape (n, 10), prices float64, quantities and orders int32.
-    """
-    fields: dict[str, NDArray[Any]] = dict(zip(PRICES, rows[:, : len(PRICES)].view(np.float64).T, strict=True))
-    fields |= zip(TOTALS, rows[:, len(PRICES) : _BOOK_AT].T, strict=True)
-    for name, kind, begin, end in zip(
-        DEPTH, (np.float64, np.int32, np.int32), _BOOK_ENDS[:-1], _BOOK_ENDS[1:], strict=True
-    ):
-        fields[name] = rows[:, begin:end].view(kind)
-    return fields
-
-
-HELD: Final[dict[int, tuple[slice, ...]]] = {
-    LTP: (slice(0, 1),),
-    INDEX_QUOTE: (slice(0, 6),),
-    INDEX_FULL: (slice(0, 6), slice(15, 16)),
-    QUOTE: (slice(0, 11),),
-    FULL: (slice(0, ROW_WORDS),),
-}
-"""Which words of a row the packets of each length hold."""
+from streaming.packet_fields import FIELDS, Fields
 
 # How many 16-bit words a packet and its length take, by the length as a native 16-bit read shows it: one dict look-up
 # in the locating loop both steps over a packet and proves its length legal.
@@ -116,20 +38,14 @@ class Fault(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """All packets of one length of a window, one array per field, in order of arrival.
-
-    Prices are float64 in currency; quantities, totals and Unix times are int64, depth's quantities and orders int32.
-    They are views of `rows`, of which the words in `HELD` are set.
-    `change_percent` is against the previous close, as the official client computes it, but nan where there is none.
-    `depth_price`, `depth_quantity` and `depth_orders` have shape (n, 10): five bids, best first, then five offers,
-    best first.
-    """
+    """All packets of one length of a window, in order of arrival."""
 
     length: int
     sequence: NDArray[np.int64]
     """Each packet's place in the window: blocks split what arrived in one order."""
-    rows: NDArray[np.int64]
-    columns: dict[str, NDArray[Any]]
+    words: NDArray[np.int32]
+    """The packets themselves, shape (n, `length` / 4)."""
+    columns: Fields
 
     def __len__(self) -> int:
         return len(self.sequence)
@@ -146,25 +62,17 @@ class Window:
 
 
 def decode_window(frames: Sequence[bytes]) -> Window:
-    """Decode all frames of a window at once. Never raises: what cannot be read is counted, and the rest is kept.
-
-    Prices are bit for bit those of the official client, which divides (multiplying by an inverse would differ in the
-    last bit), except below zero: the official client reads prices as unsigned.
-    """
+    """Decode all frames of a window at once. Never raises: what cannot be read is counted, and the rest is kept."""
     faults: Counter[Fault] = Counter()
     sound, offsets, heartbeats = _locate(frames, faults)
     words = np.frombuffer(sound, np.uint16)
     lengths = words[offsets].byteswap() if sys.byteorder == "little" else words[offsets]
     if len(lengths) and (lengths == lengths[0]).all():
         length = int(lengths[0])
-        blocks = [_block(length, np.arange(len(lengths)), _gathered(sound, offsets + 1, length))]
+        blocks = [_block(length, np.arange(len(lengths)), sound, offsets)]
     else:
         places = ((length, np.flatnonzero(lengths == length)) for length in FIELDS)
-        blocks = [
-            _block(length, sequence, _gathered(sound, offsets[sequence] + 1, length))
-            for length, sequence in places
-            if sequence.size
-        ]
+        blocks = [_block(length, sequence, sound, offsets[sequence]) for length, sequence in places if sequence.size]
     return Window(tuple(blocks), len(offsets), heartbeats, faults)
 
 
@@ -249,41 +157,9 @@ def salvage(frame: bytes, faults: Counter[Fault]) -> bytes:
     return len(packets).to_bytes(2, "big") + b"".join(packets)
 
 
-def _gathered(sound: bytes, places: NDArray[np.intp], length: int) -> NDArray[np.int32]:
-    """The packets of one length, gathered: a row of native 32-bit numbers for each."""
+def _block(length: int, sequence: NDArray[np.int64], sound: bytes, offsets: NDArray[np.intp]) -> Block:
+    """The packets of one length, gathered from where their lengths stand."""
     # As plain bytes, which are gathered without a look at what they are; numpy proves that all lie in the buffer.
     packet_at_every_word = np.ndarray(((len(sound) - length) // 2 + 1,), f"V{length}", sound, 0, (2,))
-    return packet_at_every_word[places].view(">i4").reshape(len(places), length // 4).astype(np.int32)
-
-
-def _block(length: int, sequence: NDArray[np.int64], numbers: NDArray[np.int32]) -> Block:
-    unsigned = numbers.view(np.uint32)
-    rows = np.empty((len(numbers), ROW_WORDS), np.int64)
-    fields = fields_of(rows)
-    tokens = unsigned[:, 0].copy()
-    columns: dict[str, NDArray[Any]] = {"instrument_token": tokens}
-    divisor = DIVISORS.take(tokens & 0xFF)
-    if (divisor == divisor[0]).all():  # as nearly always: then it is one number, which numpy is quicker to divide by
-        divisor = divisor[:1]
-    for place, name in enumerate(FIELDS[length]):
-        if name in PRICES:
-            columns[name] = np.divide(numbers[:, place], divisor, out=fields[name])
-        elif name in TOTALS:
-            columns[name] = fields[name]
-            columns[name][:] = unsigned[:, place]
-    if length != LTP:
-        close, change = columns["close"], fields["change_percent"]
-        above = columns["last_price"] - close
-        above *= 100
-        with np.errstate(divide="ignore", invalid="ignore"):
-            columns["change_percent"] = np.divide(above, close, out=change)
-        if np.count_nonzero(close) < len(close):
-            change[close == 0] = np.nan
-    if length == FULL:
-        depth = numbers[:, len(_FULL_FIELDS) :].reshape(-1, 2 * DEPTH_LEVELS, _ENTRY_FIELDS)
-        columns |= {name: fields[name] for name in DEPTH}
-        np.divide(depth[:, :, 1], divisor[:, np.newaxis], out=columns["depth_price"])
-        columns["depth_quantity"][:] = depth[:, :, 0]
-        halves = numbers[:, len(_FULL_FIELDS) :].view(np.uint16).reshape(-1, 2 * DEPTH_LEVELS, 2 * _ENTRY_FIELDS)
-        columns["depth_orders"][:] = halves[:, :, _ORDERS_HALF]
-    return Block(length, sequence, rows, columns)
+    words = packet_at_every_word[offsets + 1].view(">i4").reshape(len(offsets), length // 4).astype(np.int32)
+    return Block(length, sequence, words, Fields(length, words))

@@ -25,7 +25,6 @@ from market.pricing_rules import (
 )
 from market.pricing_terms import OptionPrice, PricingTerms, UnderlyingSource
 from streaming.contracts import UNKNOWN, Instruments, Part
-from streaming.packets import DEPTH_LEVELS
 from streaming.ticks import MISSING, TickTable
 
 Floats = NDArray[np.float64]
@@ -95,8 +94,7 @@ class PricedOptions:
 
 def _middles(table: TickTable, slots: Slots) -> Floats:
     """The middle of each option's book."""
-    prices = table["depth_price"]
-    return middles(prices[slots, 0], prices[slots, DEPTH_LEVELS])
+    return middles(table["bid"][slots], table["ask"][slots])
 
 
 @dataclass(frozen=True, slots=True)

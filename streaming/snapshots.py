@@ -17,11 +17,11 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from market.lines import MISSING_I8, MISSING_U4, Block, Column, Layout, Shape, widened
+from market.lines import MISSING_I4, MISSING_I8, MISSING_U4, Block, Column, Layout, Shape, in_decimals
 from market.pricing_rules import REASON_NAMES, Model
 from streaming.contracts import UNKNOWN, Instruments, Part
-from streaming.depth import book_columns
-from streaming.packets import DEPTH_LEVELS, fields_of
+from streaming.depth import book_of
+from streaming.packet_fields import ORDERS_SHIFT, PLACES, PRICE_DECIMALS, change_percent
 from streaming.pricing import (
     SOURCES,
     KeptTerms,
@@ -39,35 +39,35 @@ SCHEMA: Final = 1
 
 # Decimals kept of each, so that what is dropped is far below a tick (gamma is small where the underlying is large).
 _GREEKS: Final = {"delta": 6, "theta_per_day": 4, "vega_per_point": 4, "rho_per_point": 4}
-_GAMMA_DECIMALS: Final = 10
+GAMMA_DECIMALS: Final = 10
 _VOLATILITY_DECIMALS: Final = 6
 _CHANGE_DECIMALS: Final = 4
-_PAISE: Final = 2
-# Numbers with so few decimals go as scaled whole numbers, half as long. Where one does not fit (a currency has four
-# decimals, a Greek no bound), its part's line has doubles instead. Gamma, with ten decimals, hardly ever would.
+# Numbers with so few decimals go as scaled whole numbers, half as long; prices go as the broker sent them, with the
+# decimals of their segment. Where a Greek is too large for that, or the instruments are of two segments, the part's
+# line has doubles instead. Gamma, with ten decimals, hardly ever would fit.
 _MARKET_COLUMNS: Final = (
     Column("instrument_token", "u4"),
-    Column("last_price", "i4", decimals=_PAISE),
+    Column("last_price", "i4"),
     Column("change_percent", "i4", decimals=_CHANGE_DECIMALS, is_rounded=True),
-    Column("bid", "i4", decimals=_PAISE),
-    Column("ask", "i4", decimals=_PAISE),
+    Column("bid", "i4"),
+    Column("ask", "i4"),
     Column("bid_quantity", "u4"),
     Column("ask_quantity", "u4"),
     Column("volume_traded", "u4"),
     Column("oi", "u4"),
     Column("oi_day_change", "i8"),
-    Column("average_traded_price", "i4", decimals=_PAISE),
-    Column("open", "i4", decimals=_PAISE),
-    Column("high", "i4", decimals=_PAISE),
-    Column("low", "i4", decimals=_PAISE),
-    Column("close", "i4", decimals=_PAISE),
+    Column("average_traded_price", "i4"),
+    Column("open", "i4"),
+    Column("high", "i4"),
+    Column("low", "i4"),
+    Column("close", "i4"),
     Column("last_trade_time", "u4"),
     Column("exchange_timestamp", "u4"),
     Column("age_ms", "u4"),
     Column("flags", "u1"),
 )
 _OPTION_COLUMNS: Final = (
-    Column("strike", "i4", decimals=_PAISE),
+    Column("strike", "i4"),
     Column("is_call", "b1"),
     Column("implied_volatility", "i4", decimals=_VOLATILITY_DECIMALS, is_rounded=True),
     Column("delta", "i4", decimals=_GREEKS["delta"], is_rounded=True),
@@ -80,29 +80,45 @@ _OPTION_COLUMNS: Final = (
 )
 
 
+_PASSED_PRICES: Final = ("last_price", "average_traded_price", "open", "high", "low", "close")
+_PASSED: Final = ("instrument_token", "volume_traded", "oi", "last_trade_time", "exchange_timestamp")
+_TIMES: Final = 2  # the last ones of them
+
+
 class Form:
-    """The columns of lines with so many levels of the order book, and how they are laid out.
+    """The columns of lines with so many levels of the order book, how they are laid out, and which come as they are.
 
     The market's columns come first in the option's too: one block holds the rows of both.
     """
 
     def __init__(self, depth_levels: int) -> None:
-        self.book = book_columns(depth_levels)
-        of_market = (*_MARKET_COLUMNS, *(place.column for place in self.book))
+        book = book_of(depth_levels)
+        of_market = (*_MARKET_COLUMNS, *book.further_columns)
         columns = (*of_market, *_OPTION_COLUMNS)
         self.shape = Shape(columns)
-        self.layouts = {  # by whether it is an underlying's, and wide
-            (is_underlying, is_wide): Layout(widened(columns) if is_wide else columns)
+        self.layouts = {  # by whether it is an underlying's, and the decimals of its prices
+            (is_underlying, decimals): Layout(in_decimals(columns, decimals))
             for is_underlying, columns in ((False, columns), (True, of_market))
-            for is_wide in (False, True)
+            for decimals in (*PRICE_DECIMALS, None)
         }
+        # The words of a tick that are passed on, in one order: prices, the book's behind the others; quantities and
+        # orders of the book; the rest, times last.
+        passed = {name: PLACES[name] for name in _PASSED_PRICES}
+        passed |= book.prices | book.quantities | book.orders | {name: PLACES[name] for name in _PASSED}
+        self.words = np.array(list(passed.values()))
+        self.rows = [self.shape.fours[name] for name in passed]
+        entries, alone = len(book.prices), len(_PASSED_PRICES)
+        self.prices = slice(0, alone + entries)
+        self.book = slice(alone, alone + entries)
+        self.quantities = slice(alone + entries, alone + 2 * entries)
+        self.orders = slice(self.quantities.stop, self.quantities.stop + len(book.orders))
+        self.beside_prices = [self.quantities, self.orders] if book.orders else [self.quantities]
+        self.times = slice(len(passed) - _TIMES, len(passed))
 
 
-OPTION_LAYOUT: Final = Form(1).layouts[False, False]
-"""Of a line of options whose numbers fit their scales: nearly every one."""
-_SCALED_OPTION_COLUMNS: Final = [column.name for column in _OPTION_COLUMNS if column.kind == "i4"]
-_TABLE_PRICES: Final = ("last_price", "average_traded_price", "open", "high", "low", "close")
-_TABLE_TOTALS: Final = ("volume_traded", "oi", "last_trade_time", "exchange_timestamp")
+OPTION_COLUMNS: Final = Form(1).shape.columns
+"""Of a line of options with the best level of the book."""
+_ROUNDED_OPTION_COLUMNS: Final = [column.name for column in _OPTION_COLUMNS if column.is_rounded]
 _LONGEST_AGE_MS: Final = MISSING_U4 - 1  # 49 days
 _MODELS: Final = {False: Model.BLACK_76, True: Model.BLACK_SCHOLES_MERTON}
 
@@ -160,6 +176,10 @@ class PartEncoder:
             for part in self._instruments.parts.values()
             for is_whole in (False, True)
         }
+        self._strikes, fits = _whole(self._instruments.strike, self._instruments.divisor)
+        self._decimals = {
+            name: part.decimals if fits[part.slots].all() else None for name, part in self._instruments.parts.items()
+        }
         self._priced_on = np.full(len(self._instruments.parts), UNKNOWN)  # index into `SOURCES`, by the part's number
         self._terms = KeptTerms(self._instruments, self.settings)
 
@@ -194,7 +214,8 @@ class PartEncoder:
         of_part = np.repeat(np.arange(len(options)), sizes[: len(options)])
         self._write_options(block, slots[: ends[len(options)]], of_part, pricings)  # options come first
         fits = block.seal()
-        wide = None if fits.all() else block.wide()
+        all_fit = bool(fits.all())
+        wide: Block | None = None
 
         # What `head_of` gives, put together from pieces: of a part only its pricing is encoded anew.
         of_all = {
@@ -213,9 +234,12 @@ class PartEncoder:
                     b"}",
                 )
             )
-            held = block if wide is None or fits[start:end].all() else wide
-            layout = self._form.layouts[part.expiry is None, held is wide]
+            held, decimals = block, self._decimals[part.name]
+            if decimals is None or not (all_fit or fits[start:end].all()):
+                wide = wide or self._wide(block, slots)
+                held, decimals = wide, None
             names = self._names(rows[part.name]) if part.expiry is None else {}
+            layout = self._form.layouts[part.expiry is None, decimals]
             lines[part.name] = Line(layout.line(of_this, held, start, end, names), is_whole)
         return lines
 
@@ -225,26 +249,28 @@ class PartEncoder:
         before, self._priced_on[numbers] = self._priced_on[numbers], now
         return [options[place] for place in np.flatnonzero((before != now) & (before != UNKNOWN)).tolist()]
 
+    def _wide(self, block: Block, slots: Slots) -> Block:
+        wide = block.wide(self._instruments.divisor[slots])
+        wide["strike"][:] = self._instruments.strike[slots]
+        return wide
+
     def _write_market(self, block: Block, slots: Slots, moment: Moment) -> None:
-        """What every kind of instrument has, gathered and rounded for all rows at once."""
-        table = self.table
-        block["instrument_token"][:] = self._instruments.tokens[slots]
-        fields = fields_of(table.rows.take(slots, axis=0))
-        for name in _TABLE_PRICES:
-            block[name][:] = _price(fields[name])
-        block["change_percent"][:] = fields["change_percent"]
-        for side, level in (("bid", 0), ("ask", DEPTH_LEVELS)):
-            block[side][:] = price = _price(fields["depth_price"][:, level])
-            block[f"{side}_quantity"][:] = np.where(np.isnan(price), MISSING, fields["depth_quantity"][:, level])
-        for column, field, place in self._form.book:
-            # A level without a price is one that nobody fills.
-            values = _price(fields["depth_price"][:, place])
-            if field != "depth_price":
-                values = np.where(np.isnan(values), MISSING, fields[field][:, place])
-            block[column.name][:] = values
-        for name in _TABLE_TOTALS:
-            block[name][:] = fields[name]  # MISSING becomes MISSING_U4
-        oi, previous_oi = fields["oi"], table["previous_oi"][slots]
+        """What every kind of instrument has, gathered for all rows at once: prices and totals as they came."""
+        table, form = self.table, self._form
+        words = table.words.take(slots, axis=0)
+        passed = words.T[form.words]
+        # A price of zero is how the broker says that there is none; a level without one is one that nobody fills.
+        is_none = passed[form.prices] == 0
+        np.copyto(passed[form.prices], MISSING_I4, where=is_none)
+        passed[form.orders].view(np.uint32)[:] >>= ORDERS_SHIFT
+        for of_book in form.beside_prices:
+            np.copyto(passed[of_book], MISSING, where=is_none[form.book])
+        np.copyto(passed[form.times], MISSING, where=passed[form.times] == 0)  # MISSING, read as u4, is MISSING_U4
+        block.fours[form.rows] = passed
+        last_price, close = (words[:, PLACES[name]].astype(np.float64) for name in ("last_price", "close"))
+        last_price[last_price == 0] = np.nan
+        block["change_percent"][:] = change_percent(last_price, close)  # a ratio: in whatever unit both are
+        oi, previous_oi = table["oi"][slots], table["previous_oi"][slots]
         both = (oi != MISSING) & (previous_oi != MISSING)
         block["oi_day_change"][:] = np.where(both, oi - previous_oi, MISSING_I8)
         age = _milliseconds(moment.monotonic - table["received_at"][slots])
@@ -254,15 +280,15 @@ class PartEncoder:
     def _write_options(self, block: Block, slots: Slots, of_part: NDArray[np.intp], pricings: PartPricings) -> None:
         count = len(slots)
         priced = price_options(self.table, slots, of_part, pricings)
-        block["strike"][:count] = self._instruments.strike[slots]
+        block["strike"][:count] = self._strikes[slots]
         block["is_call"][:count] = self._instruments.is_call[slots]
         block["implied_volatility"][:count] = priced.implied_volatility
         for name in _GREEKS:
             block[name][:count] = getattr(priced.greeks, name)
-        block["gamma"][:count] = np.round(priced.greeks.gamma, _GAMMA_DECIMALS)
+        block["gamma"][:count] = np.round(priced.greeks.gamma, GAMMA_DECIMALS)
         block["priced_at_middle"][:count] = priced.at_middle
         block["greeks_reason"][:count] = priced.reason
-        for name in _SCALED_OPTION_COLUMNS:  # of what is none; the line of an underlying does not have them
+        for name in _ROUNDED_OPTION_COLUMNS:  # of what is none; the line of an underlying does not have them
             block[name][count:] = np.nan
 
     def _names(self, slots: Slots) -> dict[str, list[Any]]:
@@ -319,9 +345,12 @@ def pricing_heads(pricings: PartPricings) -> list[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
-def _price(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A price of zero is how the broker says that there is none."""
-    return np.where(values == 0, np.nan, values)
+def _whole(prices: NDArray[np.float64], divisor: NDArray[np.float64]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """The whole numbers as which the broker would send these prices, and where there are such; nan, being none, is."""
+    with np.errstate(invalid="ignore"):
+        whole = np.rint(prices * divisor)
+        fits = np.isnan(prices) | ((whole / divisor == prices) & (np.abs(whole) <= -(MISSING_I4 + 1)))
+        return np.where(fits & ~np.isnan(prices), whole, MISSING_I4).astype(np.int32), fits
 
 
 def _milliseconds(seconds: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -9,17 +9,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
 
-from streaming.packets import (
-    DEPTH_LEVELS,
-    DIVISORS,
-    FULL,
-    INDEX_FULL,
-    INDEX_QUOTE,
-    INDICES,
-    LTP,
-    QUOTE,
-    salvage,
-)
+from streaming.packet_fields import DEPTH_LEVELS, DIVISORS, FULL, INDEX_FULL, INDEX_QUOTE, INDICES, LTP, QUOTE
+from streaming.packets import salvage
 
 _COUNT = struct.Struct(">H")
 _COUNT_AND_LENGTH = struct.Struct(">HH")

@@ -15,19 +15,29 @@ from market.pricing_rules import Flag
 from streaming.bars import Ticks
 from streaming.contracts import UNKNOWN, Instruments
 from streaming.hours import Closed
-from streaming.packets import HELD, PRICES, ROW_WORDS, Block, Window, fields_of
+from streaming.packet_fields import FULL, NUMBERS, NUMBERS_HELD, PLACES, WORDS, WORDS_HELD, numbers_of
+from streaming.packets import Block, Window
 from streaming.validation import Known, Policy, Reason, judge
 
 MISSING: Final = -1
 """In integer columns, what nan is in the others: never received."""
 
-_OF_LAST_PRICE: Final = ("last_price", "change_percent")
 _MORE_TOTALS: Final = ("previous_oi", "previous_oi_day", "arrival")
 _TIMES: Final = ("last_trade_time", "exchange_timestamp")
-_NEVER_CAME: Final = (*PRICES, "depth_price", "received_at")
-"""The columns in which nan says so."""
 _LASTING: Final = ("oi", "previous_oi", "previous_oi_day", "arrival")
 """What a new session goes on from."""
+_TOTALS: Final = (
+    "last_traded_quantity",
+    "volume_traded",
+    "total_buy_quantity",
+    "total_sell_quantity",
+    "oi",
+    "oi_day_high",
+    "oi_day_low",
+)
+_EMPTY_WORDS: Final = np.zeros(WORDS, np.int32)
+_EMPTY_WORDS[[PLACES[name] for name in _TOTALS]] = MISSING
+_FORGOTTEN_WORDS: Final = np.array([place for place in range(WORDS) if place not in (0, PLACES["oi"])])
 _IST_SECONDS: Final = 19_800
 _DAY_SECONDS: Final = 86_400
 
@@ -57,12 +67,14 @@ class Applied:
 
 
 class TickTable:
-    """One row (a slot of `instruments`) per instrument and one array per field, which callers read and do not write.
+    """One row (a slot of `instruments`) per instrument, which callers read and do not write.
 
-    What packets bring of an instrument is one of `rows` (`packets.fields_of`), so that a window touches one piece of
-    memory for each of its ticks, and not one for each of their fields.
-    Integers that never came are `MISSING`, prices nan; a time of zero, which the broker sends for "never", is `MISSING`
-    too. `received_at` is when the last tick without a flag came, on the monotonic clock: what is flagged grows old.
+    What packets bring stands twice. In `words` it is as it came: a row as the longest packet has it, in the broker's
+    own whole numbers. A price of zero is how the broker says that there is none, and what never came is zero too; of
+    totals, which may be zero, it is `MISSING`.
+    What is computed with has a column (`packet_fields.NUMBERS`) besides. Integers that never came are `MISSING`, prices
+    nan; a time of zero, which the broker sends for "never", is `MISSING` too.
+    `received_at` is when the last tick without a flag came, on the monotonic clock: what is flagged grows old.
     `previous_oi` is the open interest at the end of the day before, where it is known: the wire does not carry it, but
     until something trades it is today's.
     """
@@ -79,25 +91,27 @@ class TickTable:
     def _allocate(self, instruments: Instruments) -> None:
         size = len(instruments)
         self.instruments = instruments
-        self.rows = np.full((size, ROW_WORDS), MISSING, np.int64)
-        self.columns: dict[str, NDArray[Any]] = fields_of(self.rows)
-        for name in (*PRICES, "depth_price"):
-            self.columns[name][:] = np.nan
+        self.words = np.tile(_EMPTY_WORDS, (size, 1))
+        self.words[:, PLACES["instrument_token"]] = instruments.tokens.view(np.int32)
+        self._numbers = np.full((size, len(NUMBERS)), MISSING, np.int64)
+        self.columns: dict[str, NDArray[Any]] = numbers_of(self._numbers)
+        for values in self.columns.values():
+            values[:] = _empty(values)
         # `arrival` is the place of a row's last tick in the whole stream of packets, to order those of two lengths.
         self.columns |= {name: np.full(size, MISSING, np.int64) for name in _MORE_TOTALS}
         self.columns["received_at"] = np.full(size, np.nan)
         self.columns["flags"] = np.zeros(size, np.uint8)
-        self._empty = dict.fromkeys(self.columns, MISSING) | dict.fromkeys(_NEVER_CAME, np.nan) | {"flags": 0}
 
     def __getitem__(self, field: str) -> NDArray[Any]:
         return self.columns[field]
 
     def replace_instruments(self, instruments: Instruments) -> None:
         """Follow a change of subscriptions. Instruments that stay keep their values; new ones start empty."""
-        before, columns = self.instruments, self.columns
+        before, words, columns = self.instruments, self.words, self.columns
         self._allocate(instruments)
         old = before.slots_of(instruments.tokens)
         stays = old != UNKNOWN
+        self.words[stays] = words[old[stays]]
         for name, values in columns.items():
             self.columns[name][stays] = values[old[stays]]
 
@@ -110,9 +124,10 @@ class TickTable:
 
     def forget(self, slots: NDArray[np.intp]) -> None:
         """A session begins: what these rows showed was of another one. Open interest is the same as at its end."""
+        self.words[np.ix_(slots, _FORGOTTEN_WORDS)] = _EMPTY_WORDS[_FORGOTTEN_WORDS]
         for name, values in self.columns.items():
             if name not in _LASTING:
-                values[slots] = self._empty[name]
+                values[slots] = _empty(values)
 
     def apply(self, window: Window, *, received_at: float, market_time: float, closed: Closed | None = None) -> Applied:
         """Check the window's ticks and keep the newest good one of each instrument.
@@ -143,10 +158,7 @@ class TickTable:
             stays = self._last_known(block, rows, slots, verdict.keep) if Reason.UNTRADED in verdict.examples else None
             self._write(block, rows, slots[rows], verdict.flags[rows])
             if stays is not None:
-                for name, values in stays[1].items():
-                    self.columns[name][stays[0]] = values
-                below_zero = stays[0][stays[1]["last_price"] < 0]
-                self.columns["flags"][below_zero] |= np.uint8(Flag.NEGATIVE_PRICE)
+                self._keep_last_price(*stays)
             self.columns["received_at"][slots[verdict.keep & (verdict.flags == 0)]] = received_at
             keep = np.flatnonzero(verdict.keep)
             kept.append((block, keep, slots[keep]))
@@ -216,30 +228,40 @@ class TickTable:
 
     def _last_known(
         self, block: Block, rows: NDArray[np.intp], slots: NDArray[np.intp], keep: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.intp], dict[str, NDArray[np.float64]]]:
+    ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
         """A last price of zero is none, so the one before it stays: the slots of those of `rows` that have it, and what
-        their columns had, in this window or before it. Call it before the rows are written.
+        it was, in this window or before it. Call it before the rows are written.
         """
         price = block.columns["last_price"]
-        known = {name: self.columns[name].copy() for name in _OF_LAST_PRICE if name in block.columns}
+        known = self.columns["last_price"].copy()
         before = self._newest(block, slots, keep & (price != 0))
-        for name, values in known.items():
-            values[slots[before]] = block.columns[name][before]
+        known[slots[before]] = price[before]
         untraded = slots[rows[price[rows] == 0]]
-        last = known["last_price"][untraded]
-        untraded = untraded[np.isfinite(last) & (last != 0)]
-        return untraded, {name: values[untraded] for name, values in known.items()}
+        last = known[untraded]
+        has_one = np.isfinite(last) & (last != 0)
+        return untraded[has_one], last[has_one]
+
+    def _keep_last_price(self, slots: NDArray[np.intp], price: NDArray[np.float64]) -> None:
+        self.columns["last_price"][slots] = price
+        self.words[slots, PLACES["last_price"]] = np.rint(price * self.instruments.divisor[slots])
+        self.columns["flags"][slots[price < 0]] |= np.uint8(Flag.NEGATIVE_PRICE)
 
     def _write(self, block: Block, rows: NDArray[np.intp], slots: NDArray[np.intp], flags: NDArray[np.uint8]) -> None:
         columns = self.columns
-        every = len(rows) == len(block)  # the usual case: nothing was dropped, no instrument came twice
-        new = block.rows if every else block.rows.take(rows, axis=0)
-        for words in HELD[block.length]:
-            self.rows[:, words][slots] = new[:, words]
+        words, numbers = block.words, block.columns.numbers
+        if len(rows) < len(block):  # else nothing was dropped, and no instrument came twice: the usual case
+            words, numbers = words.take(rows, axis=0), numbers.take(rows, axis=0)
+        if block.length == FULL:
+            self.words[slots] = words
+        else:
+            held = WORDS_HELD[block.length]
+            self.words[slots[:, np.newaxis], list(held.values())] = words[:, list(held)]
+        for held_numbers in NUMBERS_HELD[block.length]:
+            self._numbers[:, held_numbers][slots] = numbers[:, held_numbers]
         for name in _TIMES:
             if name in block.columns and not (times := columns[name][slots]).all():
                 columns[name][slots[times == 0]] = MISSING
-        if "depth_price" not in block.columns:
+        if block.length != FULL:
             flags |= columns["flags"][slots] & np.uint8(Flag.CROSSED)  # the book is still the one seen before
         columns["flags"][slots] = flags
         columns["arrival"][slots] = self._packets + block.sequence[rows]
@@ -278,6 +300,11 @@ def _accepted(kept: list[tuple[Block, NDArray[np.intp], NDArray[np.intp]]]) -> T
     *joined, sequence = (np.concatenate(values) for values in zip(*columns, strict=True))
     order = np.argsort(sequence, kind="stable")
     return Ticks(*(values[order] for values in joined))
+
+
+def _empty(values: NDArray[Any]) -> Any:
+    """What stands in a column where nothing came."""
+    return {"f": np.nan, "i": MISSING, "u": 0}[values.dtype.kind]
 
 
 def _ist_day(timestamp: Any) -> Any:

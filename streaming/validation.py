@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from market.pricing_rules import Flag
-from streaming.packets import DEPTH_LEVELS
 
 
 class Reason(StrEnum):
@@ -138,8 +137,8 @@ def judge(
 
     flag(Reason.UNTRADED, Flag.UNTRADED, price == 0)
     flag(Reason.NEGATIVE_PRICE, Flag.NEGATIVE_PRICE, price < 0)
-    if "depth_price" in columns:
-        bid, ask = columns["depth_price"][:, 0], columns["depth_price"][:, DEPTH_LEVELS]
+    if "bid" in columns:
+        bid, ask = columns["bid"], columns["ask"]
         flag(Reason.CROSSED, Flag.CROSSED, (bid > ask) & (ask > 0))
     return Verdict(keep, flags, counts, examples)
 

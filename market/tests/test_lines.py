@@ -4,6 +4,7 @@ import json
 import math
 import random
 import struct
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,9 @@ from market.lines import (
     as_json,
     decode,
     encode,
+    in_decimals,
     name_of,
     split,
-    widened,
 )
 
 HEAD = b'{"part":"nifty:2026-12-01","epoch":7,"seq":12,"kind":"update"}'
@@ -40,6 +41,7 @@ COLUMNS = [
     Column("flags", "u1"),
     Column("strike", "i4", decimals=2),
 ]
+MOST_I4 = 2**31 - 1
 
 u4 = st.none() | st.integers(0, MISSING_U4 - 1)
 i8 = st.none() | st.integers(MISSING_I8 + 1, 2**63 - 1)
@@ -47,7 +49,7 @@ price = st.none() | st.floats(allow_nan=False, allow_infinity=False)
 strike = st.none() | st.integers(MISSING_I4 + 1, 2**31 - 1).map(lambda paise: paise / 100)
 text = st.none() | st.text()
 row = st.tuples(u4, price, st.booleans(), i8, st.sampled_from(LABELS), st.integers(0, 255), strike, text)
-MISSING: dict[str, Any] = {"token": MISSING_U4, "price": math.nan, "change": MISSING_I8, "strike": math.nan}
+MISSING: dict[str, Any] = {"token": MISSING_U4, "price": math.nan, "change": MISSING_I8, "strike": MISSING_I4}
 
 
 def block_of(rows: list[tuple[Any, ...]]) -> Block:
@@ -56,7 +58,8 @@ def block_of(rows: list[tuple[Any, ...]]) -> Block:
         if column.labels is not None:
             block[column.name][:] = [LABELS.index(value) for value in values]
         else:
-            block[column.name][:] = [MISSING[column.name] if value is None else value for value in values]
+            known = [round(value * 100) if column.kind == "i4" and value is not None else value for value in values]
+            block[column.name][:] = [MISSING[column.name] if value is None else value for value in known]
     assert block.seal().all()
     return block
 
@@ -82,46 +85,72 @@ def test_any_rows_come_out_as_they_went_in(rows: list[tuple[Any, ...]], data: st
     assert list(json.loads(as_json(line))["columns"]) == list(expected["columns"])
 
 
-@given(st.lists(st.none() | st.floats(allow_nan=False), min_size=1, max_size=8))
-def test_a_number_that_its_scale_would_change_is_told_and_goes_as_a_double(numbers: list[float | None]) -> None:
-    columns = [Column("price", "i4", decimals=2), Column("token", "u4")]
+@given(
+    st.lists(st.none() | st.integers(-MOST_I4, MOST_I4), min_size=1, max_size=8),
+    st.sampled_from([2, 4, 7, 9]),
+    st.data(),
+)
+def test_whole_numbers_come_out_with_the_decimals_that_the_layout_tells(
+    numbers: list[int | None], decimals: int, data: st.DataObject
+) -> None:
+    columns = [Column("price", "i4"), Column("token", "u4")]
     block = Block(Shape(columns), len(numbers))
-    block["price"][:] = [math.nan if number is None else number for number in numbers]
+    block["price"][:] = [MISSING_I4 if number is None else number for number in numbers]
     block["token"][:] = 7
-    fits = block.seal().tolist()
-    for place, (number, fit) in enumerate(zip(numbers, fits, strict=True)):
-        scaled = decode(Layout(columns).line(HEAD, block, place, place + 1))["columns"]["price"]
-        assert scaled == [number] if fit else number is not None and scaled == [None]
-    known = [None if number is not None and math.isinf(number) else number for number in numbers]
-    wide = decode(Layout(widened(columns)).line(HEAD, block.wide(), 0, len(numbers)))["columns"]
-    assert wide == {"price": known, "token": [7] * len(numbers)}
+    expected = [None if number is None else number / 10**decimals for number in numbers]
+    line = Layout(in_decimals(columns, decimals)).line(HEAD, block, 0, len(numbers))
+    assert (
+        decode(line)["columns"]
+        == json.loads(as_json(line))["columns"]
+        == {"price": expected, "token": [7] * len(numbers)}
+    )
+    # Doubles where the rows have divisors of their own.
+    divisors = data.draw(st.lists(st.sampled_from([100.0, 1e4, 1e7]), min_size=len(numbers), max_size=len(numbers)))
+    wide = decode(Layout(in_decimals(columns, None)).line(HEAD, block.wide(np.array(divisors)), 0, len(numbers)))
+    each = zip(numbers, divisors, strict=True)
+    assert wide["columns"]["price"] == [None if number is None else number / divisor for number, divisor in each]
+
+
+@given(st.integers(1, 9), st.lists(st.integers(0, 2**23 - 1), min_size=1, max_size=50), st.booleans())
+def test_a_short_number_is_written_in_json_with_its_own_digits(
+    decimals: int, numbers: list[int], is_near_the_end: bool
+) -> None:
+    values = np.array([2**23 - 1 - number if is_near_the_end else number for number in numbers])
+    block = Block(Shape([Column("price", "i4", decimals=decimals)]), len(values))
+    block["price"][:] = values
+    text = as_json(Layout([Column("price", "i4", decimals=decimals)]).line(b'{"a":1}', block, 0, len(values)))
+    assert json.loads(text)["columns"]["price"] == (values / 10.0**decimals).tolist()
+    written = text.decode().split("[")[1].split("]")[0].split(",")
+    assert [Decimal(one) for one in written] == [Decimal(int(one)).scaleb(-decimals) for one in values]
 
 
 @pytest.mark.parametrize(
     ("number", "fits"),
-    [(21_474_836.47, True), (-21_474_836.47, True), (21_474_836.48, False), (-21_474_836.48, False), (83.1275, False)],
+    [(21_474_836.47, True), (-21_474_836.47, True), (21_474_836.48, False), (-21_474_836.48, False), (math.inf, False)],
 )
-def test_a_scaled_number_has_thirty_one_bits_and_its_decimals(number: float, fits: bool) -> None:
-    block = Block(Shape([Column("price", "i4", decimals=2)]), 1)
-    block["price"][:] = number
+def test_a_rounded_number_has_thirty_one_bits(number: float, fits: bool) -> None:
+    columns = [Column("theta", "i4", decimals=2, is_rounded=True)]
+    block = Block(Shape(columns), 1)
+    block["theta"][:] = number
     assert block.seal().tolist() == [fits]
+    assert decode(Layout(columns).line(HEAD, block, 0, 1))["columns"]["theta"] == [number if fits else None]
 
 
 @given(st.lists(st.tuples(st.floats(-3000, 3000), st.integers(-(10**6), 10**6)), min_size=1, max_size=8))
 def test_a_rounded_number_may_have_more_decimals_than_are_kept(numbers: list[tuple[float, int]]) -> None:
     columns = [
-        Column("strike", "i4", decimals=2),
+        Column("strike", "i4"),
         Column("token", "u4"),
         Column("delta", "i4", decimals=6, is_rounded=True),
         Column("theta", "i4", decimals=4, is_rounded=True),
-        Column("price", "i4", decimals=2),
+        Column("price", "i4"),
     ]
     block = Block(Shape(columns), len(numbers))
     greeks, paise = zip(*numbers, strict=True)
     block["token"][:] = range(len(numbers))
     block["delta"][:] = greeks
     block["theta"][:] = greeks
-    block["strike"][:] = block["price"][:] = np.array(paise) / 100
+    block["strike"][:] = block["price"][:] = paise
     is_in_reach = [abs(np.rint(one * 1e6)) < 2**31 for one in greeks]
     assert block.seal().tolist() == is_in_reach
     expected = {
@@ -131,10 +160,10 @@ def test_a_rounded_number_may_have_more_decimals_than_are_kept(numbers: list[tup
         "theta": np.round(greeks, 4).tolist(),
         "price": [one / 100 for one in paise],
     }
-    wide = decode(Layout(widened(columns)).line(HEAD, block.wide(), 0, len(numbers)))
+    wide = decode(Layout(in_decimals(columns, None)).line(HEAD, block.wide(100.0), 0, len(numbers)))
     assert wide["columns"] == expected
     if all(is_in_reach):
-        assert decode(Layout(columns).line(HEAD, block, 0, len(numbers)))["columns"] == expected
+        assert decode(Layout(in_decimals(columns, 2)).line(HEAD, block, 0, len(numbers)))["columns"] == expected
 
 
 @given(st.lists(st.dictionaries(st.text(), st.integers(-(2**53), 2**53) | st.text()), max_size=4))

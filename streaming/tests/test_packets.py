@@ -11,20 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kiteconnect import KiteTicker
 
-from streaming.packets import (
-    DEPTH,
+from streaming.packet_fields import (
+    DEPTH_LEVELS,
     FIELDS,
     FULL,
-    HELD,
     INDEX_QUOTE,
     LTP,
+    NUMBERS,
+    NUMBERS_HELD,
     QUOTE,
-    ROW_WORDS,
-    Fault,
-    Window,
-    decode_window,
-    fields_of,
+    WORDS,
+    WORDS_HELD,
+    Fields,
+    numbers_of,
 )
+from streaming.packets import Fault, Window, decode_window
 from streaming.tests import frames
 from streaming.tick_dicts import decode_frame_to_dicts
 
@@ -91,6 +92,7 @@ def flattened(tick: dict[str, Any]) -> dict[str, Any]:
     if "depth" in tick:
         entries = tick["depth"]["buy"] + tick["depth"]["sell"]
         flat |= {f"depth_{name}": [entry[name] for entry in entries] for name in ("price", "quantity", "orders")}
+        flat |= {"bid": entries[0]["price"], "ask": entries[DEPTH_LEVELS]["price"]}
     return flat
 
 
@@ -230,14 +232,23 @@ def test_packets_are_gathered_from_among_others(between: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize("length", FIELDS)
-def test_a_packet_holds_the_words_of_its_fields(length: int) -> None:
-    rows = np.zeros((1, ROW_WORDS), np.int64)
-    for words in HELD[length]:
-        rows[:, words] = -1
-    held = {name for name, values in fields_of(rows).items() if values.view(np.uint8).all()}
-    wanted = {*FIELDS[length]} - {"instrument_token", "change"}
-    wanted |= {"change_percent"} if "close" in wanted else set()
-    assert held == (wanted | {*DEPTH} if length == FULL else wanted)
+def test_a_packet_holds_the_numbers_of_its_fields(length: int) -> None:
+    rows = np.zeros((1, len(NUMBERS)), np.int64)
+    for held in NUMBERS_HELD[length]:
+        rows[:, held] = -1
+    held_names = {name for name, values in numbers_of(rows).items() if values.view(np.int64).all()}
+    assert held_names == {*NUMBERS} & {*Fields(length, np.zeros((1, length // 4), np.int32))}
+
+
+@given(st.lists(packets, min_size=1, max_size=4))
+def test_the_words_of_a_short_packet_say_the_same_where_the_longest_one_has_them(some: list[bytes]) -> None:
+    for block in decode_window([frames.frame(*some)]).blocks:
+        words = np.zeros((len(block), WORDS), np.int32)
+        held = WORDS_HELD[block.length]
+        words[:, list(held.values())] = block.words[:, list(held)]
+        moved = Fields(FULL, words)
+        for name in {*block.columns} - {"depth_quantity", "depth_price", "depth_orders"}:
+            assert np.array_equal(moved[name], block.columns[name], equal_nan=True), name
 
 
 def test_columns_have_the_types_that_are_promised_and_stand_alone() -> None:

@@ -8,7 +8,7 @@ import pytest
 from kiteconnect import KiteTicker
 
 from market.lines import as_json, split
-from streaming.depth import book_columns
+from streaming.depth import book_of
 from streaming.pricing import PricingSettings
 from streaming.snapshots import PartEncoder
 from streaming.tests import chain, frames
@@ -121,7 +121,7 @@ def test_what_a_mode_does_not_send_is_null(packet: bytes, known: set[str]) -> No
     row = row_of(packet, depth_levels=5)
     market = {*NAMES, "open", "high", "low", "close"}
     assert {name for name in market if row[name] is not None} == known - {"depth"}
-    book = {"bid", "ask", "bid_quantity", "ask_quantity", *(place.column.name for place in book_columns(5))}
+    book = {"bid", "ask", "bid_quantity", "ask_quantity", *(column.name for column in book_of(5).further_columns)}
     assert all(row[name] is None for name in book) is ("depth" not in known)
 
 

@@ -1,4 +1,5 @@
 import json
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -8,13 +9,14 @@ from numpy.typing import NDArray
 from greeks import black76, black_scholes
 from market.lines import as_json, decode
 from market.pricing_terms import PricingTerms, UnderlyingSource
-from streaming.contracts import CALL, PUT
+from streaming.contracts import CALL, CASH, FUTURE, PUT, Contract, Instruments
 from streaming.outbox import read_lines
 from streaming.pricing import Moment, PricingSettings
 from streaming.snapshots import PartEncoder, Stamp
 from streaming.tests import chain, frames
 from streaming.tests.chain import FUTURE_TOKEN, NOW, RATE, option_token, slot, tick
 from streaming.tests.ws_schemas import check
+from streaming.ticks import TickTable
 
 OPTIONS, UNDERLYING = "nifty:2026-12-01", "nifty:underlying"
 STAMP = Stamp(source="simulated", feed_state="live", epoch=7, seq=123, sent_at=1_795_839_300.5)
@@ -172,16 +174,71 @@ def test_a_part_that_is_priced_on_something_else_than_before_is_sent_whole() -> 
     assert not line.is_whole
 
 
-def test_a_price_that_is_no_whole_number_of_paise_arrives_as_it_is() -> None:
-    of = encoder()
-    first, second = (slot(of.table, option_token(strike, CALL)) for strike in (24_900.0, 24_950.0))
-    of.table["last_price"][first] = 83.1275
-    of.table["high"][second] = 3e7
-    lines = of.encode_snapshot([OPTIONS, UNDERLYING], MOMENT, STAMP)
-    options, cash = (decode(lines[part].data)["columns"] for part in (OPTIONS, UNDERLYING))
-    assert options["last_price"][0] == 83.1275
-    assert options["high"][2] == 3e7
-    assert cash["last_price"] == [25_000.0, 25_150.0]
-    check("part-line", json.loads(as_json(lines[OPTIONS].data)))
-    assert b'["last_price","f8"]' in lines[OPTIONS].data
-    assert b'["last_price","i4",2]' in lines[UNDERLYING].data
+USDINR = [
+    Contract(
+        frames.token(number, frames.CDS), f"USDINR26D{number}", "USDINR", kind, chain.EXPIRY, 83.25, chain.CLOSES_AT
+    )
+    for number, kind in ((1, CALL), (2, PUT))
+]
+
+
+def lines_of(contracts: list[Contract], *packets: bytes, rate: float = RATE) -> dict[str, bytes]:
+    table = TickTable(Instruments(contracts))
+    tick(table, *packets)
+    of = PartEncoder(table, PricingSettings(PricingTerms(rate=rate)))
+    lines = {name: line.data for name, line in of.encode_snapshot(table.instruments.parts, MOMENT, STAMP).items()}
+    for data in lines.values():
+        check("part-line", json.loads(as_json(data)))
+    return lines
+
+
+def test_prices_go_as_the_broker_sent_them_with_the_decimals_of_their_segment() -> None:
+    packets = [frames.full(contract.instrument_token, 4_512_500 + place) for place, contract in enumerate(USDINR)]
+    lines = lines_of([*chain.contracts(), *USDINR], *packets, *chain.packets())
+    [currency] = (data for name, data in lines.items() if name.startswith("usdinr"))
+    columns = decode(currency)["columns"]
+    assert columns["last_price"] == columns["high"] == [0.45125, 0.4512501]
+    assert columns["strike"] == [83.25, 83.25]
+    assert b'["last_price","i4",7]' in currency
+    assert b'["strike","i4",7]' in currency
+    assert b'["last_price","i4",2]' in lines[OPTIONS]
+    assert decode(lines[UNDERLYING])["columns"]["last_price"] == [25_000.0, 25_150.0]
+
+
+def test_a_part_of_two_segments_has_doubles_for_prices() -> None:
+    cash = Contract(frames.token(3, frames.NSE), "USDINR", "USDINR", CASH)
+    future = Contract(frames.token(4, frames.CDS), "USDINR26DECFUT", "USDINR", FUTURE, date(2026, 12, 29))
+    packets = frames.quote(cash.instrument_token, 8_325), frames.quote(future.instrument_token, 832_712_345)
+    line = lines_of([cash, future], *packets)["usdinr:underlying"]
+    columns = decode(line)["columns"]
+    assert columns["last_price"] == columns["low"] == [83.25, 83.2712345]
+    assert columns["bid"] == columns["bid_quantity"] == [None, None]
+    assert b'["last_price","f8"]' in line
+
+
+@pytest.mark.parametrize("strike", [25_000.125, 30_000_000.0])
+def test_a_strike_that_the_broker_could_not_send_arrives_as_it_is(strike: float) -> None:
+    odd = Contract(frames.token(9_000), "NIFTY26D01ODD", "NIFTY", CALL, chain.EXPIRY, strike, chain.CLOSES_AT)
+    line = lines_of([*chain.contracts(), odd], *chain.packets())[OPTIONS]
+    columns = decode(line)["columns"]
+    assert columns["strike"] == sorted([*np.repeat(chain.STRIKES, 2).tolist(), strike])
+    assert columns["last_price"][0] == chain.paise_of(24_900.0, CALL) / 100
+    assert b'["strike","f8"]' in line
+
+
+def test_a_greek_that_is_too_large_for_its_scale_arrives_as_it_is() -> None:
+    forward, years, rate, volatility = 20_000_000.0, 10.0, 0.0, 0.2
+    option = Contract(frames.token(5), "BIG", "BIG", CALL, date(2036, 11, 25), forward, NOW + years * 365 * 86_400)
+    future = Contract(frames.token(6), "BIGFUT", "BIG", FUTURE, date(2036, 11, 25))
+    price = float(black76.price(forward, forward, years, rate, volatility, np.True_))
+    packets = [
+        frames.full(future.instrument_token, round(forward * 100), exchange_timestamp=NOW),
+        frames.full(option.instrument_token, round(price * 100), exchange_timestamp=NOW, last_trade_time=NOW),
+    ]
+    line = lines_of([option, future], *packets, rate=rate)["big:2036-11-25"]
+    columns = decode(line)["columns"]
+    greeks = black76.greeks(forward, forward, years, rate, volatility, np.True_)
+    assert abs(greeks.rho_per_point) * 1e4 > 2**31
+    assert columns["rho_per_point"] == [pytest.approx(float(greeks.rho_per_point), rel=1e-6)]
+    assert columns["last_price"] == [round(price, 2)]
+    assert b'["rho_per_point","f8"]' in line

@@ -4,12 +4,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streaming.contracts import CALL, CASH, PLACES, PUT, UNKNOWN, Contract, Instruments
+from streaming.packet_fields import FULL, Fields
+from streaming.packet_fields import PLACES as PLACES_OF_FIELDS
 from streaming.packets import decode_window
 from streaming.tests import chain, frames
 from streaming.tests.chain import FUTURE_TOKEN, INDEX_TOKEN, NOW, option_token, slot, tick
 from streaming.ticks import MISSING, TickTable
 
 CALL_TOKEN = option_token(25_000.0, CALL)
+TOTALS = (
+    "last_traded_quantity",
+    "volume_traded",
+    "total_buy_quantity",
+    "total_sell_quantity",
+    "oi",
+    "oi_day_high",
+    "oi_day_low",
+)
 
 
 def test_the_changed_rows_are_named_once_each() -> None:
@@ -57,7 +68,9 @@ def test_every_field_of_a_full_tick_reaches_its_row() -> None:
     row = slot(table, CALL_TOKEN)
     price = chain.paise_of(25_000.0, CALL)
     assert (table["volume_traded"][row], table["oi"][row], table["exchange_timestamp"][row]) == (100, 900, NOW)
-    assert table["depth_price"][row].tolist() == [p / 100 for _, p, _ in frames.book(price - 5, price + 5)]
+    book = frames.book(price - 5, price + 5)
+    assert (table["bid"][row], table["ask"][row]) == (book[0][1] / 100, book[5][1] / 100)
+    assert Fields(FULL, table.words[[row]])["depth_price"][0].tolist() == [p / 100 for _, p, _ in book]
     assert table["received_at"][row] == 1_000.0
 
 
@@ -67,6 +80,12 @@ def test_what_never_came_is_missing() -> None:
     assert np.isnan(table["close"][slot(table, CALL_TOKEN)])
     assert table["oi"][slot(table, CALL_TOKEN)] == MISSING
     assert table["last_trade_time"][slot(table, FUTURE_TOKEN)] == MISSING  # the broker's zero
+    words = table.words[slot(table, CALL_TOKEN)]
+    assert {name: words[place] for name, place in PLACES_OF_FIELDS.items() if words[place]} == {
+        "instrument_token": CALL_TOKEN,
+        "last_price": 100,
+        **dict.fromkeys(TOTALS, MISSING),
+    }
 
 
 def test_instruments_that_stay_keep_their_values_when_the_subscriptions_change() -> None:
@@ -78,6 +97,7 @@ def test_instruments_that_stay_keep_their_values_when_the_subscriptions_change()
     table.replace_instruments(Instruments([newcomer, *kept]))
     assert len(table) == 3
     assert table["last_price"][slot(table, CALL_TOKEN)] == price
+    assert Fields(FULL, table.words[[slot(table, CALL_TOKEN)]])["last_price"] == [price]
     assert np.isnan(table["last_price"][slot(table, 5)])
     assert tick(table, frames.ltp(FUTURE_TOKEN, 1)).counts == {"unknown_token": 1}
 

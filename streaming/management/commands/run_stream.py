@@ -22,7 +22,7 @@ from streaming.connection import Dial, Timing, kite_dial
 from streaming.desired import next_epoch
 from streaming.leases import LeaseTiming, SlotLeases
 from streaming.metrics import STREAM_REGISTRY
-from streaming.packets import DEPTH_LEVELS
+from streaming.packet_fields import DEPTH_LEVELS
 from streaming.pipeline import TickPipeline
 from streaming.supervisor import StreamOptions, StreamProcess
 from streaming.tasks import ring_for_last_session
