@@ -37,7 +37,9 @@ _TOTALS: Final = (
 )
 _EMPTY_WORDS: Final = np.zeros(WORDS, np.int32)
 _EMPTY_WORDS[[PLACES[name] for name in _TOTALS]] = MISSING
-_FORGOTTEN_WORDS: Final = np.array([place for place in range(WORDS) if place not in (0, PLACES["oi"])])
+_FORGOTTEN_WORDS: Final = np.array(
+    [place for place in range(WORDS) if place not in (PLACES["instrument_token"], PLACES["oi"])]
+)
 _IST_SECONDS: Final = 19_800
 _DAY_SECONDS: Final = 86_400
 
