@@ -24,12 +24,17 @@ LOST_SECONDS: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class FeedOptions:
-    """What every feed is told. `on_data`: with a socket's name, when it last had data (Unix seconds), and now."""
+    """What every feed is told.
+
+    `on_data`: with a socket's name, when it last had data (Unix seconds), and now. `on_moved`: with instruments that
+    another socket carries from now on, when theirs last had data, and now.
+    """
 
     dial: Dial
     inbox: Inbox
     counters: "Counter[str]"
     on_data: Callable[[str, float | None, float], None]
+    on_moved: Callable[[frozenset[int], float, float], None]
     in_session: Callable[[Collection[str]], bool]
     timing: Timing
     look_seconds: float
@@ -112,12 +117,22 @@ class Feed:
             return False
         if self._down_since is None:
             self._down_since = self._clock()
-        now, patience = self._clock(), self._options.lost_seconds
-        return now - self._down_since > patience or all(
-            one.state is ConnectionState.AWAITING_TOKEN
-            or (one.state is ConnectionState.WAITING and one.tries_again_at - now > patience)
-            for one in connections
+        return self._clock() - self._down_since > self._options.lost_seconds or all(
+            one.state is ConnectionState.AWAITING_TOKEN or self._waits_long(one) for one in connections
         )
+
+    def relieve(self) -> None:
+        """Have other sockets carry what is on one that the broker refused, as far as they have room.
+
+        To be asked every second or so.
+        """
+        now = time.time()
+        for connection, tokens in self.pool.relieve(self._waits_long):
+            self._options.on_moved(tokens, connection.last_tick_at or now, now)
+
+    def _waits_long(self, connection: TickerConnection) -> bool:
+        wait = connection.tries_again_at - self._clock()
+        return connection.state is ConnectionState.WAITING and wait > self._options.lost_seconds
 
     def _expects_data(self) -> bool:
         return self._options.in_session(self.exchanges)

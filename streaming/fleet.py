@@ -182,6 +182,11 @@ class Fleet:
         await asyncio.gather(*(feed.stop() for feed in feeds))
         await self.leases.leave()
 
+    def relieve(self) -> None:
+        """Have sockets that are open carry what others of their account, which will not be for long, do not."""
+        for feed in self.feeds.values():
+            feed.relieve()
+
     def note_lost(self) -> bool:
         """Have it written down which accounts have no working socket. Whether that has changed."""
         lost = {account.name for account, feed in self.feeds.items() if feed.is_lost()}

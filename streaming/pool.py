@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from streaming.connection import ConnectionState, TickerConnection
 from streaming.leases import HeldSlot
@@ -17,23 +17,29 @@ def spread(
     *,
     size: int = TOKENS_PER_CONNECTION,
     most: int,
+    waiting: Collection[int] = (),
 ) -> tuple[list[dict[int, Mode]], list[int]]:
     """Lay tokens on connections: whoever holds one keeps it, new ones fill the gaps, then the next connection.
 
-    Returns what each connection should carry (at least as many as there are now), and the tokens left over.
+    Those numbered in `waiting` will not be open for long: others take over what they hold, as far as these have room.
+    Returns what each of `most` connections should carry, and the tokens left over.
     """
     layout: list[dict[int, Mode]] = [{token: desired[token] for token in tokens if token in desired} for tokens in held]
+    layout += [{} for _ in range(most - len(held))]
     placed = {token for carried in layout for token in carried}
-    waiting = [token for token in desired if token not in placed]
-    position = 0
-    while waiting and position < most:
-        if position == len(layout):
-            layout.append({})
-        room = size - len(layout[position])
-        layout[position].update({token: desired[token] for token in waiting[:room]} if room > 0 else {})
-        waiting = waiting[max(room, 0) :]
-        position += 1
-    return layout, waiting
+    others = [number for number in range(most) if number not in waiting]
+
+    def fill(numbers: Iterable[int], tokens: list[int]) -> list[int]:
+        for number in numbers:
+            room = max(size - len(layout[number]), 0)
+            layout[number] |= {token: desired[token] for token in tokens[:room]}
+            tokens = tokens[room:]
+        return tokens
+
+    left = fill([*others, *waiting], [token for token in desired if token not in placed])
+    for number in waiting:
+        layout[number] = {token: desired[token] for token in fill(others, list(layout[number]))}
+    return layout, left
 
 
 class ConnectionPool:
@@ -50,6 +56,7 @@ class ConnectionPool:
         self._always: frozenset[int] = frozenset()
         self._desired: Mapping[int, Mode] = {}
         self._connections: dict[HeldSlot, TickerConnection] = {}
+        self._waiting: frozenset[HeldSlot] = frozenset()
         self._running: dict[HeldSlot, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
 
@@ -107,6 +114,19 @@ class ConnectionPool:
         self._desired = desired
         self._lay_out()
 
+    def relieve(self, waits_long: Callable[[TickerConnection], bool]) -> list[tuple[TickerConnection, frozenset[int]]]:
+        """Have the others carry what is on connections that will not be open for long, as far as they have room.
+
+        Returns what moved away from which. It does not move back.
+        """
+        waiting = {slot: one for slot, one in self._connections.items() if waits_long(one)}
+        if waiting.keys() == self._waiting:
+            return []
+        self._waiting = frozenset(waiting)
+        before = [(one, one.desired) for one in waiting.values()]
+        self._lay_out()
+        return [(one, moved) for one, held in before if (moved := frozenset(held.keys() - one.desired.keys()))]
+
     def load_of(self, slot: HeldSlot) -> int:
         """Instruments that the slot's connection carries."""
         return len(self._connections[slot].desired) if slot in self._connections else 0
@@ -135,7 +155,8 @@ class ConnectionPool:
         held = [
             set(self._connections[slot].desired) if slot in self._connections else set[int]() for slot in self._slots
         ]
-        layout, self.overflow = spread(self._desired, held, size=self._size, most=len(self._slots))
+        waiting = [number for number, slot in enumerate(self._slots) if slot in self._waiting]
+        layout, self.overflow = spread(self._desired, held, size=self._size, most=len(self._slots), waiting=waiting)
         if self.overflow:
             logger.warning("%s: %d instruments wait for a socket", self.account, len(self.overflow))
         for slot, tokens in zip(self._slots, layout, strict=True):

@@ -115,6 +115,7 @@ class StreamProcess:
             inbox=self.inbox,
             counters=self.counters,
             on_data=self.gaps.resumed,
+            on_moved=self.gaps.moved,
             in_session=self._in_session,
             timing=options.timing,
             look_seconds=options.look,
@@ -411,6 +412,7 @@ class StreamProcess:
                 self._failures_seen, self._parts_written = self.publisher.failures, False
             if self._applied is not None and not self._parts_written:
                 await self._write_parts()
+            self.fleet.relieve()
             if self.fleet.note_lost() and await self.fleet.leases.renew():
                 self._reload.set()
                 await self._tell(STREAMS_CHANGED)
