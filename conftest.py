@@ -7,10 +7,12 @@ import hypothesis
 import pytest
 import redis
 import redis.asyncio
+from celery.signals import worker_shutting_down
 from django.conf import settings as django_settings
 from django.db import connection
 from pytest_django import DjangoDbBlocker, Settings
 
+from accounts import stopping
 from market import calendar, instrument_cache
 
 # How long an example takes says something about the machine only; speed is measured in `benchmarks/`.
@@ -66,6 +68,14 @@ async def async_valkey() -> AsyncIterator["redis.asyncio.Redis"]:
     await client.flushall()
     yield client
     await client.aclose()
+
+
+@pytest.fixture
+def stopping_worker() -> Iterator[None]:
+    """This process, if it were a worker, is asked to stop."""
+    worker_shutting_down.send(sender="test", sig="TERM", how="Warm", exitcode=0)
+    yield
+    stopping._is_asked.clear()
 
 
 @pytest.fixture(autouse=True)

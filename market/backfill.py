@@ -7,6 +7,7 @@ from datetime import date, datetime, time, timedelta
 
 from accounts import clock
 from accounts.clock import IST
+from accounts.stopping import raise_if_worker_stops
 from market.calendar import LONGEST_BREAK_DAYS, SEGMENTS, current
 from market.candle_models import MinuteBar
 from market.candle_series import CandleInterval
@@ -74,6 +75,7 @@ def load_last_session(instruments: Iterable[Instrument], *, most: int, fetch: Fe
     """Store the minutes of each instrument's last session, of `most` of them at most.
 
     Underlyings and futures come first, then the options that are nearest to the money by what was just stored of them.
+    Raises WorkerStops.
     """
     some = list(instruments)
     others, options = ([one for one in some if one.is_option is kind] for kind in (False, True))
@@ -108,13 +110,14 @@ def backfill(
     """Store the minutes of the last `days` days of market time, today not among them.
 
     It may be stopped and started again at any moment: each window counts once it is stored. An instrument that the
-    broker does not answer for does not keep the others from being fetched.
+    broker does not answer for does not keep the others from being fetched. Raises WorkerStops.
     """
     some = list(instruments)
     last = clock.today() - timedelta(days=1)
     start = datetime.combine(last - timedelta(days=days - 1), time(), IST)
     result = Backfilled(len(some))
     for done, instrument in enumerate(some):
+        raise_if_worker_stops()
         if on_progress is not None:
             on_progress(done, len(some), instrument)
         wanted = Wanted(instrument, start, datetime.combine(last, time(23, 59), IST), CandleInterval.MINUTE)

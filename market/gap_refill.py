@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from accounts import clock
 from accounts.exceptions import BrokerError, CredentialError, RateLimited, RequestRejected
+from accounts.stopping import worker_stops
 from market.backfill import by_importance
 from market.calendar import Calendar, current
 from market.candles import Fetch, repair
@@ -64,13 +65,17 @@ def refill(*, most: int, fetch: Fetch | None = None) -> int:
     """
     give_up_at = time.monotonic() + RUN_SECONDS
     dealt_with = 0
-    while dealt_with < most and time.monotonic() < give_up_at and (gap := _claim()) is not None:
+    while dealt_with < most and not _is_over(give_up_at) and (gap := _claim()) is not None:
         progress = _refill(gap, most - dealt_with, give_up_at, fetch)
         _write_down(gap, progress)
         dealt_with += len(progress.done) + len(progress.refused)
         if progress.has_failed or progress.is_cut_short:
             break  # what keeps one from being refilled keeps the next one
     return dealt_with
+
+
+def _is_over(give_up_at: float) -> bool:
+    return time.monotonic() >= give_up_at or worker_stops()
 
 
 def _claim() -> FeedGap | None:
@@ -92,7 +97,7 @@ def _refill(gap: FeedGap, most: int, give_up_at: float, fetch: Fetch | None) -> 
     instruments = list(Instrument.objects.filter(pk__in=gap.remaining))
     progress.done = set(gap.remaining) - {one.pk for one in instruments}
     for instrument in by_importance(instruments)[:most]:
-        if time.monotonic() >= give_up_at:
+        if _is_over(give_up_at):
             return progress.cut_short()
         try:
             for start, end in _minutes(gap, instrument, calendar):

@@ -9,6 +9,7 @@ from django.conf import settings
 
 from accounts import clock
 from accounts.exceptions import BrokerError, CredentialError
+from accounts.stopping import WorkerStops
 from market import backfill as backfilling
 from market import bar_partitions, chain_history, gap_refill, gaps, refresh
 from market.exceptions import ImportAlreadyRunning, MarketError
@@ -68,7 +69,10 @@ def refill_gaps() -> None:
     gap_refill.refill(most=settings.GAP_REFILL_INSTRUMENTS)
 
 
-@shared_task(name="market.backfill")
-def backfill(underlying: str, *, days: int = 30, with_options: bool = False) -> None:
+@shared_task(bind=True, name="market.backfill", max_retries=None)
+def backfill(task: Any, underlying: str, *, days: int = 30, with_options: bool = False) -> None:
     """Fetch and keep an underlying's minutes. What is stored is not fetched again: safe to run twice."""
-    backfilling.backfill(backfilling.instruments_of(underlying, with_options=with_options), days)
+    try:
+        backfilling.backfill(backfilling.instruments_of(underlying, with_options=with_options), days)
+    except WorkerStops:
+        raise task.retry(countdown=0) from None

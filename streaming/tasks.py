@@ -9,6 +9,7 @@ from django.conf import settings
 from kombu.exceptions import OperationalError
 
 from accounts import clock
+from accounts.stopping import WorkerStops
 from streaming import rebalancing
 from streaming.bootstrap import load_what_is_streamed
 
@@ -22,7 +23,10 @@ STALE_AFTER_SECONDS = 600
 @shared_task(bind=True, name="streaming.load_last_session", default_retry_delay=RETRY_SECONDS, max_retries=TRIES - 1)
 def load_last_session(task: Any) -> None:
     """Fetch the last session of what is streamed; what the broker does not answer is asked again. Safe to run twice."""
-    loaded = load_what_is_streamed(most=settings.STREAM_BOOTSTRAP_INSTRUMENTS)
+    try:
+        loaded = load_what_is_streamed(most=settings.STREAM_BOOTSTRAP_INSTRUMENTS)
+    except WorkerStops:
+        raise task.retry(countdown=0, max_retries=None) from None
     if loaded.missing and task.request.retries < task.max_retries:
         raise task.retry()
     for symbol, stretches in loaded.missing.items():

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from io import StringIO
 
 import pytest
+from celery.exceptions import Retry
 from django.core.management import CommandError, call_command
 
 from accounts import clock
@@ -58,6 +59,14 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(broker: FakeBroker) -> None
     assert len(broker.asked) == 4
     assert set(broker.asked) == {((NOW - timedelta(days=4)).date(), (NOW - timedelta(days=1)).date())}
     assert MinuteBar.objects.count() == 4 * 2 * 4  # four instruments, two minutes, Monday to Thursday
+
+
+def test_a_worker_that_is_to_stop_ends_between_two_instruments_and_another_goes_on(
+    broker: FakeBroker, stopping_worker: None
+) -> None:
+    with pytest.raises(Retry):
+        backfill_task.run("NIFTY", days=4)
+    assert broker.asked == []
 
 
 def test_what_the_broker_does_not_answer_is_named_and_the_rest_is_fetched(broker: FakeBroker) -> None:

@@ -302,6 +302,26 @@ def test_a_spent_budget_is_no_failure_and_is_left_for_the_next_minute(
 
 
 @pytest.mark.usefixtures("listed")
+def test_a_worker_that_is_to_stop_leaves_the_rest_to_the_next_run(
+    broker: FakeBroker, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep([outage(INFY, NIFTY, FUTURE)], TO)
+    asked_before = candles.repair
+
+    def asked_to_stop(*args: Any, **kwargs: Any) -> int:
+        request.getfixturevalue("stopping_worker")
+        return asked_before(*args, **kwargs)
+
+    monkeypatch.setattr(gap_refill, "repair", asked_to_stop)
+    assert refill(most=10) == 1
+    assert refill(most=10) == 0
+    gap = the_gap()
+    assert (gap.status, len(gap.remaining), gap.bars_refilled) == ("closed", 2, 3)
+    assert gap.due_at is not None
+    assert gap.due_at <= timezone.now()
+
+
+@pytest.mark.usefixtures("listed")
 def test_an_outage_is_one_runs_until_that_run_is_dead(broker: FakeBroker) -> None:
     keep([outage()], TO)
     assert gap_refill._claim() is not None

@@ -105,6 +105,12 @@ def test_what_the_broker_does_not_answer_is_asked_again_later_and_the_rest_is_no
     assert broker.asked[asked:] == ["INFY"]
 
 
+def test_a_worker_that_is_to_stop_leaves_the_rest_to_another(broker: FakeBroker, stopping_worker: None) -> None:
+    with pytest.raises(Retry):
+        load_last_session.run()
+    assert broker.asked == []
+
+
 def test_after_some_tries_it_is_left_and_said(broker: FakeBroker, caplog: pytest.LogCaptureFixture) -> None:
     broker.failures = [NotSent("no route to the broker")] * 100
     load_last_session.apply(throw=False, retries=tasks.TRIES - 1)
