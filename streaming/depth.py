@@ -34,7 +34,8 @@ class Book:
 
 
 def book_of(levels: int) -> Book:
-    """
+    """The best so many levels.
+
     Raises
     ------
     ValueError
