@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 # One who places at a time. Any fixed number serves; this one spells "part" in ASCII.
 LOCK = 0x70617274
 FROZEN_SECONDS = 3
+DRAINING = "the broker may still count the sockets of a process that has ended: they are dialled once it cannot"
 _LONGEST_REASON = 300
 
 
@@ -106,6 +107,8 @@ def look(asker: Asker, desired: Desired) -> View | None:
         before = _placement()
         owners = [str(owner) for owner in members]
         placement = allocate(demands, homes, owners, before)
+        if not homes and any(slot.is_draining for slot in slots):
+            placement = {part: with_changes(place, reason=DRAINING) for part, place in placement.items()}
         if placement == before:
             placement = even_out(demands, homes, placement)
         has_changed = _write(before, placement, members)

@@ -29,6 +29,11 @@ class SlotRow:
         return self.owner is not None and self.seconds_left > 0
 
     @property
+    def is_draining(self) -> bool:
+        """Whether its process has ended, or stands still, and the broker may still count its socket."""
+        return self.owner is not None and self.seconds_left < 0 <= self.drains_in
+
+    @property
     def is_free(self) -> bool:
         """Whether anybody may take it: given back, or run out and drained."""
         return self.owner is None or (self.seconds_left < 0 and self.drains_in < 0)

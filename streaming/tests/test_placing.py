@@ -18,7 +18,7 @@ from streaming import desired
 from streaming.feed_account import FeedAccount
 from streaming.leases import LeaseTiming
 from streaming.models import StreamMember, StreamPart, StreamSlot, Subscription
-from streaming.placing import Asker, View, account_of_slot, look
+from streaming.placing import DRAINING, Asker, View, account_of_slot, look
 from streaming.shares import SlotRow, shares, to_give_up, to_take
 
 MakeInstrument = Callable[..., Instrument]
@@ -197,6 +197,22 @@ def test_an_account_that_is_disabled_streams_nothing_and_why_stands_in_the_table
     processes.look(one)
     [row] = StreamPart.objects.all()
     assert (row.owner, row.account, row.reason) == (one, None, "no account is streaming")
+
+
+def test_while_the_sockets_of_a_killed_process_drain_it_is_said_that_they_do(
+    processes: Processes, accounts: list[TradingAccount], shares_of: Callable[..., None]
+) -> None:
+    shares_of("INFY")
+    one = processes.start("one")
+    processes.look(one)
+    processes.die(one, drained=False)
+    two = processes.start("two")
+    processes.look(two)
+    [row] = StreamPart.objects.all()
+    assert (row.owner, row.account, row.reason) == (two, None, DRAINING)
+    processes.die(one, drained=True)
+    view = processes.look(two)
+    assert [place.reason for place in view.placement.values()] == [""]
 
 
 def test_what_was_loaded_before_a_change_places_nothing(
