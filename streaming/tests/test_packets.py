@@ -261,6 +261,19 @@ def test_columns_have_the_types_that_are_promised_and_stand_alone() -> None:
     assert not any(np.shares_memory(column, np.frombuffer(FULL_FRAME, np.uint8)) for column in block.columns.values())
 
 
+def test_a_packet_has_no_columns_but_those_of_its_length() -> None:
+    short, full = (decode_window([frame]).blocks[0].columns for frame in (LTP_FRAME, FULL_FRAME))
+    assert (len(short), len(full)) == (2, len(list(full)))
+    assert [short.get(name) for name in ("depth_price", "change_percent", "close", "nothing")] == [None] * 4
+
+
+def test_two_divisors_in_one_window_are_each_their_own() -> None:
+    window = decode_window(
+        [frames.frame(frames.ltp(frames.token(1, frames.CDS), 10**7), frames.ltp(frames.token(2), 100))]
+    )
+    assert window.blocks[0].columns["last_price"].tolist() == [1.0, 1.0]
+
+
 def test_faults_are_counted_under_their_names_in_small_letters() -> None:
     assert [fault.value for fault in Fault] == [fault.name.lower() for fault in Fault]
 

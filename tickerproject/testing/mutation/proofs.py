@@ -33,9 +33,22 @@ class Proof:
 _ONE_BYTE = "a segment is one byte: the entry behind the 256th is never read"
 _ONLY_ONE = "a tuple of one"
 _SAME_RANGE = "the last step ends before either limit"
+_NO_NINTH = "there are eight numbers"
+_ALL_ALIKE = "they are all alike there"
+_SHORTCUT = "a shortcut: the longer way comes to the same"
 _PARSER = (
-    Equivalent("streaming.packets", "", "np.full(256, 100.0)", "np.full(257, 100.0)", _ONE_BYTE),
-    Equivalent("streaming.packets", "", "('_padding', '>u2')", "('x_padding', '>u2')", "nobody reads the padding"),
+    Equivalent("streaming.packet_fields", "", "np.full(256, 100.0)", "np.full(257, 100.0)", _ONE_BYTE),
+    Equivalent("streaming.packet_fields", "", "slice(7, 8)", "slice(7, 9)", _NO_NINTH),
+    Equivalent("streaming.packet_fields", "", "slice(0, 8)", "slice(0, 9)", _NO_NINTH),
+    Equivalent(
+        "streaming.packet_fields",
+        "change_percent",
+        "np.count_nonzero(close) < len(close)",
+        "np.count_nonzero(close) <= len(close)",
+        _SHORTCUT,
+    ),
+    Equivalent("streaming.packets", "decode_window", "lengths == lengths[0]", "lengths != lengths[0]", _SHORTCUT),
+    Equivalent("streaming.packets", "decode_window", "lengths[0]", "lengths[-1]", _ALL_ALIKE),
     Equivalent(
         "streaming.packets", "_even_window", "frames[0]", "frames[-1]", "whether all have one length, any of them tells"
     ),
@@ -89,6 +102,7 @@ PROOFS = (
         "parser",
         {
             "streaming.packets": (f"{_STREAMING}test_packets.py",),
+            "streaming.packet_fields": (f"{_STREAMING}test_packets.py", f"{_STREAMING}test_ticks.py"),
             "streaming.tick_dicts": (f"{_STREAMING}test_packets.py",),
             "streaming.validation": (f"{_STREAMING}test_validation.py", f"{_STREAMING}test_ticks.py"),
         },
