@@ -137,9 +137,8 @@ def test_an_expiry_is_analysed_as_much_faster_than_strike_by_strike_as_promised(
 
 @pytest.mark.long
 def test_snapshots_are_encoded_as_much_faster_and_smaller_than_rows_of_json_as_promised() -> None:
-    # The goal is 150 and 25, for rows with depth. Half of binary's time is a check that no number changes on the way.
-    promised = {"binary-1000": 50, "json-1000": 10, "binary-1000-size": 4, "json-1000-size": 2.5}
-    promised |= {"binary-1000-depth": 80, "json-1000-depth": 20}
+    promised = {"binary-1000": 100, "json-1000": 15, "binary-1000-size": 4, "json-1000-size": 2.5}
+    promised |= {"binary-1000-depth": 150, "json-1000-depth": 25}
     promised |= {"binary-1000-depth-size": 4, "json-1000-depth-size": 2.5}
     ratios = {result.case: result.ratio for result in serialize.run(rounds=5)}
     assert {case for case, least in promised.items() if (ratios[case] or 0) < least} == set()
@@ -147,8 +146,7 @@ def test_snapshots_are_encoded_as_much_faster_and_smaller_than_rows_of_json_as_p
 
 @pytest.mark.long
 def test_the_whole_ingest_is_as_much_faster_than_a_typical_service_as_promised() -> None:
-    # The goal is 60 and 20: that is about the median of quiet runs, and a noisy machine takes a fifth of it.
-    promised = {"900-ticks": 45, "900-ticks-unpublished": 15}
+    promised = {"900-ticks": 60, "900-ticks-unpublished": 20}
     ratios = {result.case: result.ratio for result in pipeline.run(rounds=5)}
     assert {case for case, least in promised.items() if (ratios[case] or 0) < least} == set()
 
