@@ -38,7 +38,8 @@ def run(rounds: int) -> Iterator[Result]:
     windows = [_window(source, number) for number in range(WINDOWS)]
     with valkey() as url, asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:  # the service's loop
         # Patient: in the peer's turns the loop stands still, for longer than the service would wait for an answer.
-        publisher = Publisher(hot_path_client(url, timeout_seconds=60), RedisNames("benchmark"))
+        writer = hot_path_client(url, timeout_seconds=60)
+        publisher = Publisher(writer, RedisNames("benchmark"))
         writing = loop.get_loop().create_task(publisher.run())
 
         async def publish(batch: Batch) -> None:
@@ -60,6 +61,7 @@ def run(rounds: int) -> Iterator[Result]:
         writing.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             loop.run(_wait(writing))
+        loop.run(writer.aclose())
         client.close()
 
 

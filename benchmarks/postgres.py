@@ -38,6 +38,7 @@ def database(redis_url: str | None = None) -> Iterator[None]:
             os.environ["DATABASE_URL"] = server.url
             if redis_url is not None:
                 os.environ["REDIS_URL"] = redis_url
+            os.environ.setdefault("LOG_LEVEL", "ERROR")  # what the service says would stand among the results
             environment.fill()
             os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tickerproject.settings")
             django.setup()

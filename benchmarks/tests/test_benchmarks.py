@@ -156,5 +156,5 @@ def test_a_days_instruments_are_taken_over_as_much_faster_than_row_by_row_as_pro
     # In a process of its own: it sets Django up on a database of its own.
     command = [sys.executable, "-m", "benchmarks", "instruments", "--json", "--rounds", "5"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    [result] = map(json.loads, done.stdout.splitlines())
-    assert result["ratio"] > 50
+    refresh, _ = map(json.loads, done.stdout.splitlines())
+    assert refresh["ratio"] > 50
