@@ -1,5 +1,6 @@
 """Bars as lines (`market.lines`): of each underlying one for each second and each minute, with a row per instrument."""
 
+from collections import defaultdict
 from typing import Final
 
 import numpy as np
@@ -37,12 +38,10 @@ class BarEncoder:
         self._names = sorted({part.underlying for part in instruments.parts.values()})
         number = {name: place for place, name in enumerate(self._names)}
         self._of_slot = np.zeros(len(instruments), np.intp)
+        found: defaultdict[str, set[int | None]] = defaultdict(set)
         for part in instruments.parts.values():
             self._of_slot[part.slots] = number[part.underlying]
-        found = {
-            name: {part.decimals for part in instruments.parts.values() if part.underlying == name}
-            for name in self._names
-        }
+            found[part.underlying].add(part.decimals)
         self._decimals = {name: decimals.pop() if len(decimals) == 1 else None for name, decimals in found.items()}
 
     def encode(self, bars: BarColumns, moment: Moment, stamp: Stamp) -> dict[str, Line]:

@@ -87,6 +87,27 @@ def test_each_underlying_has_its_bars_in_one_line_of_its_channel(pipeline: TickP
     assert pipeline.take_bars() == ({}, [])
 
 
+@pytest.mark.parametrize(
+    ("segment", "kind", "close"), [(frames.CDS, "i4", 83.2712345), (frames.NSE, "f8", 8_327_123.45)]
+)
+def test_prices_of_bars_are_the_whole_numbers_that_came_and_doubles_where_segments_differ(
+    clock: Clock, segment: int, kind: str, close: float
+) -> None:
+    pipeline = TickPipeline(source="simulated", epoch=3, market_time=clock)
+    future, other = frames.token(1, frames.CDS), frames.token(2, segment)
+    pipeline.follow(Contract(token, str(token), "USDINR", CASH) for token in (future, other))
+    for volume in (10, 14):
+        of_both = [
+            frames.quote(token, price, volume=volume) for token, price in ((future, 832_712_340), (other, 832_712_345))
+        ]
+        pipeline.flush([frames.frame(*of_both)], clock.now)
+    clock.now += 2
+    [line] = pipeline.take_bars()[0]["usdinr:bars"].lines
+    columns = decode(line)["columns"]
+    assert columns["high"] == columns["close"] == [83.271234, close]
+    assert f'["close","{kind}"'.encode() in line
+
+
 def test_a_minute_comes_once_when_it_is_over(pipeline: TickPipeline, clock: Clock) -> None:
     for second in range(3):
         pipeline.flush([packets(chain.NOW + second, second)], clock.now)
